@@ -1,0 +1,122 @@
+"""Content-addressed files in a local folder: inputs as blobs, bundles as folders named by their manifest's digest.
+
+Promises that whatever is visible under its final name is complete, and on disk. Knows nothing of what is inside.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from core.errors import NotFound, Unavailable
+
+
+class Artifacts:
+    """The folder ``artifacts`` under LEPTON_HOME."""
+
+    def __init__(self, home: Path):
+        self.root = home / "artifacts"
+
+    def put(self, data: bytes) -> str:
+        """Store bytes; returns their SHA-256. Storing the same bytes twice keeps one file.
+
+        Raises:
+            Unavailable: the disk is full or cannot be written; nothing is left behind.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        place = self._blob(digest)
+        if place.exists():
+            return digest
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=place.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).replace(place)
+                sync_folder(place.parent)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise unwritable(place.parent, error) from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of a blob.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        try:
+            return self._blob(digest).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"there is no stored input {digest}", "its retention has ended, or it was erased") from None
+
+    def delete(self, digest: str) -> bool:
+        """Remove a blob for good; False where there was none."""
+        place = self._blob(digest)
+        if not place.exists():
+            return False
+        place.unlink(missing_ok=True)
+        sync_folder(place.parent)
+        return True
+
+    def bundle(self, version: str) -> Path:
+        """Where the bundle of a version lies."""
+        return self.root / "bundles" / version
+
+    def adopt(self, folder: Path, version: str) -> Path:
+        """Move a finished bundle folder to its place in one step; keeps the one that is already there.
+
+        Raises:
+            Unavailable: the disk is full or cannot be written.
+        """
+        place = self.bundle(version)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.exists():
+                return place
+            staged = Path(tempfile.mkdtemp(dir=place.parent, prefix=".staged-"))
+            try:
+                for file in sorted(folder.iterdir()):
+                    shutil.copyfile(file, staged / file.name)
+                    with (staged / file.name).open("rb+") as written:
+                        os.fsync(written.fileno())
+                sync_folder(staged)
+                staged.chmod(0o755)
+                staged.replace(place)
+                sync_folder(place.parent)
+            except BaseException:
+                shutil.rmtree(staged, ignore_errors=True)
+                raise
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                return place
+            raise unwritable(place.parent, error) from error
+        return place
+
+    def _blob(self, digest: str) -> Path:
+        return self.root / "blobs" / digest[:2] / digest
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def unwritable(place: Path, error: OSError) -> Unavailable:
+    """The error for a folder that cannot be written."""
+    return Unavailable(
+        f"{place} could not be written: {error.strerror or error}", "free the disk or correct its permissions"
+    )

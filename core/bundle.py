@@ -1,0 +1,213 @@
+"""The servable model on disk: a folder named by the SHA-256 of its manifest, which names the SHA-256 of every file.
+
+Promises that what was read is what was written: digests are checked over the very bytes that are loaded. Knows nothing
+of how a model is made or served.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from core.errors import BrokenBundle
+from core.types import Policy, Task
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+GOLDEN = "golden.safetensors"
+CARD = "card.md"
+LARGEST_MANIFEST = 4 * 2**20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(_Part):
+    """One input of the graph, the batch axis left out."""
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Member(_Part):
+    """One frozen backbone inside the graph. ``tuned``: its weights were adapted on labels of the scene."""
+
+    name: str
+    source: str
+    digest: str
+    licence: str
+    dimension: int
+    parameters: int
+    tuned: bool = False
+
+
+class Metric(_Part):
+    """A figure with its 95 % interval, and the rows it was measured on."""
+
+    value: float
+    low: float
+    high: float
+    rows: int
+
+
+class Lineage(_Part):
+    """Where the version comes from. ``sequence``: the last label event in the head that is stored in the graph."""
+
+    data_digest: str
+    sequence: int
+    parent: str | None = None
+    code: str
+
+
+class Manifest(_Part):
+    """Everything that is known of a version. ``files`` maps every other file to its SHA-256."""
+
+    schema_version: int = SCHEMA
+    scene: str
+    task: Task
+    modality: str
+    preprocessing: str
+    new_labels: Policy
+    labels: tuple[str, ...]
+    inputs: dict[str, Input]
+    extractor: str
+    features: int
+    members: tuple[Member, ...]
+    transform: str
+    alphas: tuple[float, ...]
+    lam: float
+    temperature: float
+    target_offset: float = 0.0
+    target_scale: float = 1.0
+    precision: str = "fp32"
+    opset: int
+    recipe: str
+    metrics: dict[str, Metric]
+    lineage: Lineage
+    files: dict[str, str]
+
+    def to_bytes(self) -> bytes:
+        """The one spelling of the manifest: sorted keys, two spaces, a newline at the end."""
+        told = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2, ensure_ascii=False)
+        return (told + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Rows with their answers by the stored head, to try a loaded model on.
+
+    Attributes:
+        inputs: input name → (N, …) array.
+        features: (N, D) int16 on the grid.
+        outputs: (N, K) float32 probabilities, or (N, 1) values.
+    """
+
+    inputs: Mapping[str, NDArray[np.generic]]
+    features: NDArray[np.int16]
+    outputs: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in memory, every byte checked."""
+
+    version: str
+    manifest: Manifest
+    model: bytes = field(repr=False)
+    golden: Golden = field(repr=False)
+
+
+def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
+    """Write a bundle into a folder; ``manifest.files`` is filled in here. Returns the version, its SHA-256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    digests = {name: _digest(data) for name, data in sorted(files.items())}
+    told = manifest.model_copy(update={"files": digests}).to_bytes()
+    (folder / MANIFEST).write_bytes(told)
+    return _digest(told)
+
+
+def read(folder: Path, version: str | None = None) -> Bundle:
+    """Read a bundle and check every digest.
+
+    Args:
+        folder: the bundle.
+        version: the digest that the manifest must have, where it is known.
+
+    Raises:
+        BrokenBundle: a file is missing, truncated or changed, or the manifest is not one.
+    """
+    told = _bytes(folder, MANIFEST)
+    found = _digest(told)
+    if version is not None and found != version:
+        raise _broken(folder, f"the manifest's digest is {found[:12]}…, expected {version[:12]}…")
+    try:
+        manifest = Manifest.model_validate_json(told)
+    except ValidationError as error:
+        raise _broken(
+            folder, f"the manifest does not fit: {error.errors()[0]['loc']} {error.errors()[0]['msg']}"
+        ) from None
+    if manifest.schema_version != SCHEMA:
+        raise _broken(folder, f"the manifest has schema {manifest.schema_version}, this program reads {SCHEMA}")
+    contents = {name: _checked(folder, name, digest) for name, digest in manifest.files.items()}
+    missing = {MODEL, GOLDEN} - contents.keys()
+    if missing:
+        raise _broken(folder, f"the manifest names no {' and no '.join(sorted(missing))}")
+    return Bundle(found, manifest, contents[MODEL], _golden(folder, contents[GOLDEN]))
+
+
+def golden_bytes(golden: Golden) -> bytes:
+    """Golden rows as safetensors."""
+    tensors = {f"input.{name}": np.ascontiguousarray(array) for name, array in golden.inputs.items()}
+    return save_tensors(tensors | {"features": golden.features, "outputs": golden.outputs})
+
+
+def _golden(folder: Path, data: bytes) -> Golden:
+    try:
+        tensors = load_tensors(data)
+        features, outputs = tensors.pop("features"), tensors.pop("outputs")
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise _broken(folder, f"{GOLDEN} cannot be read: {error}") from error
+    return Golden({name.removeprefix("input."): array for name, array in tensors.items()}, features, outputs)
+
+
+def _checked(folder: Path, name: str, digest: str) -> bytes:
+    if Path(name).name != name or name == MANIFEST:
+        raise _broken(folder, f"the manifest names a file {name[:80]!r}, which is no plain file name")
+    data = _bytes(folder, name)
+    if _digest(data) != digest:
+        raise _broken(folder, f"{name} has digest {_digest(data)[:12]}…, the manifest says {digest[:12]}…")
+    return data
+
+
+def _bytes(folder: Path, name: str) -> bytes:
+    try:
+        if name == MANIFEST and (folder / name).stat().st_size > LARGEST_MANIFEST:
+            raise _broken(folder, f"{name} is larger than {LARGEST_MANIFEST} bytes")
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise _broken(folder, f"{name} cannot be read: {error.strerror}") from error
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _broken(folder: Path, what: str) -> BrokenBundle:
+    return BrokenBundle(
+        f"bundle {folder.name[:12]}: {what}",
+        "restore the folder from where it was exported, or roll back to a good version",
+    )

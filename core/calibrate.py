@@ -1,0 +1,108 @@
+"""How strong the penalty is and how sure the head may be: λ and the temperature, by leave-one-out.
+
+Promises that both are functions of the rows given, to the bit on one machine. Knows nothing of where rows come from.
+
+Sources: leave-one-out residuals of ridge regression in closed form, Allen's PRESS (Technometrics 16, 1974);
+temperature scaling, Guo et al. (arXiv 1706.04599), with Platt's smoothed targets (1999), so that a handful of
+separable examples does not make the head certain.
+
+Legend: N rows of the sample, D features, K columns, L values of λ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from core.solve import Factor, one_thread
+from core.statistics import from_grid
+from core.types import Doubles, GridRows
+
+LAMBDAS = 2.0 ** np.arange(-10, 7)
+COLDEST, HOTTEST = 0.01, 10.0
+LEAST_SLACK = 1e-9  # of 1 - leverage, below which a row decides its own prediction alone
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """λ chosen by leave-one-out, and what every row would have been answered without itself.
+
+    Attributes:
+        lam: the chosen λ.
+        scores_NK: leave-one-out scores at that λ.
+        errors_L: weighted mean squared leave-one-out error at each of ``LAMBDAS``.
+    """
+
+    lam: float
+    scores_NK: Doubles
+    errors_L: Doubles
+
+
+def leave_one_out(features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles) -> LeaveOneOut:
+    """Ridge regression on N rows, leaving each out once, at every λ, through one eigendecomposition of the dual.
+
+    Args:
+        features_ND: (N, D) int16 on the grid, N ≥ 2.
+        targets_NK: (N, K) targets; one-hot rows for classes.
+        weights_N: (N,) positive weights.
+    """
+    with one_thread():
+        roots_N = np.sqrt(weights_N)
+        rows_ND = from_grid(features_ND)
+        centred_ND = roots_N[:, None] * (rows_ND - weights_N @ rows_ND / weights_N.sum())
+        constant_N = roots_N / np.sqrt(weights_N.sum())
+        scaled_NK = roots_N[:, None] * targets_NK
+        centred_NK = scaled_NK - np.outer(constant_N, constant_N @ scaled_NK)
+        values_N, vectors_NN = eigh(centred_ND @ centred_ND.T, check_finite=False)
+        values_N = np.maximum(values_N, 0.0)
+        rotated_NK = vectors_NN.T @ centred_NK
+        errors_L = np.empty(len(LAMBDAS))
+        residuals = []
+        for index, lam in enumerate(LAMBDAS):
+            shrink_N = values_N / (values_N + lam)
+            slack_N = 1.0 - constant_N**2 - np.square(vectors_NN) @ shrink_N
+            left_NK = (centred_NK - vectors_NN @ (shrink_N[:, None] * rotated_NK)) / np.maximum(slack_N, LEAST_SLACK)[
+                :, None
+            ]
+            errors_L[index] = float(np.square(left_NK).sum() / weights_N.sum())
+            residuals.append(left_NK)
+        best = int(np.argmin(errors_L))
+        return LeaveOneOut(float(LAMBDAS[best]), targets_NK - residuals[best] / roots_N[:, None], errors_L)
+
+
+def held_out_scores(
+    factor: Factor, scores_NK: Doubles, features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles
+) -> Doubles:
+    """(N, K) leave-one-out scores of rows that are part of a larger fit, from that fit's own factor and scores."""
+    leverage_N = factor.leverage(from_grid(features_ND), weights_N)
+    slack_N = np.maximum(1.0 - leverage_N, LEAST_SLACK)
+    held_NK: Doubles = (scores_NK - leverage_N[:, None] * targets_NK) / slack_N[:, None]
+    return held_NK
+
+
+def temperature(scores_NK: Doubles, classes_N: np.ndarray[tuple[int], np.dtype[np.intp]], weights_N: Doubles) -> float:
+    """The T that minimises the weighted negative log likelihood of softmax(scores / T), targets smoothed.
+
+    Args:
+        scores_NK: held-out scores.
+        classes_N: true columns.
+        weights_N: positive weights.
+    """
+    count, columns = scores_NK.shape
+    if count == 0 or columns < 2:
+        return 1.0
+    smoothing = 1.0 / (count + 2.0)
+    targets_NK = np.full(scores_NK.shape, smoothing / (columns - 1))
+    targets_NK[np.arange(count), classes_N] = 1.0 - smoothing
+
+    def loss(log_temperature: float) -> float:
+        logits_NK = scores_NK / np.exp(log_temperature)
+        nll_N = logsumexp(logits_NK, axis=1) - (targets_NK * logits_NK).sum(axis=1)
+        return float(weights_N @ nll_N / weights_N.sum())
+
+    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))

@@ -1,0 +1,181 @@
+"""The settings tree: ``lepton.toml``, then ``LEPTON_*`` variables, read once at the start of a process.
+
+Promises that an unknown key or a value of the wrong kind is refused by name. Knows nothing of who uses a setting.
+
+A variable is ``LEPTON_`` + section + ``_`` + field: ``LEPTON_SERVICE_PORT=8080`` sets ``[service] port``.
+``LEPTON_HOME`` is the folder that holds all state, ``LEPTON_CONFIG`` another place for ``lepton.toml``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import BadConfiguration
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """What the HTTP service may use and must refuse."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 3000
+    """TCP port; 0 is refused, since workers share one socket."""
+    workers: int = 1
+    """Worker processes."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, or ``auto``: CUDA where ONNX Runtime finds it, else the CPU."""
+    max_batch: int = 8
+    """Instances that one run of the model takes at most."""
+    max_body_bytes: int = 32 * 2**20
+    """Largest request body; a larger one answers 413."""
+    max_instances: int = 64
+    """Most instances in one request."""
+    max_image_bytes: int = 20 * 2**20
+    """Largest encoded picture."""
+    max_image_pixels: int = 50_000_000
+    """Largest picture in pixels, checked before it is decoded."""
+    max_waiting: int = 256
+    """Instances that may wait for the model in one worker; above that a request answers 503."""
+    poll_seconds: float = 0.05
+    """How often a worker looks for a new revision or version."""
+    keep_instances: bool = True
+    """Whether the prediction log keeps inputs, so that a label sent later can be learned by future backbones too."""
+    prediction_days: float = 30.0
+    """Age at which a logged prediction is dropped."""
+    prediction_megabytes: float = 2048.0
+    """Size of the prediction log above which the oldest are dropped."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "service", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
+        _positive(self, "service", "max_image_bytes", "max_image_pixels", "poll_seconds", "prediction_days")
+        if self.device not in {"auto", "cpu", "cuda"}:
+            raise BadConfiguration(f"service.device is {self.device!r}", "choose auto, cpu or cuda")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerSettings:
+    """How the learner follows the ledger."""
+
+    poll_seconds: float = 0.02
+    """How often the ledger is looked at."""
+    lease_seconds: float = 5.0
+    """How long a silent learner keeps the lead."""
+    keep_revisions: int = 1000
+    """Head revisions whose arrays are kept for each version; older ones can be recomputed from the ledger."""
+    orphan_seconds: float = 3600.0
+    """How long a label may wait for its prediction."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the learner's own ``/metrics``."""
+    metrics_port: int = 3001
+    """Port of the learner's own ``/metrics``; 0 turns it off."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "learner", "poll_seconds", "lease_seconds", "keep_revisions", "orphan_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSettings:
+    """What a label weighs, by where it came from; whole numbers, so that sums stay exact."""
+
+    training: int = 1
+    """Weight of an example from the data that a version was adapted on."""
+    feedback: int = 4
+    """Weight of an example labelled through the service."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "labels", "training", "feedback")
+
+    def weight(self, source: str) -> int:
+        """Weight of a source; any but ``training`` counts as feedback."""
+        return self.training if source == "training" else self.feedback
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The whole tree."""
+
+    home: Path = Path("lepton-data")
+    """Folder of the database, the artifacts and the caches."""
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+    learner: LearnerSettings = field(default_factory=LearnerSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+
+
+SECTIONS: Mapping[str, type[Any]] = {"service": ServiceSettings, "learner": LearnerSettings, "labels": LabelSettings}
+
+
+def load(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environment: variables; those of the process if None.
+        folder: where ``lepton.toml`` may lie; the current folder if None.
+
+    Raises:
+        BadConfiguration: an unknown key, or a value that does not fit.
+    """
+    variables = os.environ if environment is None else environment
+    file = Path(variables.get("LEPTON_CONFIG", (folder or Path.cwd()) / "lepton.toml"))
+    tree = _read(file)
+    home = Path(variables.get("LEPTON_HOME", tree.pop("home", "lepton-data"))).absolute()
+    sections: dict[str, dict[str, Any]] = {name: dict(tree.pop(name, {})) for name in SECTIONS}
+    if tree:
+        raise BadConfiguration(
+            f"{file.name} has an unknown section or key: {', '.join(sorted(tree))}",
+            f"use home, or one of the sections {', '.join(SECTIONS)}",
+        )
+    for name, owner in SECTIONS.items():
+        for key in dataclasses.fields(owner):
+            variable = f"LEPTON_{name}_{key.name}".upper()
+            if variable in variables:
+                sections[name][key.name] = variables[variable]
+    built = {name: _build(owner, name, sections[name]) for name, owner in SECTIONS.items()}
+    return Settings(home=home, **built)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{file} is not valid TOML: {error}", "correct the file") from error
+
+
+def _build(owner: type[Any], section: str, values: Mapping[str, Any]) -> Any:
+    fields = {key.name: key for key in dataclasses.fields(owner)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise BadConfiguration(
+            f"[{section}] has no setting {', '.join(unknown)}", f"known ones are: {', '.join(sorted(fields))}"
+        )
+    return owner(**{key: _convert(f"{section}.{key}", fields[key].default, value) for key, value in values.items()})
+
+
+def _convert(name: str, default: object, value: object) -> object:
+    kind = type(default)
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+        return kind(value)  # type: ignore[call-arg]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadConfiguration(
+            f"{name} is {value!r}, which is no {kind.__name__}", f"give a {kind.__name__}, such as {default!r}"
+        ) from error
+
+
+def _positive(settings: object, section: str, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if value <= 0:
+            raise BadConfiguration(f"{section}.{name} is {value!r}", "give a number above zero")

@@ -1,0 +1,79 @@
+"""Everything that lies under LEPTON_HOME, opened once by a process and handed around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.artifacts import Artifacts
+from core.bundle import Bundle, read
+from core.config import Settings
+from core.database import open_ledger, open_predictions
+from core.events import Ledger
+from core.evidence import EvidenceStore
+from core.follow import Follower
+from core.modality import image
+from core.predictions import PredictionLog
+from core.registry import Registry
+from core.types import Scene, Version
+
+
+@dataclass(frozen=True)
+class Home:
+    """The databases and folders of one installation."""
+
+    settings: Settings
+    artifacts: Artifacts
+    registry: Registry
+    ledger: Ledger
+    evidence: EvidenceStore
+    predictions: PredictionLog
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's database file, for watching."""
+        return self.ledger.database.path
+
+    @property
+    def image_limits(self) -> image.Limits:
+        """What a picture may cost."""
+        service = self.settings.service
+        return image.Limits(max_bytes=service.max_image_bytes, max_pixels=service.max_image_pixels)
+
+    def bundle(self, version: str) -> Bundle:
+        """The bundle of a version, every byte checked."""
+        return read(self.artifacts.bundle(version), version)
+
+    def follower(self, scene: Scene, version: Version) -> Follower:
+        """A follower of the scene's labels for a version, from the start of the ledger."""
+        return Follower(
+            self.ledger,
+            self.evidence,
+            scene,
+            extractor=str(version.manifest["extractor"]),
+            width=int(str(version.manifest["features"])),
+            weight_of=self.settings.labels.weight,
+        )
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.ledger.database.close()
+        self.predictions.database.close()
+
+
+def open_home(settings: Settings) -> Home:
+    """Open, and where needed make or bring up to date, what lies under ``settings.home``.
+
+    Raises:
+        BadConfiguration: the folder cannot be made or written, or is of a newer Lepton.
+    """
+    ledger_database = open_ledger(settings.home)
+    artifacts = Artifacts(settings.home)
+    return Home(
+        settings=settings,
+        artifacts=artifacts,
+        registry=Registry(ledger_database),
+        ledger=Ledger(ledger_database, settings.labels.weight),
+        evidence=EvidenceStore(ledger_database, artifacts),
+        predictions=PredictionLog(open_predictions(settings.home)),
+    )

@@ -1,0 +1,68 @@
+"""Identifiers: time-ordered UUIDs, prediction ids that name their scene, and what a scene may be called."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from core.errors import InvalidInput
+
+SCENE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+PREDICTION = re.compile(r"(?P<scene>[a-z0-9][a-z0-9_-]{0,63}):[0-9a-f]{32}")
+LONGEST = 200
+
+
+def uuid7(now: float | None = None) -> str:
+    """A UUID version 7 (RFC 9562) as 36 characters: 48 bits of milliseconds, then random bits."""
+    milliseconds = int((time.time() if now is None else now) * 1000)
+    raw = bytearray(milliseconds.to_bytes(6, "big") + os.urandom(10))
+    raw[6] = 0x70 | raw[6] & 0x0F
+    raw[8] = 0x80 | raw[8] & 0x3F
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def prediction_id(scene: str, now: float | None = None) -> str:
+    """A fresh prediction id, ``scene:32 hexadecimal digits``: a label that overtakes its prediction is still placed."""
+    return f"{scene}:{uuid7(now).replace('-', '')}"
+
+
+def scene_of(prediction: str) -> str:
+    """The scene that a prediction id names.
+
+    Raises:
+        InvalidInput: it is not a prediction id.
+    """
+    match = PREDICTION.fullmatch(prediction)
+    if match is None:
+        raise InvalidInput(
+            f"prediction_id {prediction[:80]!r} is not one that this service gave out",
+            "send the prediction_id of a predict answer, unchanged",
+        )
+    return match["scene"]
+
+
+def check_scene(name: str) -> str:
+    """The name itself, where it can name a scene.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if SCENE.fullmatch(name) is None:
+        raise InvalidInput(
+            f"scene name {name[:80]!r} cannot be used",
+            "use 1 to 64 lower-case letters, digits, '-' and '_', beginning with a letter or digit",
+        )
+    return name
+
+
+def check_identifier(name: str, value: str) -> str:
+    """The value itself, where it can be an event id, annotator, source or subject.
+
+    Raises:
+        InvalidInput: it is empty, too long, or holds control characters.
+    """
+    if not value or len(value) > LONGEST or not value.isprintable():
+        raise InvalidInput(f"{name} {value[:40]!r} cannot be used", f"send 1 to {LONGEST} printable characters")
+    return value

@@ -1,0 +1,1 @@
+"""The history of the two databases' tables, one numbered Alembic file a change."""

@@ -1,0 +1,144 @@
+"""The bulk log of predictions, in a database file of its own, so that it never wakes who watches the ledger.
+
+Promises that a prediction found here is complete. Knows nothing of labels; retention is by age and by size.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from core.database import Database, instances, predictions
+from core.types import Prediction
+
+PAGE = 500
+
+
+class PredictionLog:
+    """Reads and writes the prediction log."""
+
+    def __init__(self, database: Database):
+        self.database = database
+
+    def append(self, batch: Sequence[Prediction]) -> None:
+        """Write a group of predictions in one transaction."""
+        with self.database.write() as connection:
+            connection.execute(insert(predictions), [_row(prediction) for prediction in batch])
+            kept = [
+                {"example": p.example, "bytes": p.instance, "seen_at": p.created_at}
+                for p in batch
+                if p.instance is not None
+            ]
+            if kept:
+                statement = insert(instances)
+                renewed = statement.on_conflict_do_update(
+                    index_elements=["example"], set_={"seen_at": statement.excluded.seen_at}
+                )
+                connection.execute(renewed, kept)
+
+    def find(self, prediction_ids: Iterable[str]) -> dict[str, Prediction]:
+        """The logged ones among these ids, with their input where it was kept."""
+        wanted = list(prediction_ids)
+        found: dict[str, Prediction] = {}
+        with self.database.read() as connection:
+            for start in range(0, len(wanted), PAGE):
+                rows = connection.execute(
+                    sa.select(predictions, instances.c.bytes)
+                    .join(instances, instances.c.example == predictions.c.example, isouter=True)
+                    .where(predictions.c.prediction_id.in_(wanted[start : start + PAGE]))
+                )
+                found |= {row.prediction_id: _prediction(row) for row in rows}
+        return found
+
+    def recent(self, scene: str, limit: int) -> list[Prediction]:
+        """The newest predictions of a scene, newest first, one an example, without inputs."""
+        latest = (
+            sa.select(sa.func.max(predictions.c.created_at).label("at"), predictions.c.example.label("which"))
+            .where(predictions.c.scene == scene)
+            .group_by(predictions.c.example)
+            .order_by(sa.desc("at"))
+            .limit(limit)
+            .subquery()
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(
+                sa.select(predictions, sa.null().label("bytes"))
+                .join(latest, (predictions.c.example == latest.c.which) & (predictions.c.created_at == latest.c.at))
+                .where(predictions.c.scene == scene)
+                .order_by(predictions.c.created_at.desc())
+            )
+            once = {row.example: _prediction(row) for row in rows}
+        return list(once.values())
+
+    def instance(self, example: str) -> bytes | None:
+        """The input of an example, where it was kept."""
+        with self.database.read() as connection:
+            return connection.execute(sa.select(instances.c.bytes).where(instances.c.example == example)).scalar()
+
+    def erase(self, examples: Iterable[str]) -> int:
+        """Remove all predictions and inputs of these examples; returns how many predictions went."""
+        gone, listed = 0, list(examples)
+        with self.database.write() as connection:
+            for start in range(0, len(listed), PAGE):
+                part = listed[start : start + PAGE]
+                gone += connection.execute(sa.delete(predictions).where(predictions.c.example.in_(part))).rowcount
+                connection.execute(sa.delete(instances).where(instances.c.example.in_(part)))
+        return gone
+
+    def retain(self, *, days: float, megabytes: float, now: float | None = None) -> int:
+        """Drop what is older than ``days``, then the oldest until the file's used pages fit ``megabytes``."""
+        oldest = (time.time() if now is None else now) - days * 86_400
+        with self.database.write() as connection:
+            gone = connection.execute(sa.delete(predictions).where(predictions.c.created_at < oldest)).rowcount
+            connection.execute(sa.delete(instances).where(instances.c.seen_at < oldest))
+        while self._used_bytes() > megabytes * 2**20:
+            with self.database.write() as connection:
+                old = sa.select(predictions.c.prediction_id).order_by(predictions.c.created_at).limit(PAGE)
+                dropped = connection.execute(
+                    sa.delete(predictions).where(predictions.c.prediction_id.in_(old.scalar_subquery()))
+                ).rowcount
+                stale = sa.select(instances.c.example).order_by(instances.c.seen_at).limit(PAGE)
+                dropped += connection.execute(
+                    sa.delete(instances).where(instances.c.example.in_(stale.scalar_subquery()))
+                ).rowcount
+            if dropped == 0:
+                break
+            gone += dropped
+        return gone
+
+    def _used_bytes(self) -> int:
+        with self.database.read() as connection:
+            size, pages, free = (
+                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+        return size * (pages - free)
+
+
+def _row(prediction: Prediction) -> dict[str, object]:
+    return {
+        "prediction_id": prediction.prediction_id,
+        "scene": prediction.scene,
+        "version": prediction.version,
+        "extractor": prediction.extractor,
+        "revision": prediction.revision,
+        "example": prediction.example,
+        "features": prediction.features.tobytes(),
+        "label": prediction.label,
+        "value": prediction.value,
+        "confidence": prediction.confidence,
+        "margin": prediction.margin,
+        "media": prediction.media,
+        "created_at": prediction.created_at,
+    }
+
+
+def _prediction(row: sa.Row[tuple[object, ...]]) -> Prediction:
+    told = dict(row._mapping)
+    instance = told.pop("bytes")
+    told["features"] = np.frombuffer(told["features"], np.int16)
+    return Prediction(**told, instance=instance)

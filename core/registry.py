@@ -1,0 +1,376 @@
+"""The registry: scenes, their versions, who is champion, and the head revisions of each version.
+
+Promises that an alias moves with its audit row and the new champion's revision in one transaction, by compare-and-swap
+on the alias generation, and that a revision is seen whole or not at all. Knows nothing of how models are made.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from core.database import Database, aliases, audit, revisions, scenes, versions
+from core.errors import Conflict, InvalidInput, NotFound
+from core.ids import check_scene
+from core.lease import Lease, confirm
+from core.types import Head, Revision, Scene, Version
+
+CHAMPION = "champion"
+SHORTEST_PREFIX = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alias:
+    """Which version an alias names; ``generation`` counts its moves."""
+
+    version: str
+    generation: int
+
+
+class Registry:
+    """Reads and writes scenes, versions, aliases and revisions."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time):
+        self.database = database
+        self._clock = clock
+
+    def declare(self, scene: Scene) -> Scene:
+        """Make the scene, or bring new labels to the one there is (appended, so that class order is kept).
+
+        Raises:
+            InvalidInput: the scene exists with another task or modality, or its name cannot be used.
+        """
+        check_scene(scene.name)
+        with self.database.write() as connection:
+            row = connection.execute(sa.select(scenes).where(scenes.c.name == scene.name)).first()
+            if row is None:
+                made = _scene_row(scene, scene.hash_key or os.urandom(32), self._clock())
+                connection.execute(sa.insert(scenes), made)
+            else:
+                held = _scene(row._mapping)
+                if (held.task, held.modality) != (scene.task, scene.modality):
+                    raise InvalidInput(
+                        f"scene {scene.name!r} is a {held.task} of {held.modality}, not a {scene.task} of "
+                        f"{scene.modality}",
+                        "choose another scene name",
+                    )
+                more = [label for label in scene.labels if label not in held.labels]
+                connection.execute(
+                    sa.update(scenes)
+                    .where(scenes.c.name == scene.name)
+                    .values(labels=[*held.labels, *more], new_labels=scene.new_labels)
+                )
+        return self.scene(scene.name)
+
+    def scene(self, name: str) -> Scene:
+        """The scene.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        with self.database.read() as connection:
+            row = connection.execute(sa.select(scenes).where(scenes.c.name == name)).first()
+        if row is None:
+            known = ", ".join(scene.name for scene in self.scenes()) or "none yet"
+            raise NotFound(f"there is no scene {name[:80]!r}; there is: {known}", "check the name, or run lepton adapt")
+        return _scene(row._mapping)
+
+    def scenes(self) -> list[Scene]:
+        """All scenes, by name."""
+        with self.database.read() as connection:
+            return [_scene(row._mapping) for row in connection.execute(sa.select(scenes).order_by(scenes.c.name))]
+
+    def register(self, scene: str, version: str, manifest: Mapping[str, object], head: Head) -> Version:
+        """Add a version with the head in its bundle as revision 0; a scene's first version becomes champion."""
+        with self.database.write() as connection:
+            here = sa.select(versions).where(versions.c.scene == scene)
+            if connection.execute(here.where(versions.c.version == version)).first() is None:
+                last = sa.select(sa.func.max(versions.c.number)).where(versions.c.scene == scene)
+                number = (connection.execute(last).scalar() or 0) + 1
+                row = {"scene": scene, "version": version, "number": number, "manifest": dict(manifest)}
+                connection.execute(sa.insert(versions), row | {"state": "ready", "created_at": self._clock()})
+                _insert_revision(
+                    connection, Revision(scene=scene, version=version, number=0, head=head), self._clock(), bare=True
+                )
+                _log(connection, scene, self._clock(), "register", version=version)
+                if _alias(connection, scene, CHAMPION) is None:
+                    self._move(connection, scene, version, None, "promote", {"reason": "first version"})
+        return self.version(scene, version)
+
+    def version(self, scene: str, version: str) -> Version:
+        """A version by its digest, or by the beginning of it, or by its number.
+
+        Raises:
+            NotFound: none such, or more than one.
+        """
+        self.scene(scene)
+        found = [
+            held
+            for held in self.versions(scene)
+            if held.version == version
+            or str(held.number) == version
+            or (len(version) >= SHORTEST_PREFIX and held.version.startswith(version))
+        ]
+        if len(found) != 1:
+            raise NotFound(
+                f"scene {scene!r} has {'no' if not found else 'more than one'} version {version[:80]!r}",
+                "list them with lepton versions",
+            )
+        return found[0]
+
+    def versions(self, scene: str) -> list[Version]:
+        """All versions of a scene, oldest first."""
+        with self.database.read() as connection:
+            rows = connection.execute(sa.select(versions).where(versions.c.scene == scene).order_by(versions.c.number))
+            return [Version(**row._mapping) for row in rows]
+
+    def champion(self, scene: str) -> Alias | None:
+        """The champion of a scene, or None where it has no version yet."""
+        with self.database.read() as connection:
+            return _alias(connection, scene, CHAMPION)
+
+    def promote(
+        self,
+        scene: str,
+        version: str,
+        *,
+        expected_generation: int,
+        head: Head | None,
+        action: str = "promote",
+        detail: Mapping[str, object] | None = None,
+    ) -> Alias:
+        """Make a version champion, together with the head that it serves from now on.
+
+        Raises:
+            Conflict: somebody moved the alias since; the message names where it is.
+        """
+        with self.database.write() as connection:
+            held = _alias(connection, scene, CHAMPION)
+            generation = held.generation if held else 0
+            if generation != expected_generation:
+                raise Conflict(
+                    f"the champion of {scene!r} is at generation {generation}, not {expected_generation}: "
+                    f"{held.version[:12] if held else 'none'} was promoted meanwhile",
+                    "read the scene again, then decide again",
+                )
+            if head is not None:
+                number = _last_number(connection, scene, version) + 1
+                revision = Revision(scene=scene, version=version, number=number, head=head)
+                _insert_revision(connection, revision, self._clock())
+            return self._move(connection, scene, version, held, action, detail or {})
+
+    def previous_champion(self, scene: str) -> str:
+        """The version that was champion before the present one.
+
+        Raises:
+            NotFound: there was none.
+        """
+        with self.database.read() as connection:
+            last = connection.execute(
+                sa.select(audit.c.previous)
+                .where(audit.c.scene == scene, audit.c.action.in_(["promote", "rollback"]))
+                .order_by(audit.c.id.desc())
+                .limit(1)
+            ).scalar()
+        if last is None:
+            raise NotFound(f"scene {scene!r} has had one champion only", "promote a version by name instead")
+        return str(last)
+
+    def quarantine(self, scene: str, version: str, reason: str) -> None:
+        """Mark a version that could not be served, with the reason; it stays listed."""
+        with self.database.write() as connection:
+            connection.execute(
+                sa.update(versions)
+                .where(versions.c.scene == scene, versions.c.version == version)
+                .values(state="quarantined", reason=reason)
+            )
+            _log(connection, scene, self._clock(), "quarantine", version=version, detail={"reason": reason})
+
+    def publish(self, scene: str, version: str, head: Head, *, lease: Lease, keep: int) -> Revision:
+        """Publish a head as the version's next revision, and drop the arrays of those beyond the last ``keep``.
+
+        Raises:
+            LeadershipLost: another learner has taken the lead since.
+        """
+        with self.database.write() as connection:
+            confirm(connection, lease)
+            number = _last_number(connection, scene, version) + 1
+            revision = Revision(scene=scene, version=version, number=number, head=head)
+            _insert_revision(connection, revision, self._clock())
+            connection.execute(
+                sa.update(revisions)
+                .where(
+                    revisions.c.scene == scene,
+                    revisions.c.version == version,
+                    revisions.c.number == number - keep,
+                )
+                .values(weight=None, bias=None)
+            )
+        return revision
+
+    def latest_revision(self, scene: str, version: str, above: int = -1) -> Revision | None:
+        """The newest revision whose arrays are kept, if its number is above ``above``; None where only the bundle's."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                sa.select(revisions)
+                .where(
+                    revisions.c.scene == scene,
+                    revisions.c.version == version,
+                    revisions.c.number > above,
+                    revisions.c.weight.is_not(None),
+                )
+                .order_by(revisions.c.number.desc())
+                .limit(1)
+            ).first()
+        return None if row is None else _revision(row._mapping)
+
+    def served_since(self, scene: str, sequence: int) -> tuple[str, int] | None:
+        """The first version and revision whose head includes the event with this sequence."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                sa.select(revisions.c.version, revisions.c.number)
+                .where(revisions.c.scene == scene, revisions.c.sequence >= sequence)
+                .order_by(revisions.c.created_at, revisions.c.number)
+                .limit(1)
+            ).first()
+        return None if row is None else (row.version, row.number)
+
+    def history(self, scene: str, limit: int = 100) -> list[dict[str, object]]:
+        """What was done to a scene's versions, newest first."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                sa.select(audit).where(audit.c.scene == scene).order_by(audit.c.id.desc()).limit(limit)
+            )
+            return [dict(row._mapping) for row in rows]
+
+    def _move(
+        self,
+        connection: sa.Connection,
+        scene: str,
+        version: str,
+        held: Alias | None,
+        action: str,
+        detail: Mapping[str, object],
+    ) -> Alias:
+        moved = Alias(version=version, generation=(held.generation if held else 0) + 1)
+        row = {"version": version, "generation": moved.generation, "updated_at": self._clock()}
+        connection.execute(
+            insert(aliases)
+            .values(scene=scene, alias=CHAMPION, **row)
+            .on_conflict_do_update(index_elements=["scene", "alias"], set_=row)
+        )
+        previous = held.version if held else None
+        _log(
+            connection,
+            scene,
+            self._clock(),
+            action,
+            version=version,
+            previous=previous,
+            generation=moved.generation,
+            detail=detail,
+        )
+        return moved
+
+
+def _scene_row(scene: Scene, key: bytes, now: float) -> dict[str, object]:
+    return {
+        "name": scene.name,
+        "task": scene.task,
+        "modality": scene.modality,
+        "labels": list(scene.labels),
+        "new_labels": scene.new_labels,
+        "hash_key": key,
+        "target_offset": scene.offset,
+        "target_scale": scene.scale,
+        "created_at": now,
+    }
+
+
+def _scene(row: sa.RowMapping) -> Scene:
+    return Scene(
+        name=row["name"],
+        task=row["task"],
+        modality=row["modality"],
+        labels=tuple(row["labels"]),
+        new_labels=row["new_labels"],
+        hash_key=row["hash_key"],
+        offset=row["target_offset"],
+        scale=row["target_scale"],
+    )
+
+
+def _alias(connection: sa.Connection, scene: str, alias: str) -> Alias | None:
+    row = connection.execute(
+        sa.select(aliases.c.version, aliases.c.generation).where(aliases.c.scene == scene, aliases.c.alias == alias)
+    ).first()
+    return None if row is None else Alias(version=row.version, generation=row.generation)
+
+
+def _last_number(connection: sa.Connection, scene: str, version: str) -> int:
+    last = sa.select(sa.func.max(revisions.c.number)).where(revisions.c.scene == scene, revisions.c.version == version)
+    return connection.execute(last).scalar() or 0
+
+
+def _insert_revision(connection: sa.Connection, revision: Revision, now: float, *, bare: bool = False) -> None:
+    head = revision.head
+    connection.execute(
+        sa.insert(revisions),
+        {
+            "scene": revision.scene,
+            "version": revision.version,
+            "number": revision.number,
+            "sequence": head.sequence,
+            "labels": list(head.labels),
+            "weight": None if bare else np.ascontiguousarray(head.weight, np.float32).tobytes(),
+            "bias": None if bare else head.bias.astype(np.float32).tobytes(),
+            "lam": head.lam,
+            "temperature": head.temperature,
+            "sample_digest": head.sample_digest,
+            "examples": head.examples,
+            "fallback": head.fallback,
+            "created_at": now,
+        },
+    )
+
+
+def _revision(row: sa.RowMapping) -> Revision:
+    labels = tuple(row["labels"])
+    head = Head(
+        weight=np.frombuffer(row["weight"], np.float32).reshape(-1, len(labels)),
+        bias=np.frombuffer(row["bias"], np.float32),
+        labels=labels,
+        sequence=row["sequence"],
+        lam=row["lam"],
+        temperature=row["temperature"],
+        sample_digest=row["sample_digest"],
+        examples=row["examples"],
+        fallback=row["fallback"],
+    )
+    return Revision(scene=row["scene"], version=row["version"], number=row["number"], head=head)
+
+
+def _log(
+    connection: sa.Connection,
+    scene: str,
+    now: float,
+    action: str,
+    *,
+    version: str | None = None,
+    previous: str | None = None,
+    generation: int | None = None,
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    row = {"scene": scene, "at": now, "action": action, "version": version, "previous": previous}
+    connection.execute(sa.insert(audit), row | {"generation": generation, "detail": dict(detail or {})})
+
+
+def short(version: str) -> str:
+    """The first twelve digits of a version, as people read it."""
+    return version[:12]

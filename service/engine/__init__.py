@@ -1,0 +1,1 @@
+"""The hot path: a snapshot (session and head) and the batcher that feeds it."""
