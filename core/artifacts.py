@@ -41,6 +41,7 @@ class Artifacts:
                     os.fsync(file.fileno())
                 Path(temporary).replace(place)
                 sync_folder(place.parent)
+                sync_folder(place.parent.parent)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
@@ -97,7 +98,7 @@ class Artifacts:
                 shutil.rmtree(staged, ignore_errors=True)
                 raise
         except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST} and place.is_dir():
                 return place
             raise unwritable(place.parent, error) from error
         return place

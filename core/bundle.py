@@ -185,7 +185,7 @@ def _golden(folder: Path, data: bytes) -> Golden:
 
 
 def _checked(folder: Path, name: str, digest: str) -> bytes:
-    if Path(name).name != name or name == MANIFEST:
+    if Path(name).name != name or name in {MANIFEST, "", ".."} or "\0" in name:
         raise _broken(folder, f"the manifest names a file {name[:80]!r}, which is no plain file name")
     data = _bytes(folder, name)
     if _digest(data) != digest:

@@ -22,7 +22,7 @@ from core.solve import Factor, one_thread
 from core.statistics import from_grid
 from core.types import Doubles, GridRows
 
-LAMBDAS = 2.0 ** np.arange(-10, 7)
+LAMBDAS = 2.0 ** np.arange(-10, 13)  # from unit-length features to standardised ones, whose squared length is D
 COLDEST, HOTTEST = 0.01, 10.0
 LEAST_SLACK = 1e-9  # of 1 - leverage, below which a row decides its own prediction alone
 

@@ -9,6 +9,7 @@ A variable is ``LEPTON_`` + section + ``_`` + field: ``LEPTON_SERVICE_PORT=8080`
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadConfiguration
+
+MOST_PIXELS = 89_478_485  # Pillow calls a larger picture a decompression bomb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,11 @@ class ServiceSettings:
         """Check ranges."""
         _positive(self, "service", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
         _positive(self, "service", "max_image_bytes", "max_image_pixels", "poll_seconds", "prediction_days")
+        _positive(self, "service", "prediction_megabytes")
+        if self.max_image_pixels > MOST_PIXELS:
+            raise BadConfiguration(
+                f"service.max_image_pixels is {self.max_image_pixels}", f"give at most {MOST_PIXELS}, Pillow's own cap"
+            )
         if self.device not in {"auto", "cpu", "cuda"}:
             raise BadConfiguration(f"service.device is {self.device!r}", "choose auto, cpu or cuda")
 
@@ -126,9 +134,12 @@ def load(environment: Mapping[str, str] | None = None, folder: Path | None = Non
     """
     variables = os.environ if environment is None else environment
     file = Path(variables.get("LEPTON_CONFIG", (folder or Path.cwd()) / "lepton.toml"))
+    if "LEPTON_CONFIG" in variables and not file.is_file():
+        raise BadConfiguration(f"LEPTON_CONFIG names {str(file)!r}, which is no file", "correct it, or leave it out")
     tree = _read(file)
-    home = Path(variables.get("LEPTON_HOME", tree.pop("home", "lepton-data"))).absolute()
-    sections: dict[str, dict[str, Any]] = {name: dict(tree.pop(name, {})) for name in SECTIONS}
+    written = _of_kind("home", str, tree.pop("home", "lepton-data"))
+    home = Path(variables.get("LEPTON_HOME", written)).absolute()
+    sections = {name: dict(_of_kind(f"[{name}]", dict, tree.pop(name, {}))) for name in SECTIONS}
     if tree:
         raise BadConfiguration(
             f"{file.name} has an unknown section or key: {', '.join(sorted(tree))}",
@@ -163,19 +174,29 @@ def _build(owner: type[Any], section: str, values: Mapping[str, Any]) -> Any:
 
 
 def _convert(name: str, default: object, value: object) -> object:
+    """A value of the file as it is, where its kind fits, or a variable's text read as that kind."""
     kind = type(default)
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind is str or not isinstance(value, str):
+        return _of_kind(name, kind, value, default)
     try:
         if kind is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
         return kind(value)  # type: ignore[call-arg]
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadConfiguration(
-            f"{name} is {value!r}, which is no {kind.__name__}", f"give a {kind.__name__}, such as {default!r}"
-        ) from error
+    except (KeyError, ValueError):
+        return _of_kind(name, kind, value, default)
+
+
+def _of_kind(name: str, kind: type[Any], value: object, example: object = None) -> Any:
+    if type(value) is not kind:
+        such = "" if example is None else f", such as {example!r}"
+        raise BadConfiguration(f"{name} is {value!r}, which is no {kind.__name__}", f"give a {kind.__name__}{such}")
+    return value
 
 
 def _positive(settings: object, section: str, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise BadConfiguration(f"{section}.{name} is {value!r}", "give a number above zero")

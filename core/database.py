@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from core.errors import BadConfiguration, Unavailable
 
@@ -196,7 +196,8 @@ class Database:
             raise BadConfiguration(
                 f"{path.parent} cannot be made: {error.strerror}", "set LEPTON_HOME to a folder that you can write"
             ) from error
-        self.engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
+        address = sa.URL.create("sqlite", database=str(path))  # a path may hold "?" and other signs that a URL reads
+        self.engine = sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
         sa.event.listen(self.engine, "connect", _prepare)
         sa.event.listen(self.engine, "begin", _begin)
         self._migrate(kind)
@@ -226,6 +227,22 @@ class Database:
                 ) from error
             raise
 
+    def scrub(self) -> None:
+        """Leave nothing of deleted rows in the write-ahead log, where there is one; ``secure_delete`` sees to the rest.
+
+        Raises:
+            Unavailable: somebody reads so long that it cannot be done now.
+        """
+        connection = self.engine.raw_connection()  # a checkpoint runs outside transactions
+        try:
+            busy = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            connection.close()
+        if busy:
+            raise Unavailable(
+                f"old pages of {self.path.name} could not be removed: the database is being read", "send it again"
+            )
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -235,9 +252,10 @@ class Database:
 
         try:
             upgrade(self, kind)
-        except OperationalError as error:
+        except (DatabaseError, Unavailable) as error:
+            reason = error.orig if isinstance(error, DatabaseError) else error.message
             raise BadConfiguration(
-                f"the database {self.path} cannot be opened: {error.orig}",
+                f"the database {self.path} cannot be opened: {reason}",
                 "check that LEPTON_HOME is on a disk with space and that you may write there",
             ) from error
 

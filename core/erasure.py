@@ -17,6 +17,7 @@ from core.errors import NotFound
 from core.events import next_sequence
 from core.home import Home
 from core.ids import uuid7
+from core.predictions import PredictionLog
 from core.standing import digest_of
 
 PAGE = 500
@@ -48,12 +49,21 @@ def erase(home: Home, subject: str) -> Erasure:
 
     Raises:
         NotFound: no label names this subject.
+        Unavailable: a database is locked; erase again.
     """
+    try:
+        return _erase(home, subject)
+    finally:
+        home.ledger.database.scrub()
+        home.predictions.database.scrub()
+
+
+def _erase(home: Home, subject: str) -> Erasure:
     with home.ledger.database.write() as connection:
-        rows = _rows_of(connection, subject)
+        examples = _examples_of(connection, subject, home.predictions)
+        rows = _rows_of(connection, subject, examples)
         if not rows:
             raise NotFound("no label names this subject", "check the subject; it may have been erased before")
-        examples = sorted({row.example for row in rows if row.example is not None})
         listed = _paths(connection, examples)
         # First what no transaction covers: a crash from here on leaves the labels, so that erasing again finds them.
         predictions = home.predictions.erase(examples)
@@ -90,13 +100,20 @@ class _Label:
     scene: str
     sequence: int
     example: str | None
+    prediction_id: str | None
 
 
-def _rows_of(connection: sa.Connection, subject: str) -> list[_Label]:
-    """Label events of the subject, and everybody's label events on the subject's examples."""
+def _examples_of(connection: sa.Connection, subject: str, log: PredictionLog) -> list[str]:
+    """The subject's examples: those of its labels, and those of logged predictions that its labels still wait for."""
     named = _labels(connection, label_events.c.subject == subject)
-    found = {label.event_id: label for label in named}
-    examples = sorted({label.example for label in named if label.example is not None})
+    waits = [label.prediction_id for label in named if label.example is None and label.prediction_id is not None]
+    known = {label.example for label in named if label.example is not None}
+    return sorted(known | {prediction.example for prediction in log.find(waits).values()})
+
+
+def _rows_of(connection: sa.Connection, subject: str, examples: list[str]) -> list[_Label]:
+    """Label events of the subject, and everybody's label events on the subject's examples."""
+    found = {label.event_id: label for label in _labels(connection, label_events.c.subject == subject)}
     for start in range(0, len(examples), PAGE):
         part = examples[start : start + PAGE]
         joins = sa.select(label_events.c.target).where(label_events.c.kind == "join", label_events.c.example.in_(part))
@@ -113,6 +130,7 @@ def _labels(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> lis
             label_events.c.scene,
             label_events.c.sequence,
             sa.func.coalesce(label_events.c.example, join.c.example),
+            label_events.c.prediction_id,
         )
         .select_from(label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join")))
         .where(label_events.c.kind == "label", condition)

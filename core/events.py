@@ -142,9 +142,8 @@ class Ledger:
         """
         with self.database.write() as connection:
             told = self._alive(connection, event_id)
-            change = {"label": label, "value": value}
-            change |= {"confidence": told["confidence"] if confidence is None else confidence}
-            return self._act(connection, told, "correct", **change)
+            sure = self._confidence(connection, told) if confidence is None else confidence
+            return self._act(connection, told, "correct", label=label, value=value, confidence=sure)
 
     def withdraw(self, event_id: str) -> Receipt:
         """Take an event back, for good.
@@ -199,6 +198,13 @@ class Ledger:
             told = self._find(connection, event_id)
             return self._status(connection, told)
 
+    def known(self, feedback: Feedback) -> Receipt | None:
+        """The receipt of a label that was sent before, or None where it is new. Raises as ``add`` does."""
+        if feedback.event_id is None:
+            return None
+        with self.database.read() as connection:
+            return self._known(connection, feedback.event_id, feedback.digest())
+
     def scene_of(self, event_id: str) -> str:
         """The scene of an event.
 
@@ -222,22 +228,20 @@ class Ledger:
 
     def last_sequence(self, scene: str) -> int:
         """Sequence of the newest event of a scene, 0 where there is none."""
+        newest = sa.select(sa.func.max(label_events.c.sequence)).where(label_events.c.scene == scene)
         with self.database.read() as connection:
-            return (
-                connection.execute(
-                    sa.select(sa.func.max(label_events.c.sequence)).where(label_events.c.scene == scene)
-                ).scalar()
-                or 0
-            )
+            return connection.execute(newest).scalar() or 0
 
     def teach(self, scene: str, labels: Sequence[Feedback]) -> int:
         """Append training examples in one transaction, leaving out what the ledger already says; returns how many.
 
-        Each must name its example, whose features were stored before, in an :class:`EvidenceStore`.
+        Each must name its example, whose features were stored before, in an :class:`EvidenceStore`. Of several labels
+        for one example the last one counts.
         """
         with self.database.write() as connection:
             said = self._taught(connection, scene)
-            new = [f for f in labels if said.get(f.example or "") != (f.label, f.value)]
+            last = {feedback.example: feedback for feedback in labels}
+            new = [f for f in last.values() if said.get(f.example or "") != (f.label, f.value)]
             if not new:
                 return 0
             first, now = next_sequence(connection, len(new)) - len(new) + 1, self._clock()
@@ -308,6 +312,12 @@ class Ledger:
             raise Withdrawn(f"event {event_id!r} was withdrawn", "send the label as a new event")
         return told
 
+    def _confidence(self, connection: sa.Connection, told: Mapping[str, Any]) -> float:
+        mine = (label_events.c.target == told["event_id"]) & (label_events.c.kind == "correct")
+        last = sa.select(label_events.c.confidence).where(mine).order_by(label_events.c.sequence.desc()).limit(1)
+        corrected = connection.execute(last).scalar()
+        return float(told["confidence"] if corrected is None else corrected)
+
     def _deed(self, connection: sa.Connection, event_id: str, kind: str) -> int | None:
         return connection.execute(
             sa.select(sa.func.max(label_events.c.sequence)).where(
@@ -333,14 +343,8 @@ class Ledger:
         deeds = {kind: self._deed(connection, event_id, kind) for kind in ("withdraw", "join", "correct")}
         sequence = max([int(told["sequence"]), *(deed for deed in deeds.values() if deed is not None)])
         row = connection.execute(sa.select(waiting.c.orphaned).where(waiting.c.event_id == event_id)).first()
-        example = (
-            told["example"]
-            or connection.execute(
-                sa.select(label_events.c.example).where(
-                    label_events.c.target == event_id, label_events.c.kind == "join"
-                )
-            ).scalar()
-        )
+        joined = (label_events.c.target == event_id) & (label_events.c.kind == "join")
+        example = told["example"] or connection.execute(sa.select(label_events.c.example).where(joined)).scalar()
         status: Status = "accepted"
         if deeds["withdraw"] is not None:
             status = "withdrawn"

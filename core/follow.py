@@ -24,6 +24,7 @@ class Follower:
 
     Attributes:
         sequence: the last event taken in.
+        conflicts: examples that do not count because their annotators tie.
         missing: examples that stand, but have no features under this extractor yet; they are not in the head.
     """
 
@@ -41,6 +42,7 @@ class Follower:
         self.extractor = extractor
         self.sequence = 0
         self.missing: set[str] = set()
+        self.conflicts: set[str] = set()
         self.state = HeadState(width, task=scene.task, declared=scene.labels, key=scene.hash_key)
         self._standing = Standing(weight_of)
         self._ledger = ledger
@@ -52,12 +54,16 @@ class Follower:
         Returns:
             How many rows came, changed or went.
         """
-        touched = set(self.missing)
+        touched, erased = set(self.missing), 0
         while events := self._ledger.events(self.scene.name, self.sequence):
             for event in events:
-                touched |= self._standing.apply(event)
+                examples = self._standing.apply(event)
+                touched |= examples
+                if event.kind == "erase":  # their features are gone; should the examples come again, with new ones
+                    erased += len(examples & self.state.rows.keys())
+                    self.state.remove(examples)
             self.sequence = events[-1].sequence
-        return self._refresh(touched)
+        return erased + self._refresh(touched)
 
     def head(self, fallback: Head | None = None) -> Head | None:
         """The head of what stands; where nothing does, ``fallback`` marked as such."""
@@ -74,13 +80,10 @@ class Follower:
             )
         return head
 
-    def conflicts(self) -> int:
-        """How many examples do not count because their annotators tie."""
-        outcomes = (self._standing.outcome(example) for example in self._standing.examples())
-        return sum(outcome is not None and outcome.conflict for outcome in outcomes)
-
     def _refresh(self, touched: set[str]) -> int:
         wanted = {example: self._standing.outcome(example) for example in touched}
+        self.conflicts -= touched
+        self.conflicts |= {e for e, o in wanted.items() if o is not None and o.conflict}
         counting = {e: o for e, o in wanted.items() if o is not None and not o.conflict}
         held = self.state.rows
         features = {e: held[e].features for e in counting if e in held}

@@ -28,7 +28,7 @@ def check_label(scene: Scene, label: str | None, value: float | None) -> None:
         return
     if label is None or value is not None:
         raise InvalidInput(f"scene {scene.name!r} is a classification", "send a text as label, and no value")
-    if not label or len(label) > LONGEST_LABEL or "\0" in label:
+    if not label or len(label) > LONGEST_LABEL or any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in label):
         raise InvalidInput(f"label {label[:40]!r} cannot be used", f"send 1 to {LONGEST_LABEL} characters")
     if scene.new_labels == "reject" and label not in scene.labels:
         raise InvalidInput(

@@ -25,9 +25,10 @@ class PredictionLog:
         self.database = database
 
     def append(self, batch: Sequence[Prediction]) -> None:
-        """Write a group of predictions in one transaction."""
+        """Write a group of predictions in one transaction; those that are there already are kept as they are."""
         with self.database.write() as connection:
-            connection.execute(insert(predictions), [_row(prediction) for prediction in batch])
+            rows = [_row(prediction) for prediction in batch]
+            connection.execute(insert(predictions).on_conflict_do_nothing(), rows)
             kept = [
                 {"example": p.example, "bytes": p.instance, "seen_at": p.created_at}
                 for p in batch
@@ -90,11 +91,15 @@ class PredictionLog:
         return gone
 
     def retain(self, *, days: float, megabytes: float, now: float | None = None) -> int:
-        """Drop what is older than ``days``, then the oldest until the file's used pages fit ``megabytes``."""
+        """Drop what is older than ``days``, then the oldest until the file's used pages fit ``megabytes``.
+
+        Returns:
+            How many predictions and inputs were dropped.
+        """
         oldest = (time.time() if now is None else now) - days * 86_400
         with self.database.write() as connection:
             gone = connection.execute(sa.delete(predictions).where(predictions.c.created_at < oldest)).rowcount
-            connection.execute(sa.delete(instances).where(instances.c.seen_at < oldest))
+            gone += connection.execute(sa.delete(instances).where(instances.c.seen_at < oldest)).rowcount
         while self._used_bytes() > megabytes * 2**20:
             with self.database.write() as connection:
                 old = sa.select(predictions.c.prediction_id).order_by(predictions.c.created_at).limit(PAGE)

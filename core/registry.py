@@ -95,9 +95,8 @@ class Registry:
                 number = (connection.execute(last).scalar() or 0) + 1
                 row = {"scene": scene, "version": version, "number": number, "manifest": dict(manifest)}
                 connection.execute(sa.insert(versions), row | {"state": "ready", "created_at": self._clock()})
-                _insert_revision(
-                    connection, Revision(scene=scene, version=version, number=0, head=head), self._clock(), bare=True
-                )
+                first = Revision(scene=scene, version=version, number=0, head=head)
+                _insert_revision(connection, first, self._clock())
                 _log(connection, scene, self._clock(), "register", version=version)
                 if _alias(connection, scene, CHAMPION) is None:
                     self._move(connection, scene, version, None, "promote", {"reason": "first version"})
@@ -174,7 +173,11 @@ class Registry:
         with self.database.read() as connection:
             last = connection.execute(
                 sa.select(audit.c.previous)
-                .where(audit.c.scene == scene, audit.c.action.in_(["promote", "rollback"]))
+                .where(
+                    audit.c.scene == scene,
+                    audit.c.action.in_(["promote", "rollback"]),
+                    audit.c.previous != audit.c.version,  # promoting the champion again is no change
+                )
                 .order_by(audit.c.id.desc())
                 .limit(1)
             ).scalar()
@@ -195,6 +198,8 @@ class Registry:
     def publish(self, scene: str, version: str, head: Head, *, lease: Lease, keep: int) -> Revision:
         """Publish a head as the version's next revision, and drop the arrays of those beyond the last ``keep``.
 
+        Revision 0, the head of the bundle, is kept: it serves where nothing stands.
+
         Raises:
             LeadershipLost: another learner has taken the lead since.
         """
@@ -208,14 +213,16 @@ class Registry:
                 .where(
                     revisions.c.scene == scene,
                     revisions.c.version == version,
-                    revisions.c.number == number - keep,
+                    revisions.c.number.between(max(1, number - 2 * keep), number - keep),  # promotions leave gaps
+                    revisions.c.weight.is_not(None),
                 )
                 .values(weight=None, bias=None)
             )
         return revision
 
     def latest_revision(self, scene: str, version: str, above: int = -1) -> Revision | None:
-        """The newest revision whose arrays are kept, if its number is above ``above``; None where only the bundle's."""
+        """The newest revision whose arrays are kept, if its number is above ``above``; None where an erasure has
+        removed them all."""
         with self.database.read() as connection:
             row = connection.execute(
                 sa.select(revisions)
@@ -229,6 +236,19 @@ class Registry:
                 .limit(1)
             ).first()
         return None if row is None else _revision(row._mapping)
+
+    def first_head(self, scene: str, version: str) -> Head | None:
+        """The head that a version was registered with; None where an erasure has removed it."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                sa.select(revisions).where(
+                    revisions.c.scene == scene,
+                    revisions.c.version == version,
+                    revisions.c.number == 0,
+                    revisions.c.weight.is_not(None),
+                )
+            ).first()
+        return None if row is None else _revision(row._mapping).head
 
     def served_since(self, scene: str, sequence: int) -> tuple[str, int] | None:
         """The first version and revision whose head includes the event with this sequence."""
@@ -318,7 +338,7 @@ def _last_number(connection: sa.Connection, scene: str, version: str) -> int:
     return connection.execute(last).scalar() or 0
 
 
-def _insert_revision(connection: sa.Connection, revision: Revision, now: float, *, bare: bool = False) -> None:
+def _insert_revision(connection: sa.Connection, revision: Revision, now: float) -> None:
     head = revision.head
     connection.execute(
         sa.insert(revisions),
@@ -328,8 +348,8 @@ def _insert_revision(connection: sa.Connection, revision: Revision, now: float, 
             "number": revision.number,
             "sequence": head.sequence,
             "labels": list(head.labels),
-            "weight": None if bare else np.ascontiguousarray(head.weight, np.float32).tobytes(),
-            "bias": None if bare else head.bias.astype(np.float32).tobytes(),
+            "weight": np.ascontiguousarray(head.weight, np.float32).tobytes(),
+            "bias": head.bias.astype(np.float32).tobytes(),
             "lam": head.lam,
             "temperature": head.temperature,
             "sample_digest": head.sample_digest,

@@ -8,6 +8,7 @@ Source: Hoerl and Kennard, "Ridge regression", Technometrics 12 (1970): W = (G +
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from core.statistics import Statistics
 from core.types import Doubles
 
 _blas = ThreadpoolController()
+_alone = threading.RLock()  # the limit is the process's: a second thread leaving early would lift it for the first
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """BLAS on one thread: the order of its sums, and so the last bit, then depends on nothing but the input."""
-    with _blas.limit(limits=1, user_api="blas"):
+    with _alone, _blas.limit(limits=1, user_api="blas"):
         yield
 
 
@@ -56,6 +58,7 @@ class Factor:
 def factorise(statistics: Statistics, lam: float) -> Factor:
     """Factorise Σ w (φ - μ)(φ - μ)ᵀ + λI; λ grows tenfold until that is positive definite in float64."""
     assert statistics.units > 0, "there is nothing to solve from"
+    assert lam > 0, f"λ is {lam}, expected above zero"
     total = float(statistics.units)
     sums_D = statistics.gram[-1, :-1].copy()
     while True:

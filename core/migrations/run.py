@@ -32,7 +32,7 @@ def upgrade(database: Database, kind: str) -> None:
     from alembic.util import CommandError
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / kind))
+    config.set_main_option("script_location", str(Path(__file__).parent / kind).replace("%", "%%"))
     with database.write() as connection:
         config.attributes["connection"] = connection
         try:

@@ -1,0 +1,36 @@
+# Two commands for everybody: `make demo` shows the whole promise on real data, `make test` proves it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PORT ?= 3000
+
+.PHONY: demo test check up bench clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/lepton demo
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(INSTALLED) check
+	$(BIN)/python -m pytest -m 'not slow'
+
+up: $(INSTALLED)
+	$(BIN)/lepton up --port $(PORT)
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.head --quick
+	$(BIN)/python -m benchmarks.label_to_served --quick
+
+clean:
+	rm -rf $(VENV) .bench demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints one table, checks its claims, and writes them as JSON; peers run beside ours."""

@@ -1,0 +1,77 @@
+"""How many labels of a scene stand where, and which examples are labelled: what people ask of the ledger.
+
+Promises to count events, not votes: ``core/standing.py`` alone says what they amount to. Knows nothing of heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import sqlalchemy as sa
+
+from core.database import Database, label_events, waiting
+from core.events import TRAINING, standing_of
+
+PAGE = 500
+
+
+def tally(database: Database, scene: str, weight_of: Callable[[str], int]) -> dict[str, int]:
+    """Label events of a scene by status.
+
+    Returns:
+        ``training`` (of the data that versions were adapted on), and of feedback: ``accepted``, ``pending``,
+        ``orphaned``, ``withdrawn``; and ``conflict``, the number of examples whose annotators tie.
+    """
+    with database.read() as connection:
+        here = (label_events.c.scene == scene) & (label_events.c.kind == "label")
+        gone = sa.select(label_events.c.target).where(label_events.c.scene == scene, label_events.c.kind == "withdraw")
+        standing = label_events.c.event_id.not_in(gone)
+        taught = _count(connection, here & standing & (label_events.c.source == TRAINING))
+        said = _count(connection, here & standing & (label_events.c.source != TRAINING))
+        waits = sa.select(waiting.c.orphaned, sa.func.count()).where(waiting.c.scene == scene)
+        late: dict[bool, int] = {bool(key): number for key, number in connection.execute(waits.group_by("orphaned"))}
+        several = _several(connection, scene)
+        outcomes = [standing_of(connection, scene, example, weight_of).outcome(example) for example in several]
+        return {
+            "training": taught,
+            "accepted": said - sum(late.values()),
+            "pending": late.get(False, 0),
+            "orphaned": late.get(True, 0),
+            "withdrawn": _count(connection, here & label_events.c.event_id.in_(gone)),
+            "conflict": sum(outcome is not None and outcome.conflict for outcome in outcomes),
+        }
+
+
+def labelled(database: Database, scene: str, examples: Iterable[str]) -> set[str]:
+    """Those among these examples that have a label which was not withdrawn."""
+    listed, found = list(examples), set[str]()
+    join = label_events.alias("joined")
+    example = sa.func.coalesce(label_events.c.example, join.c.example)
+    gone = sa.select(label_events.c.target).where(label_events.c.scene == scene, label_events.c.kind == "withdraw")
+    rows = sa.select(example).select_from(
+        label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
+    )
+    rows = rows.where(label_events.c.scene == scene, label_events.c.kind == "label")
+    rows = rows.where(label_events.c.event_id.not_in(gone))
+    with database.read() as connection:
+        for start in range(0, len(listed), PAGE):
+            found |= set(connection.execute(rows.where(example.in_(listed[start : start + PAGE]))).scalars())
+    return found
+
+
+def _count(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(label_events).where(condition)).scalar() or 0
+
+
+def _several(connection: sa.Connection, scene: str) -> list[str]:
+    """Examples that more than one annotator has labelled."""
+    join = label_events.alias("joined")
+    example = sa.func.coalesce(label_events.c.example, join.c.example).label("which")
+    rows = (
+        sa.select(example)
+        .select_from(label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join")))
+        .where(label_events.c.scene == scene, label_events.c.kind == "label", example.is_not(None))
+        .group_by(example)
+        .having(sa.func.count(label_events.c.annotator.distinct()) > 1)
+    )
+    return list(connection.execute(rows).scalars())

@@ -1,0 +1,213 @@
+"""One pretrained model as a member graph: pictures in, raw features out, normalisation inside.
+
+Promises ``member``: a Backbone of torch or of ONNX as ONNX bytes with the input ``image`` (uint8, [batch, H, W, 3])
+and the output ``raw`` (float32, [batch, D]), no weights in other files, only the batch axis free, and no trace of the
+machine in it. Knows nothing of where backbones come from, of transforms or of heads.
+
+Legend: B batch, H height, W width, C channels, D features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnx.compose
+import torch
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from core.errors import InvalidInput
+from exporters.compose import OPSET, at_opset, read
+
+# Names this exporter in cache keys: count it up with any change of what `member` writes.
+EXPORTER = "member/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxSource:
+    """A foreign ONNX model and how pictures enter it: (pixel - mean) / deviation in ``layout``, read from ``output``.
+
+    Attributes:
+        model: the file's bytes, weights inside.
+        input, output: names of the tensors used; the input has rank 4.
+        pooled: axes of the output that are averaged to reach (B, D); none where it has rank 2.
+        layout: axis order of the input.
+        mean, deviation: per channel, in pixel units (0 to 255); None where the model takes raw uint8.
+    """
+
+    model: bytes = field(repr=False)
+    input: str
+    output: str
+    pooled: tuple[int, ...]
+    layout: str
+    mean: tuple[float, float, float] | None
+    deviation: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A pretrained model, loaded.
+
+    Attributes:
+        digest: SHA-256 (hex) of its weights and of everything else that its plugin read.
+        parameters: how many. dimension: D. size: (H, W) of its pictures.
+        tolerance: largest difference between original and exported features that is no fault (see exporters.parity).
+        body: a torch module that maps uint8 (B, H, W, 3) to float32 (B, D), or an ONNX model.
+    """
+
+    name: str
+    source: str
+    modality: str
+    digest: str
+    licence: str
+    parameters: int
+    dimension: int
+    size: tuple[int, int]
+    body: torch.nn.Module | OnnxSource = field(repr=False)
+    tolerance: float = 1e-4
+
+
+class Normalised(torch.nn.Module):
+    """A torch model of NCHW floats, behind uint8 NHWC pictures: (pixel - mean) / deviation, in pixel units."""
+
+    def __init__(self, model: torch.nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.mean: torch.Tensor
+        self.deviation: torch.Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """uint8 (B, H, W, 3) to raw features (B, D)."""
+        pixels = image.permute(0, 3, 1, 2).to(torch.float32)
+        raw: torch.Tensor = self.model((pixels - self.mean) / self.deviation)
+        return raw
+
+
+def member(backbone: Backbone) -> bytes:
+    """The backbone as a member graph; the same bytes each time (torch takes 7 to 13 s, ONNX no time).
+
+    Raises:
+        InvalidInput: torch cannot export the model, or its output is not (batch, D).
+    """
+    wrapped = _wrap(backbone, backbone.body) if isinstance(backbone.body, OnnxSource) else _export(backbone)
+    graph = wrapped.graph
+    if len(graph.input) != 1 or len(graph.output) != 1:
+        raise InvalidInput(
+            f"{backbone.name} has inputs {[i.name for i in graph.input]} and outputs {[o.name for o in graph.output]}",
+            "give a model of one picture input and one feature output",
+        )
+    del graph.input[:], graph.output[:], graph.value_info[:]
+    height, width = backbone.size
+    graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", height, width, 3]))
+    graph.output.append(helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", backbone.dimension]))
+    _anonymous(wrapped)
+    data: bytes = wrapped.SerializeToString(deterministic=True)
+    return data
+
+
+def _export(backbone: Backbone) -> ModelProto:
+    assert isinstance(backbone.body, torch.nn.Module)
+    example = torch.zeros((2, *backbone.size, 3), dtype=torch.uint8)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                backbone.body.eval(),
+                (example,),
+                dynamo=True,
+                external_data=False,
+                opset_version=OPSET,
+                dynamic_shapes={"image": {0: torch.export.Dim.DYNAMIC}},
+                input_names=["image"],
+                output_names=["raw"],
+                verbose=False,
+            )
+    except Exception as error:  # the exporter wraps whatever a model's own code raises
+        raise InvalidInput(
+            f"torch cannot export {backbone.name} at {backbone.size}: {str(error)[:300]}",
+            "choose another backbone, or give an ONNX file of it (onnx_file:PATH)",
+        ) from error
+    assert program is not None
+    proto: ModelProto = program.model_proto
+    return proto
+
+
+def _wrap(backbone: Backbone, source: OnnxSource) -> ModelProto:
+    """Nodes before and after a foreign graph, so that it takes ``image`` and gives ``raw``."""
+    proto = onnx.compose.add_prefix(at_opset(read(source.model), backbone.name), "body/")
+    graph = proto.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    given = next(value for value in graph.input if value.name == f"body/{source.input}")
+    others = [value.name for value in graph.input if value.name not in stored and value.name != given.name]
+    if others:
+        raise InvalidInput(f"{backbone.name} also needs {others}", "give a model of one picture input")
+    before, constants = _entry(source, given.name, given.type.tensor_type.elem_type)
+    after, more = _pool(source)
+    body = list(graph.node)
+    del graph.node[:], graph.input[:], graph.output[:]
+    graph.node.extend([*before, *body, *after])
+    graph.initializer.extend([*constants, *more])
+    graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, None))
+    graph.output.append(helper.make_tensor_value_info("raw", TensorProto.FLOAT, None))
+    return proto
+
+
+def _entry(source: OnnxSource, name: str, element: int) -> tuple[list[NodeProto], list[TensorProto]]:
+    made: list[NodeProto] = []
+    constants: list[TensorProto] = []
+    pixels = "image"
+    if source.mean is not None and source.deviation is not None:
+        made = [
+            helper.make_node("Cast", ["image"], ["entry/float"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", ["entry/float", "entry/mean"], ["entry/centred"]),
+            helper.make_node("Div", ["entry/centred", "entry/deviation"], ["entry/normal"]),
+        ]
+        pairs = (("entry/mean", source.mean), ("entry/deviation", source.deviation))
+        constants = [numpy_helper.from_array(np.array(value, np.float32), key) for key, value in pairs]
+        pixels = "entry/normal"
+    if source.layout == "NCHW":
+        made.append(helper.make_node("Transpose", [pixels], ["entry/planes"], perm=[0, 3, 1, 2]))
+        pixels = "entry/planes"
+    made.append(helper.make_node("Cast", [pixels], [name], to=element))
+    return made, constants
+
+
+def _pool(source: OnnxSource) -> tuple[list[NodeProto], list[TensorProto]]:
+    """The chosen output averaged over the stated axes, as float32."""
+    cast = helper.make_node("Cast", [f"body/{source.output}"], ["exit/float"], to=TensorProto.FLOAT)
+    if not source.pooled:
+        return [cast, helper.make_node("Identity", ["exit/float"], ["raw"])], []
+    mean = helper.make_node("ReduceMean", ["exit/float", "exit/axes"], ["raw"], keepdims=0)
+    return [cast, mean], [numpy_helper.from_array(np.array(source.pooled, np.int64), "exit/axes")]
+
+
+def _anonymous(proto: ModelProto) -> None:
+    """Take out what exporters note about source files, so that the bytes are the same on every machine."""
+    graph = proto.graph
+    proto.producer_name, proto.producer_version, proto.doc_string = "lepton", "", ""
+    graph.name, graph.doc_string = "member", ""
+    noted = [proto, graph, *graph.node, *graph.initializer, *proto.functions]
+    noted += [node for function in proto.functions for node in function.node]
+    for part in noted:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No lines of progress from the exporter; its errors still come as exceptions."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

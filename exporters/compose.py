@@ -1,0 +1,243 @@
+"""Members, transforms, the grid and the head as one ONNX graph: the form in which everything is served.
+
+    image -> member 1 ... member k -> transform each -> concat / sqrt(k) -> grid -> features . W + b -> softmax
+
+Promises a file that is complete by itself and whose head (``head.weight``, ``head.bias``) can be replaced by name or
+per call, with any number of classes; what leads to ``features`` is the extractor, and ``extractor_digest`` names it.
+Knows nothing of where members come from or how heads are learned.
+
+Legend: B batch, D features, K classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnx.compose
+import onnx.version_converter
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from core.errors import BrokenBundle, InvalidInput
+from core.types import Floats, Head, Task
+from exporters.transform import Transform, grid_nodes, nodes, scalar
+
+OPSET = 20
+_IR = 10  # 4 is the first whose initializers may be overridden; 10 is what opset 20 needs
+_WEIGHT, _BIAS = "head.weight", "head.bias"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One exported backbone (``image`` uint8 NHWC in, ``raw`` float32 (B, D) out) and what scales its features."""
+
+    graph: bytes = field(repr=False)
+    transform: Transform = field(default_factory=Transform)
+
+
+def compose(
+    members: Sequence[Member], *, task: Task = "classification", offset: float = 0.0, scale: float = 1.0
+) -> bytes:
+    """The one graph, with an all-zero head of one class: give it a real one by ``with_head``.
+
+    ``offset`` and ``scale`` are the Scene's, for regression: value = score * scale + offset.
+
+    Raises:
+        InvalidInput: no members, members of different picture sizes, or opsets that cannot be aligned.
+    """
+    if not members:
+        raise InvalidInput("a model of no members cannot be composed", "give at least one backbone")
+    parts = [_prefixed(member.graph, number) for number, member in enumerate(members)]
+    image = _one_image([part.graph.input[0] for part in parts])
+    made: list[NodeProto] = []
+    constants: list[TensorProto] = []
+    for number, (part, member) in enumerate(zip(parts, members, strict=True)):
+        added = nodes(member.transform, f"m{number}/graph/raw", f"m{number}/scaled")
+        made += [helper.make_node("Identity", ["image"], [f"m{number}/graph/image"]), *part.graph.node, *added[0]]
+        constants += [*part.graph.initializer, *added[1]]
+    width = sum(_width(part.graph.output[0]) for part in parts)
+    for more, initializers in (_join(len(parts)), grid_nodes("joined", "features"), _answer(task, offset, scale)):
+        made += more
+        constants += initializers
+    graph = helper.make_graph(made, "lepton", [image, *_head_inputs(width)], _outputs(task, width), constants)
+    graph.sparse_initializer.extend(sparse for part in parts for sparse in part.graph.sparse_initializer)
+    graph.initializer.extend(_head_arrays(np.zeros((width, 1), np.float32), np.zeros(1, np.float32)))
+    model = helper.make_model(graph, opset_imports=_opsets(parts), ir_version=_IR, producer_name="lepton")
+    model.functions.extend(function for part in parts for function in part.functions)
+    onnx.checker.check_model(model, full_check=False)
+    return _bytes(model)
+
+
+def with_head(model: bytes, head: Head) -> bytes:
+    """The same graph with ``head`` as its default; any number of classes.
+
+    Raises:
+        BrokenBundle: the model has no replaceable head, or one of another width.
+    """
+    proto = read(model)
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name not in (_WEIGHT, _BIAS)]
+    old = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer if tensor.name in (_WEIGHT, _BIAS)}
+    if len(old) != 2 or old[_WEIGHT][0] != head.weight.shape[0] or head.bias.shape != head.weight.shape[1:]:
+        raise BrokenBundle(
+            f"a head of {head.weight.shape} and {head.bias.shape} does not fit a model whose head is {old}",
+            "solve the head on features of this very model",
+        )
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+    proto.graph.initializer.extend(_head_arrays(head.weight, head.bias))
+    return _bytes(proto)
+
+
+def extractor_digest(model: bytes) -> str:
+    """SHA-256 (hex) of what ``features`` depends on: the same whatever the head, the task or its scale.
+
+    Raises:
+        BrokenBundle: no model, or one without features.
+    """
+    graph = read(model)
+    needed = {"features"}
+    kept: list[NodeProto] = []
+    for node in reversed(graph.graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(_reads(node))
+    if not kept:
+        raise BrokenBundle("the model does not compute features", "use a model.onnx written by lepton export")
+    digest = hashlib.sha256()
+    parts = [*graph.opset_import, *reversed(kept), *graph.functions]
+    parts += [value for value in graph.graph.input if value.name in needed]
+    parts += sorted((t for t in graph.graph.initializer if t.name in needed), key=lambda tensor: tensor.name)
+    for part in parts:
+        encoded = part.SerializeToString(deterministic=True)
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()
+
+
+def read(model: bytes) -> ModelProto:
+    """Parsed ONNX bytes.
+
+    Raises:
+        BrokenBundle: not an ONNX model.
+    """
+    try:
+        proto = onnx.load_model_from_string(model)
+    except Exception as error:  # the parser's error class is a private one of protobuf
+        raise BrokenBundle(f"{len(model)} bytes are not an ONNX model: {error}", "fetch the file again") from error
+    if not proto.graph.node:
+        raise BrokenBundle(f"{len(model)} bytes hold no ONNX graph", "fetch the file again")
+    return proto
+
+
+def at_opset(proto: ModelProto, name: str) -> ModelProto:
+    """The same model at our operator set.
+
+    Raises:
+        InvalidInput: it cannot be converted; ``name`` says which one in the message.
+    """
+    current = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
+    if current == OPSET:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, OPSET)
+    except Exception as error:  # the converter is C++ and raises RuntimeError and kinds of its own
+        raise InvalidInput(
+            f"{name} has opset {current} and cannot be brought to {OPSET}: {str(error)[:300]}",
+            f"export that model again with opset {OPSET}",
+        ) from error
+
+
+def _prefixed(graph: bytes, number: int) -> ModelProto:
+    """The member at our opset, every name under ``m<number>/graph/``, where nothing of ours is named."""
+    return onnx.compose.add_prefix(at_opset(read(graph), f"member {number}"), f"m{number}/graph/")
+
+
+def _one_image(images: Sequence[ValueInfoProto]) -> ValueInfoProto:
+    sizes = {tuple(axis.dim_value for axis in image.type.tensor_type.shape.dim[1:]) for image in images}
+    if len(sizes) != 1:
+        raise InvalidInput(
+            f"members take pictures of {sorted(sizes)}; expected one size for all",
+            "load every backbone at the same size",
+        )
+    return helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *sizes.pop()])
+
+
+def _join(members: int) -> tuple[list[NodeProto], list[TensorProto]]:
+    if members == 1:
+        return [helper.make_node("Identity", ["m0/scaled"], ["joined"])], []
+    names = [f"m{number}/scaled" for number in range(members)]
+    made = [
+        helper.make_node("Concat", names, ["joined/all"], axis=1),
+        helper.make_node("Mul", ["joined/all", "joined/share"], ["joined"]),
+    ]
+    return made, [scalar("joined/share", members**-0.5)]
+
+
+def _answer(task: Task, offset: float, scale: float) -> tuple[list[NodeProto], list[TensorProto]]:
+    made = [
+        helper.make_node("MatMul", ["features", _WEIGHT], ["answer/product"]),
+        helper.make_node("Add", ["answer/product", _BIAS], ["answer/score"]),
+    ]
+    if task == "classification":
+        return [*made, helper.make_node("Softmax", ["answer/score"], ["probabilities"], axis=-1)], []
+    made += [
+        helper.make_node("Mul", ["answer/score", "answer/scale"], ["answer/scaled"]),
+        helper.make_node("Add", ["answer/scaled", "answer/offset"], ["value"]),
+    ]
+    return made, [scalar("answer/scale", scale), scalar("answer/offset", offset)]
+
+
+def _head_inputs(width: int) -> list[ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info(_WEIGHT, TensorProto.FLOAT, [width, "classes"]),
+        helper.make_tensor_value_info(_BIAS, TensorProto.FLOAT, ["classes"]),
+    ]
+
+
+def _outputs(task: Task, width: int) -> list[ValueInfoProto]:
+    shape = ("probabilities", "classes") if task == "classification" else ("value", 1)
+    return [
+        helper.make_tensor_value_info(shape[0], TensorProto.FLOAT, ["batch", shape[1]]),
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", width]),
+    ]
+
+
+def _head_arrays(weight_DK: Floats, bias_K: Floats) -> list[TensorProto]:
+    named = {_WEIGHT: weight_DK, _BIAS: bias_K}
+    return [numpy_helper.from_array(np.ascontiguousarray(a, dtype=np.float32), name) for name, a in named.items()]
+
+
+def _width(output: ValueInfoProto) -> int:
+    width = output.type.tensor_type.shape.dim[-1].dim_value
+    assert width > 0, f"{output.name} has no fixed width"
+    return int(width)
+
+
+def _opsets(parts: Sequence[ModelProto]) -> list[onnx.OperatorSetIdProto]:
+    versions: dict[str, int] = {"": OPSET}
+    for part in parts:
+        for entry in part.opset_import:
+            domain = "" if entry.domain == "ai.onnx" else entry.domain
+            if versions.setdefault(domain, entry.version) != entry.version:
+                raise InvalidInput(
+                    f"members disagree about {domain}: {versions[domain]} and {entry.version}",
+                    "export the members with the same version of that operator set",
+                )
+    return [helper.make_opsetid(domain, version) for domain, version in versions.items()]
+
+
+def _reads(node: NodeProto) -> set[str]:
+    """Tensors that a node reads, in its subgraphs too."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                names |= _reads(inner)
+    return names
+
+
+def _bytes(proto: ModelProto) -> bytes:
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data

@@ -1,0 +1,136 @@
+"""The original model against the composed graph in ONNX Runtime, on real rows at several batch sizes.
+
+Promises that a graph with a frozen batch axis, another normalisation or layout, or other weights does not pass. Knows
+nothing of bundles: who exports calls ``check`` before anything is registered.
+
+Legend: N rows, B batch, H height, W width, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from core.errors import InvalidInput, ParityFailed
+from core.session import Session
+from core.statistics import GRID
+from core.types import Doubles, Floats
+from exporters.backbone import Backbone, OnnxSource
+from exporters.transform import Transform, apply, combine
+
+BATCHES = (1, 3, 16)
+ROWS = 64  # fewest rows that count as a check
+_CLASSES = 16  # of the random head that turns feature differences into decisions
+_ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+_REMEDY = "do not ship this graph: choose another backbone, or give an ONNX file of it (onnx_file:PATH)"
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """What was compared, for the manifest.
+
+    Attributes:
+        max_abs: largest difference of any feature, half a grid step of rounding included.
+        tolerance: what was allowed.
+        argmax_agreement: share of rows on which a seeded random head of 16 classes decides the same.
+    """
+
+    max_abs: float
+    tolerance: float
+    argmax_agreement: float
+    rows: int
+    batches: tuple[int, ...]
+
+
+def check(parts: Sequence[tuple[Backbone, Transform]], model: bytes, images_NHWC: Pixels) -> Parity:
+    """Compare the backbones themselves with ``model``, composed of them in this order.
+
+    Args:
+        images_NHWC: at least 64 real pictures at the model's size, uint8.
+
+    Raises:
+        ParityFailed: the graph does not run at some batch size, or differs by more than the backbones' tolerance.
+        InvalidInput: too few rows.
+    """
+    rows = len(images_NHWC)
+    if rows < ROWS:
+        raise InvalidInput(f"parity was asked for on {rows} rows; expected at least {ROWS}", "give more real pictures")
+    names = " + ".join(backbone.name for backbone, _ in parts)
+    expected_ND = combine([apply(transform, raw(backbone, images_NHWC)) for backbone, transform in parts])
+    tolerance = max(backbone.tolerance for backbone, _ in parts) + 0.5 / GRID
+    session = Session(model)
+    worst, agreement = 0.0, 1.0
+    for batch in BATCHES:
+        features_ND = _served(session, images_NHWC, batch, names)
+        gaps_ND = np.abs(features_ND - expected_ND)
+        row = int(gaps_ND.max(axis=1).argmax())
+        gap = float(gaps_ND[row].max())
+        if not gap <= tolerance:
+            raise ParityFailed(
+                f"{names} at batch {batch}: features differ by {gap:.2g} in row {row}; allowed are {tolerance:.2g}",
+                _REMEDY,
+            )
+        worst, agreement = max(worst, gap), min(agreement, _agreement(features_ND, expected_ND))
+    return Parity(max_abs=worst, tolerance=tolerance, argmax_agreement=agreement, rows=rows, batches=BATCHES)
+
+
+def raw(backbone: Backbone, images_NHWC: Pixels) -> Floats:
+    """(N, D) float32 of the original model, outside our graph: torch, or the ONNX file as it came."""
+    if isinstance(backbone.body, OnnxSource):
+        return _original(backbone.body, images_NHWC)
+    module = backbone.body.eval()
+    with torch.inference_mode():
+        parts = [module(torch.from_numpy(images_NHWC[i : i + 16])).numpy() for i in range(0, len(images_NHWC), 16)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _served(session: Session, images_NHWC: Pixels, batch: int, names: str) -> Doubles:
+    found: list[NDArray[np.int16]] = []
+    for start in range(0, len(images_NHWC), batch):
+        rows_BHWC = images_NHWC[start : start + batch]
+        try:
+            found.append(session.features({"image": rows_BHWC}))
+        except Exception as error:  # ONNX Runtime's errors share no public base
+            raise ParityFailed(
+                f"{names} does not run at batch {len(rows_BHWC)}, size {session.size}: {str(error)[:300]}", _REMEDY
+            ) from error
+        if len(found[-1]) != len(rows_BHWC):
+            raise ParityFailed(f"{names} at batch {len(rows_BHWC)} gives {len(found[-1])} rows", _REMEDY)
+    return np.concatenate(found).astype(np.float64) / GRID
+
+
+def _agreement(a_ND: Doubles, b_ND: Doubles) -> float:
+    head_DK = np.random.default_rng(0).standard_normal((a_ND.shape[1], _CLASSES))
+    same = (a_ND @ head_DK).argmax(axis=1) == (b_ND @ head_DK).argmax(axis=1)
+    return float(same.mean())
+
+
+def _original(source: OnnxSource, images_NHWC: Pixels) -> Floats:
+    session = ort.InferenceSession(source.model, _silent(), providers=["CPUExecutionProvider"])
+    entry = next(argument for argument in session.get_inputs() if argument.name == source.input)
+    pixels: NDArray[Any] = images_NHWC
+    if source.mean is not None and source.deviation is not None:
+        mean_C, deviation_C = np.array(source.mean, np.float32), np.array(source.deviation, np.float32)
+        pixels = (images_NHWC.astype(np.float32) - mean_C) / deviation_C
+    if source.layout == "NCHW":
+        pixels = pixels.transpose(0, 3, 1, 2)
+    pixels = np.ascontiguousarray(pixels, dtype=_ELEMENTS[entry.type])
+    step = entry.shape[0] if isinstance(entry.shape[0], int) else 16
+    parts = [session.run([source.output], {source.input: pixels[i : i + step]})[0] for i in range(0, len(pixels), step)]
+    out = np.concatenate(parts).astype(np.float32)
+    pooled: Floats = out.mean(axis=source.pooled) if source.pooled else out
+    return pooled
+
+
+def _silent() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    return options

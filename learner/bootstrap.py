@@ -1,0 +1,46 @@
+"""Chooses the concrete parts of the learner's process and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from uuid import uuid4
+
+from prometheus_client import start_http_server
+
+from core.config import Settings
+from core.errors import BadConfiguration
+from core.home import open_home
+from learner.loop import Learner
+from learner.metrics import Metrics
+
+
+def run(settings: Settings) -> None:
+    """Run a learner; returns after SIGTERM or SIGINT.
+
+    Raises:
+        BadConfiguration: the home cannot be opened, or the metrics port is taken.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    home, metrics, stop = open_home(settings), Metrics(), threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    port = settings.learner.metrics_port
+    try:
+        server = start_http_server(port, settings.learner.metrics_host, metrics.registry) if port else None
+    except OSError as error:
+        raise BadConfiguration(
+            f"the learner's metrics port {port} cannot be opened: {error.strerror}",
+            "set LEPTON_LEARNER_METRICS_PORT to a free port, or to 0 for none",
+        ) from error
+    try:
+        Learner(home, owner, metrics).run(stop)
+    finally:
+        if server is not None:
+            server[0].shutdown()
+        home.close()

@@ -1,0 +1,105 @@
+"""One scene as the learner holds it: its champion followed, and its heads published.
+
+Promises that a revision is published whenever the ledger has moved, and only then. Knows nothing of leases' timing.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from core.embed import embed
+from core.follow import Follower
+from core.home import Home
+from core.lease import Lease
+from core.session import Session
+from core.types import Head, Revision, Scene, Version
+
+logger = logging.getLogger(__name__)
+
+EMBED_AT_ONCE = 64  # examples embedded between two looks at the ledger
+
+
+class Lesson:
+    """Follows one scene under one version."""
+
+    def __init__(self, home: Home, scene: Scene, version: Version):
+        self.scene = scene
+        self.version = version
+        self._home = home
+        self._follower: Follower = home.follower(scene, version)
+        self._session: Session | None = None
+        self._unavailable: set[str] = set()
+        self._published = self._last_published()
+
+    def study(self, lease: Lease) -> Revision | None:
+        """Take in what is new and publish the head; None where there is nothing new.
+
+        Raises:
+            LeadershipLost: another learner leads.
+        """
+        changed = self._follower.catch_up()
+        changed += self._embed_missing()
+        if changed == 0 and self._follower.sequence <= self._published:
+            return None
+        head = self._follower.head(self._fallback())
+        assert head is not None, "a fallback always serves"
+        revision = self._home.registry.publish(
+            self.scene.name, self.version.version, head, lease=lease, keep=self._home.settings.learner.keep_revisions
+        )
+        self._published = head.sequence
+        return revision
+
+    @property
+    def behind(self) -> bool:
+        """Whether examples still wait for features."""
+        return bool(self._follower.missing - self._unavailable)
+
+    @property
+    def conflicts(self) -> int:
+        """Examples that do not count because annotators tie."""
+        return len(self._follower.conflicts)
+
+    @property
+    def standing(self) -> int:
+        """Examples in the head."""
+        return len(self._follower.state.rows)
+
+    def _last_published(self) -> int:
+        """Sequence of the newest revision, where that is the very head of its rows; -1 where it must be solved anew."""
+        latest = self._home.registry.latest_revision(self.scene.name, self.version.version)
+        self._follower.catch_up()
+        head = self._follower.head(self._fallback())
+        if latest is None or head is None or latest.head.labels != head.labels:
+            return -1
+        return latest.head.sequence if np.array_equal(head.weight, latest.head.weight) else -1
+
+    def _embed_missing(self) -> int:
+        wanted = sorted(self._follower.missing - self._unavailable)[:EMBED_AT_ONCE]
+        if not wanted:
+            return 0
+        if self._session is None:
+            self._session = Session(self._home.bundle(self.version.version).model)
+        done = embed(
+            self._home.evidence, self._session, self._follower.extractor, wanted, limits=self._home.image_limits
+        )
+        self._unavailable |= set(done.unavailable)
+        if done.unavailable:
+            logger.warning(
+                "scene %s: %d labelled examples have no readable input any more and cannot be learned by version %s",
+                self.scene.name,
+                len(done.unavailable),
+                self.version.version[:12],
+            )
+        return self._follower.catch_up() if done.done else 0
+
+    def _fallback(self) -> Head:
+        first = self._home.registry.first_head(self.scene.name, self.version.version)
+        if first is not None:
+            return first
+        labels = self.scene.labels or ("value",)
+        width = int(str(self.version.manifest["features"]))
+        return Head(
+            weight=np.zeros((width, len(labels)), np.float32), bias=np.zeros(len(labels), np.float32), labels=labels
+        )

@@ -1,0 +1,37 @@
+"""The learner's own Prometheus metrics, on a registry of their own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """What the learner counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.leader = Gauge("lepton_learner_leader", "1 while this learner leads", registry=self.registry)
+        self.revision = Gauge("lepton_head_revision", "Newest head revision", ["scene"], registry=self.registry)
+        self.standing = Gauge("lepton_standing_examples", "Examples in the head", ["scene"], registry=self.registry)
+        self.conflicts = Gauge("lepton_conflicts", "Examples whose annotators tie", ["scene"], registry=self.registry)
+        self.seconds = Histogram(
+            "lepton_solve_seconds",
+            "From reading the ledger to a published revision",
+            ["scene"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.failures = Counter(
+            "lepton_learner_failures", "Scenes that failed a step", ["scene"], registry=self.registry
+        )
+        self.joined = Counter("lepton_labels_joined", "Labels joined to a late prediction", registry=self.registry)
+        self.orphaned = Counter("lepton_labels_orphaned", "Labels whose prediction never came", registry=self.registry)
+
+    def solved(self, scene: str, number: int, seconds: float, standing: int, conflicts: int) -> None:
+        """Note a published revision."""
+        self.revision.labels(scene).set(number)
+        self.standing.labels(scene).set(standing)
+        self.conflicts.labels(scene).set(conflicts)
+        self.seconds.labels(scene).observe(seconds)

@@ -1,0 +1,81 @@
+"""A small client of the service's HTTP, for the demonstration and for tests: predictions, labels, waiting for both."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import httpx
+
+BATCH = 16
+PATIENCE = 60.0
+
+
+class Client:
+    """Talks to one service."""
+
+    def __init__(self, url: str):
+        self.http = httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False)
+
+    def wait_ready(self, seconds: float = PATIENCE) -> None:
+        """Return when the service answers /readyz with 200.
+
+        Raises:
+            TimeoutError: it did not in time.
+        """
+        for _ in _until(seconds, f"the service at {self.http.base_url} did not become ready"):
+            try:
+                if self.http.get("/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                continue
+
+    def predict(self, scene: str, pictures: Sequence[bytes]) -> list[dict[str, Any]]:
+        """An answer for every encoded picture, each with ``version``, ``revision`` and ``sequence`` beside."""
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(pictures), BATCH):
+            instances = [{"image": {"b64": base64.b64encode(p).decode()}} for p in pictures[start : start + BATCH]]
+            told = self._json(self.http.post(f"/v1/scenes/{scene}/predict", json={"instances": instances}))
+            common = {name: told[name] for name in ("version", "revision", "sequence")}
+            answers += [answer | common for answer in told["predictions"]]
+        return answers
+
+    def label(self, prediction_id: str, label: str, **more: Any) -> dict[str, Any]:
+        """Send one label; the receipt."""
+        body = {"prediction_id": prediction_id, "label": label} | more
+        return self._json(self.http.post("/v1/feedback", json=body))
+
+    def withdraw(self, event_id: str) -> dict[str, Any]:
+        """Take one label back; the receipt."""
+        return self._json(self.http.delete(f"/v1/feedback/{event_id}"))
+
+    def wait_learned(self, scene: str, picture: bytes, sequence: int, seconds: float = PATIENCE) -> float:
+        """Return when an answer includes the event with this sequence; the seconds that it took.
+
+        Raises:
+            TimeoutError: it did not in time.
+        """
+        begun = time.perf_counter()
+        for _ in _until(seconds, f"no answer of {scene} included event {sequence}"):
+            if self.predict(scene, [picture])[0]["sequence"] >= sequence:
+                break
+        return time.perf_counter() - begun
+
+    @staticmethod
+    def _json(answer: httpx.Response) -> dict[str, Any]:
+        if answer.is_error:
+            raise RuntimeError(
+                f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:500]}"
+            )
+        told: dict[str, Any] = answer.json()
+        return told
+
+
+def _until(seconds: float, failure: str) -> Iterator[None]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.02)
+    raise TimeoutError(failure)

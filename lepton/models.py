@@ -1,0 +1,308 @@
+"""``adapt``, ``evaluate``, ``predict``, ``export``, ``backbones``: models made, measured, tried and taken away."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+
+from core import config
+from core.bundle import read
+from core.errors import BadConfiguration, Conflict, InvalidInput, LeptonError, NotFound
+from core.home import Home, open_home
+from core.ids import check_scene
+from core.modality import image
+from core.registry import short
+from core.session import Session
+from core.types import Head, Scene, Version
+from lepton.output import Stages, as_json, fact, interval, say, table
+
+if TYPE_CHECKING:
+    from training.pipeline import Adapted
+
+JSON = typer.Option(False, "--json", help="Print JSON.")
+BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
+OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
+VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
+DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
+SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("adapt")(adapt)
+    app.command("evaluate")(evaluate)
+    app.command("predict")(predict)
+    app.command("export")(export)
+    app.command("backbones")(list_backbones)
+
+
+def adapt(  # noqa: PLR0913, PLR0917 - the command's options
+    scene: str,
+    data: Path,
+    modality: str = typer.Option("image", help="Kind of input: image."),
+    label: str = typer.Option(None, help="Label column of a CSV; default: label."),
+    task: str = typer.Option("auto", help="auto, classification or regression."),
+    backbone: list[str] = BACKBONES,
+    recipe: str = typer.Option("auto", help="auto or closed_form."),
+    fuse: str = typer.Option("auto", help="auto or none."),
+    transform: str = typer.Option("sqrt_l2", help="Feature transform: sqrt_l2, l2 or standardised."),
+    new_labels: str = typer.Option("reject", help="Labels unknown so far: reject or accept."),
+    size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
+    budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
+    seed: int = typer.Option(0, help="Seed of splits and draws."),
+    json: bool = JSON,
+) -> None:
+    """Go the whole road from a folder or a CSV to a registered version."""
+    _one_of("modality", modality, ["image"])
+    _one_of("task", task, ["auto", "classification", "regression"])
+    _one_of("fuse", fuse, ["auto", "none"])
+    _one_of("transform", transform, ["sqrt_l2", "l2", "standardised"])
+    _one_of("new-labels", new_labels, ["reject", "accept"])
+    pipeline = _training("pipeline")
+    home = open_home(config.load())
+    request = pipeline.Request(
+        scene=check_scene(scene),
+        data=data,
+        label=label,
+        task=None if task == "auto" else task,
+        backbones=() if backbone == ["auto"] else tuple(backbone),
+        recipe=recipe,
+        transform=transform,
+        budget=_seconds(budget),
+        size=size,
+        seed=seed,
+        new_labels=new_labels,
+    )
+    with Stages() as stages:
+        done = pipeline.adapt(home, request, stages)
+    return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
+
+
+def evaluate(
+    scene: str,
+    data: Path,
+    version: str = VERSION,
+    label: str = typer.Option(None, help="Label column."),
+    json: bool = JSON,
+) -> None:
+    """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
+    home = open_home(config.load())
+    held, chosen, head = _served(home, scene, version)
+    loading, measuring, extracting = _training("data"), _training("measure"), _training("features")
+    with Stages() as stages:
+        stages.stage("reading and checking the data")
+        dataset = loading.load(data, label=label, task=held.task, limits=home.image_limits, progress=stages.progress)
+        given = any(e.split == "test" for e in dataset.examples) and "split" in _columns(data)
+        examples = dataset.of("test") if given else dataset.examples
+        stages.stage("extracting features")
+        session = Session(home.bundle(chosen.version).model, threads=2)
+        rows_ND = extracting.extract(
+            session,
+            str(chosen.manifest["extractor"]),
+            examples,
+            home.settings.home / "cache",
+            home.image_limits,
+            stages.progress,
+        )
+    metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, 0)
+    told = {name: metric.model_dump() for name, metric in metrics.items()}
+    if json:
+        return as_json({"scene": scene, "version": chosen.version, "examples": len(examples), "metrics": told})
+    return _show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
+
+
+def predict(scene: str, files: list[Path], version: str = VERSION, json: bool = JSON) -> None:
+    """Answer files by the serving engine, without the server."""
+    home = open_home(config.load())
+    held, chosen, head = _served(home, scene, version)
+    session = Session(home.bundle(chosen.version).model, threads=2)
+    answers: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            pixels_HWC = image.decode(file.read_bytes(), session.size, home.image_limits)
+            answers.append({"file": str(file)} | _answer(held, head, session, pixels_HWC))
+        except (LeptonError, OSError) as error:
+            answers.append({"file": str(file), "error": getattr(error, "strerror", None) or str(error)})
+    if json:
+        as_json(answers)
+    else:
+        columns = ["file", "value" if held.task == "regression" else "label", "confidence"]
+        rows = [[a["file"], a.get("error") or a.get("label", a.get("value")), a.get("confidence", "")] for a in answers]
+        table(f"{scene} {short(chosen.version)}", columns, rows)
+    if any("error" in answer for answer in answers):
+        raise typer.Exit(1)
+
+
+def export(
+    scene: str,
+    version: str = typer.Argument(None),
+    out: Path = OUT,
+    precision: str = typer.Option("fp32", help="fp32."),
+    statistics: bool = typer.Option(False, "--statistics", help="Write the head's sufficient statistics, too."),
+    json: bool = JSON,
+) -> None:
+    """Copy a version's bundle to a folder, every digest checked on the way out."""
+    _one_of("precision", precision, ["fp32"])
+    home = open_home(config.load())
+    held, chosen, _ = _served(home, scene, version)
+    if out.exists() and any(out.iterdir()):
+        raise Conflict(f"the folder {out} is not empty", "name another one")
+    shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
+    read(out, chosen.version)
+    if statistics:
+        _write_statistics(home, held, chosen, out / "statistics.safetensors")
+    size = sum(file.stat().st_size for file in out.iterdir())
+    if json:
+        return as_json({"scene": scene, "version": chosen.version, "out": str(out), "bytes": size})
+    return say(f"{scene} {short(chosen.version)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
+
+
+def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
+    """List the pretrained models that can be adapted."""
+    rows = _training("zoo").available(modality)
+    if json:
+        return as_json([asdict(row) for row in rows])
+    return table(
+        "Backbones (any other: timm:NAME, onnx_file:PATH)",
+        ["name", "modality", "features", "parameters", "licence", "source", "offline"],
+        [
+            [r.name, r.modality, r.dimension, f"{r.parameters:,}", r.licence, r.source, "yes" if r.offline else "no"]
+            for r in rows
+        ],
+    )
+
+
+def _served(home: Home, scene: str, version: str | None) -> tuple[Scene, Version, Head]:
+    """Scene, version and the newest head that serves it."""
+    held = home.registry.scene(scene)
+    if version is None:
+        alias = home.registry.champion(scene)
+        if alias is None:
+            raise NotFound(f"scene {scene!r} has no version yet", "make one with lepton adapt")
+        version = alias.version
+    chosen = home.registry.version(scene, version)
+    revision = home.registry.latest_revision(scene, chosen.version)
+    if revision is None:
+        raise NotFound(
+            f"the heads of version {short(chosen.version)} were erased", "start the learner: it makes a new one"
+        )
+    return held, chosen, revision.head
+
+
+def _answer(
+    scene: Scene, head: Head, session: Session, pixels_HWC: np.ndarray[Any, np.dtype[np.uint8]]
+) -> dict[str, Any]:
+    output_K = session.predict({"image": pixels_HWC[None]}, head).outputs[0]
+    if scene.task == "regression":
+        return {"value": float(output_K[0])}
+    best = int(output_K.argmax())
+    told = {label: float(p) for label, p in zip(head.labels, output_K, strict=True)}
+    return {"label": head.labels[best], "confidence": float(output_K[best]), "probabilities": told}
+
+
+def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
+    from safetensors.numpy import save_file
+
+    follower = home.follower(scene, version)
+    follower.catch_up()
+    arrays = {name: np.ascontiguousarray(array) for name, array in follower.state.statistics.arrays().items()}
+    columns = jsonlib.dumps(sorted(follower.state.statistics.cross))
+    save_file(arrays, file, metadata={"columns": columns, "extractor": follower.extractor, "grid": "2**-15"})
+
+
+def _training(name: str) -> Any:
+    """A module of training/, or a clear word where its packages are not installed."""
+    import importlib
+
+    try:
+        return importlib.import_module(f"training.{name}")
+    except ModuleNotFoundError as error:
+        raise BadConfiguration(
+            f"this command needs the package {error.name}, which is not installed",
+            "install Lepton with its training extra: pip install -c constraints.txt -e '.[train]'",
+        ) from error
+
+
+def _columns(data: Path) -> list[str]:
+    if data.suffix.lower() != ".csv":
+        return []
+    with data.open(encoding="utf-8-sig", errors="replace") as file:
+        return [column.strip() for column in file.readline().split(",")]
+
+
+def _one_of(option: str, value: str, choices: list[str]) -> None:
+    if value not in choices:
+        raise InvalidInput(f"--{option} is {value!r}", f"choose {' or '.join(choices)}")
+
+
+def _seconds(text: str) -> float:
+    match = DURATION.fullmatch(text.strip())
+    if match is None or float(match["number"]) <= 0:
+        raise InvalidInput(f"--budget is {text!r}", "give a time such as 90s, 5m or 1h")
+    return float(match["number"]) * SECONDS[match["unit"]]
+
+
+def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
+    alias = home.registry.champion(done.version.scene)
+    return {
+        "scene": done.version.scene,
+        "version": done.version.version,
+        "number": done.version.number,
+        "champion": alias is not None and alias.version == done.version.version,
+        "labels": list(done.head.labels),
+        "metrics": done.version.manifest["metrics"],
+        "candidates": [asdict(candidate) for candidate in done.candidates],
+        "parity": asdict(done.parity),
+        "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
+    }
+
+
+def _show_adapted(home: Home, done: Adapted) -> None:
+    for line in done.dataset.report.lines():
+        say(line)
+    table(
+        "Backbones tried (leave-one-out on training examples)",
+        ["backbone", "pixels", "score", "95 % interval", "ms a picture", "chosen", "why"],
+        [
+            [
+                c.name,
+                c.size,
+                "" if c.score is None else f"{100 * c.score:.1f} %",
+                "" if c.score is None else f"{100 * c.low:.1f} to {100 * c.high:.1f}",
+                "" if c.score is None else f"{c.milliseconds:.1f}",
+                "yes" if c.chosen else "",
+                c.reason,
+            ]
+            for c in done.candidates
+        ],
+    )
+    metrics = done.version.manifest["metrics"]
+    assert isinstance(metrics, dict)
+    _show_metrics(f"{done.version.scene}: {len(done.head.labels)} labels, {done.head.examples} examples", metrics)
+    alias = home.registry.champion(done.version.scene)
+    champion = alias is not None and alias.version == done.version.version
+    fact(
+        parity=f"{done.parity.max_abs:.1e} at most on {done.parity.rows} rows (allowed: {done.parity.tolerance:.1e})",
+        data_report=done.report,
+        version=f"{done.version.version} (number {done.version.number})",
+        champion="yes"
+        if champion
+        else f"no; promote it with: lepton promote {done.version.scene} {short(done.version.version)}",
+    )
+
+
+def _show_metrics(title: str, metrics: dict[str, Any]) -> None:
+    def figure(name: str, metric: dict[str, float]) -> str:
+        if name.endswith(("rmse", "mae", "r2")):
+            return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"
+        return interval(metric)
+
+    rows = [[name.replace("_", " "), figure(name, metric), metric["rows"]] for name, metric in sorted(metrics.items())]
+    table(title, ["metric", "value (95 % interval)", "rows"], rows)

@@ -1,0 +1,102 @@
+"""What people and programs read of a command: tables, JSON, progress; bars on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+PLAIN_WIDTH = 150  # columns of a table that is not printed on a terminal
+
+console = Console(highlight=False)
+if not console.is_terminal:
+    console = Console(highlight=False, width=PLAIN_WIDTH)
+notes = Console(stderr=True, highlight=False)
+
+PLAIN_SECONDS = 5.0  # between two plain lines of progress
+
+
+def as_json(value: object) -> None:
+    """Print a value as JSON on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; cells are plain text, whatever is in them."""
+    made = Table(title=escape(title), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    for place, column in enumerate(columns):
+        made.add_column(column, overflow="fold", no_wrap=place == 0)
+    for row in rows:
+        made.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+    console.print(made)
+
+
+def say(text: str) -> None:
+    """Print a plain line."""
+    console.print(escape(text), soft_wrap=True)
+
+
+def fact(**facts: object) -> None:
+    """Print name and value pairs, a line each."""
+    for name, value in facts.items():
+        console.print(f"[bold]{name.replace('_', ' ')}[/bold]: {escape(str(value))}", soft_wrap=True)
+
+
+class Stages:
+    """Stages of long work as they come and go, with their progress; on standard error, so that results stay clean."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._title, self._last = "", 0.0
+        if notes.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=notes,
+            )
+
+    def __enter__(self) -> Stages:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def stage(self, title: str) -> None:
+        """A new stage begins; the one before is finished."""
+        self._title, self._last = title, time.monotonic()
+        if self._bar is None:
+            notes.print(f"… {escape(title)}")
+            return
+        for task in self._bar.tasks:
+            if not task.finished:
+                self._bar.update(task.id, total=task.completed or 1, completed=task.completed or 1)
+        self._bar.add_task(escape(title), total=None)
+
+    def progress(self, done: int, total: int) -> None:
+        """The present stage has come this far."""
+        if self._bar is not None and self._bar.tasks:
+            self._bar.update(self._bar.tasks[-1].id, total=total, completed=done)
+        elif self._bar is None and (time.monotonic() - self._last > PLAIN_SECONDS):
+            self._last = time.monotonic()
+            notes.print(f"  {escape(self._title)}: {done} of {total}")
+
+
+def interval(metric: Mapping[str, float]) -> str:
+    """A figure with its interval, as a percentage: ``93.1 % (91.8 to 94.3)``."""
+    return f"{100 * metric['value']:.1f} % ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"

@@ -1,0 +1,141 @@
+"""``scenes``, ``versions``, ``promote``, ``rollback``: what there is, and which version serves."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from core import config
+from core.home import open_home
+from core.promotion import prepare, promote
+from core.registry import short
+from core.types import Version
+from lepton.output import Stages, as_json, interval, say, table
+
+JSON = typer.Option(False, "--json", help="Print JSON.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("scenes")(list_scenes)
+    app.command("versions")(list_versions)
+    app.command("promote")(promote_version)
+    app.command("rollback")(roll_back)
+
+
+def list_scenes(json: bool = JSON) -> None:
+    """List the scenes of this home."""
+    home = open_home(config.load())
+    rows: list[dict[str, Any]] = []
+    for scene in home.registry.scenes():
+        alias = home.registry.champion(scene.name)
+        revision = home.registry.latest_revision(scene.name, alias.version) if alias else None
+        rows.append(
+            {
+                "scene": scene.name,
+                "task": scene.task,
+                "modality": scene.modality,
+                "labels": list(revision.head.labels if revision else scene.labels),
+                "new_labels": scene.new_labels,
+                "champion": alias.version if alias else None,
+                "revision": revision.number if revision else None,
+                "examples": revision.head.examples if revision else 0,
+            }
+        )
+    if json:
+        return as_json(rows)
+    if not rows:
+        return say("no scene yet: make one with  lepton adapt SCENE DATA")
+    return table(
+        f"Scenes in {home.settings.home}",
+        ["scene", "task", "modality", "labels", "champion", "revision", "examples"],
+        [
+            [
+                r["scene"],
+                r["task"],
+                r["modality"],
+                len(r["labels"]),
+                short(str(r["champion"])),
+                r["revision"],
+                r["examples"],
+            ]
+            for r in rows
+        ],
+    )
+
+
+def list_versions(scene: str, json: bool = JSON) -> None:
+    """List the versions of a scene, the champion marked."""
+    home = open_home(config.load())
+    home.registry.scene(scene)
+    alias = home.registry.champion(scene)
+    found = home.registry.versions(scene)
+    champion = alias.version if alias else None
+    if json:
+        return as_json([asdict(version) | {"champion": version.version == champion} for version in found])
+    return table(
+        f"Versions of {scene} (generation {alias.generation if alias else 0})",
+        ["version", "number", "champion", "state", "backbone", "balanced accuracy", "made"],
+        [
+            [
+                short(version.version),
+                version.number,
+                "yes" if version.version == champion else "",
+                version.state + (f": {version.reason}" if version.reason else ""),
+                _backbones(version),
+                _accuracy(version),
+                datetime.datetime.fromtimestamp(version.created_at).strftime("%Y-%m-%d %H:%M"),
+            ]
+            for version in found
+        ],
+    )
+
+
+def promote_version(scene: str, version: str, json: bool = JSON) -> None:
+    """Make a version champion: what stands is embedded for it first, and it serves today's labels."""
+    _promote(scene, version, "promote", json)
+
+
+def roll_back(scene: str, json: bool = JSON) -> None:
+    """Make the champion before the present one champion again, with the head of today's labels."""
+    home = open_home(config.load())
+    home.registry.scene(scene)
+    _promote(scene, home.registry.previous_champion(scene), "rollback", json)
+
+
+def _promote(scene: str, version: str, action: str, json: bool) -> None:
+    home = open_home(config.load())
+    chosen = home.registry.version(scene, version)
+    with Stages() as stages:
+        stages.stage("features for what stands")
+        gone = prepare(home, scene, chosen.version, stages.progress)
+    alias = home.registry.champion(scene)
+    moved = promote(
+        home,
+        scene,
+        chosen.version,
+        expected_generation=alias.generation if alias else 0,
+        action=action,
+    )
+    if json:
+        return as_json({"scene": scene, "version": moved.version, "generation": moved.generation, "unavailable": gone})
+    say(f"{scene}: {short(moved.version)} is champion (generation {moved.generation})")
+    if gone:
+        say(f"{gone} labelled examples have no readable input any more and are not in its head")
+    return None
+
+
+def _backbones(version: Version) -> str:
+    members = version.manifest["members"]
+    assert isinstance(members, list)
+    return " + ".join(str(member["name"]) for member in members)
+
+
+def _accuracy(version: Version) -> str:
+    metrics = version.manifest["metrics"]
+    assert isinstance(metrics, dict)
+    metric = metrics.get("balanced_accuracy")
+    return interval(metric) if metric else ""

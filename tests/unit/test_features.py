@@ -1,0 +1,178 @@
+"""The cache gives what the session gives, keeps what was done, and never answers with anything stale."""
+
+import hashlib
+import io
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.errors import BadConfiguration, Conflict, InvalidInput, TooLarge
+from core.modality.image import Limits, decode
+from core.session import Session
+from core.types import Example
+from exporters.backbone import member
+from exporters.compose import Member, compose, extractor_digest
+from exporters.transform import Transform
+from training import features
+from training.backbone import onnx_file
+
+LIMITS = Limits()
+
+
+class Counting(Session):
+    """A real session that counts the rows it is asked for."""
+
+    rows = 0
+
+    def features(self, inputs: object) -> np.ndarray:
+        found = super().features(inputs)  # type: ignore[arg-type]
+        self.rows += len(found)
+        return found
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    name, size = onnx_file.examples(tmp_path_factory.mktemp("onnx"))[0]
+    return member(onnx_file.load(name, size))
+
+
+@pytest.fixture
+def model(graph: bytes) -> bytes:
+    return compose([Member(graph=graph)])
+
+
+def pictures(folder: Path, count: int = 40) -> list[Example]:
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(buffer, "PNG")
+        path = folder / f"{number}.png"
+        path.write_bytes(buffer.getvalue())
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        made.append(Example(digest=digest, path=str(path), split="train", label=str(number % 2)))
+    return made
+
+
+def test_features_are_those_of_the_session_in_the_order_of_the_examples(model: bytes, tmp_path: Path) -> None:
+    examples = pictures(tmp_path)
+    examples = [*examples[::-1], examples[3]]
+    session = Session(model)
+    found = features.extract(session, extractor_digest(model), examples, tmp_path / "cache", LIMITS)
+    pixels = np.stack([decode(Path(example.path).read_bytes(), session.size, LIMITS) for example in examples])
+    assert np.array_equal(found, session.features({"image": pixels}))
+    assert found.dtype == np.int16
+
+
+def test_a_second_run_computes_nothing_and_needs_no_pictures(model: bytes, tmp_path: Path) -> None:
+    examples = pictures(tmp_path)
+    session = Counting(model)
+    first = features.extract(session, "x", examples, tmp_path / "cache", LIMITS)
+    assert session.rows == 40
+    for example in examples:
+        Path(example.path).unlink()
+    assert np.array_equal(features.extract(session, "x", examples, tmp_path / "cache", LIMITS), first)
+    assert session.rows == 40
+
+
+def test_progress_counts_up_to_the_total(model: bytes, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    features.extract(
+        Session(model),
+        "x",
+        pictures(tmp_path),
+        tmp_path / "cache",
+        LIMITS,
+        lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(0, 40), (16, 40), (32, 40), (40, 40)]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(model: bytes, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done >= 32:
+            raise KeyboardInterrupt
+
+    session = Counting(model)
+    examples = pictures(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        features.extract(session, "x", examples, tmp_path / "cache", LIMITS, stop)
+    features.extract(session, "x", examples, tmp_path / "cache", LIMITS)
+    assert session.rows == 40
+
+
+def test_another_extractor_shares_nothing(graph: bytes, model: bytes, tmp_path: Path) -> None:
+    examples = pictures(tmp_path, 3)
+    other = compose([Member(graph=graph, transform=Transform(kind="l2"))])
+    cache = tmp_path / "cache"
+    first = features.extract(Session(model), extractor_digest(model), examples, cache, LIMITS)
+    second = features.extract(Session(other), extractor_digest(other), examples, cache, LIMITS)
+    assert not np.array_equal(first, second)
+
+
+def test_processes_share_one_cache(model: bytes, tmp_path: Path) -> None:
+    pictures(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(model)
+    program = (
+        "import hashlib, sys; from pathlib import Path; from core.session import Session;"
+        "from core.types import Example; from core.modality.image import Limits;"
+        "from training import features; folder = Path(sys.argv[1]);"
+        "paths = sorted(folder.glob('*.png'));"
+        "digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest();"
+        "examples = [Example(digest=digest(path), path=str(path), split='train') for path in paths];"
+        "session = Session((folder / 'model.onnx').read_bytes());"
+        "rows = features.extract(session, 'x', examples, folder / 'cache', Limits());"
+        "print(hashlib.sha256(rows.tobytes()).hexdigest())"
+    )
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    running = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    answers = {process.communicate(timeout=60)[0] for process in running}
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert len(answers) == 1
+    with sqlite3.connect(tmp_path / "cache" / "features.sqlite") as store:
+        assert store.execute("SELECT count(*) FROM features").fetchone() == (40,)
+    store.close()
+
+
+def test_bad_pictures_are_named_by_their_path(model: bytes, tmp_path: Path) -> None:
+    (example,) = pictures(tmp_path, 1)
+    with pytest.raises(TooLarge, match=r"0\.png"):
+        features.extract(Session(model), "x", [example], tmp_path / "cache", Limits(max_bytes=10))
+    Path(example.path).write_bytes(b"another picture by now")
+    with pytest.raises(Conflict, match=r"0\.png has changed"):
+        features.extract(Session(model), "x", [example], tmp_path / "cache", LIMITS)
+    Path(example.path).unlink()
+    with pytest.raises(InvalidInput, match=r"0\.png cannot be read"):
+        features.extract(Session(model), "x", [example], tmp_path / "cache", LIMITS)
+
+
+def test_a_cache_that_cannot_be_used_says_so(model: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BadConfiguration, match="feature cache"):
+        features.extract(Session(model), "x", pictures(tmp_path, 1), tmp_path / "file", LIMITS)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "features.sqlite").write_bytes(b"not a database, but long enough to be taken for one" * 40)
+    with pytest.raises(BadConfiguration, match="delete it"):
+        features.extract(Session(model), "x", pictures(tmp_path, 1), broken, LIMITS)
+
+
+def test_an_empty_list_gives_no_rows(model: bytes, tmp_path: Path) -> None:
+    assert features.extract(Session(model), "x", [], tmp_path / "cache", LIMITS).shape == (0, 32)
+
+
+def test_a_member_graph_is_exported_once_for_each_size(tmp_path: Path) -> None:
+    name, _ = onnx_file.examples(tmp_path)[0]
+    first = features.graph(onnx_file.load(name, 40), tmp_path / "cache")
+    (kept,) = (tmp_path / "cache" / "graphs").iterdir()
+    kept.write_bytes(b"what the file holds now")
+    assert features.graph(onnx_file.load(name, 40), tmp_path / "cache") == b"what the file holds now"
+    kept.write_bytes(first)
+    assert features.graph(onnx_file.load(name, 48), tmp_path / "cache") != first
+    assert len(list((tmp_path / "cache" / "graphs").iterdir())) == 2

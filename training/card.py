@@ -1,0 +1,51 @@
+"""The model card: what a version is, what it was measured to do, and what nobody measured.
+
+After Mitchell et al., "Model cards for model reporting" (arXiv 1810.03993). Knows only the manifest.
+"""
+
+from __future__ import annotations
+
+from core.bundle import Manifest
+
+
+def render(manifest: Manifest) -> str:
+    """The card as Markdown; names that came with the data are quoted as code."""
+    members = "\n".join(
+        f"| {m.name} | {m.source} | {m.licence} | {m.parameters:,} | {m.dimension} | {'yes' if m.tuned else 'no'} |"
+        for m in manifest.members
+    )
+    metrics = "\n".join(
+        f"| {name.replace('_', ' ')} | {m.value:.4f} | {m.low:.4f} to {m.high:.4f} | {m.rows} |"
+        for name, m in sorted(manifest.metrics.items())
+    )
+    labels = ", ".join(_code(label) for label in manifest.labels)
+    inputs = ", ".join(f"`{name}` {i.dtype} {list(i.shape)}" for name, i in manifest.inputs.items())
+    return f"""# {manifest.scene}: a {manifest.task} model of the modality {manifest.modality}
+
+Labels at the time of making: {labels}
+
+| backbone | source | licence | parameters | features | tuned on the scene |
+|---|---|---|---|---|---|
+{members}
+
+Recipe `{manifest.recipe}`, feature transform `{manifest.transform}`, λ {manifest.lam:g}, temperature
+{manifest.temperature:.4g}, precision {manifest.precision}, opset {manifest.opset}. Input: {inputs}.
+
+## Measured when it was made
+
+| metric | value | 95 % interval | rows |
+|---|---|---|---|
+{metrics}
+
+## To know before use
+
+The figures hold for pictures like those of the data with digest `{manifest.lineage.data_digest[:16]}`. Nobody has
+measured the model on other scenes, on attacks, or on groups of people. The head stored here includes labels up to
+event {manifest.lineage.sequence}; what a service answers with may include later ones. The backbone's licence applies
+to the weights inside.
+"""
+
+
+def _code(label: str) -> str:
+    plain = " ".join(label.split()).replace("`", "'").replace("|", "/")
+    return f"`{plain[:80]}`"

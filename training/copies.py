@@ -1,0 +1,113 @@
+"""The same picture twice: exact copies, near twins, and what of them stands on two sides.
+
+Promises that of every content one picture is kept, that a content under two labels is kept nowhere, and that no content
+and no group is left on two sides that a user chose. Depends on contents, labels and sides; names break ties. Knows
+nothing of how sides are drawn.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.types import Split, Task
+from training.clean import Picture, clusters, looks_alike, twin_pairs
+from training.report import Finding, shown
+from training.split import PROTECTED, protected, same, unite
+
+
+def one_of_each(pictures: Sequence[Picture], task: Task) -> tuple[list[Picture], list[Finding]]:
+    """One picture for every content, ordered by digest; of copies the one on the most protected side, first by name."""
+    copies: defaultdict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        copies[picture.digest].append(picture)
+    kept: list[Picture] = []
+    findings: list[Finding] = []
+    for digest in sorted(copies):
+        first, *rest = sorted(copies[digest], key=lambda p: (_rank(p.row.split), p.row.name))
+        odd = [p for p in rest if _target(p, task) != _target(first, task)]
+        if odd:
+            findings.append(_copy(first, odd[0], "conflict"))
+            findings += [_copy(p, first if p in odd else odd[0], "conflict") for p in rest]
+            continue
+        kept.append(first)
+        findings += [_copy(p, first, "leak" if p.row.split != first.row.split else "duplicate") for p in rest]
+    return kept, findings
+
+
+def find_twins(pictures: Sequence[Picture], task: Task) -> tuple[list[list[int]], list[Finding]]:
+    """Clusters of near twins that are copies, as positions, and remarks on all clusters."""
+    if not pictures:
+        return [], []
+    labels = _labels(pictures, task)
+    groups: list[list[int]] = []
+    findings: list[Finding] = []
+    for group in clusters(twin_pairs(np.stack([picture.thumbnail for picture in pictures]))):
+        first = pictures[group[0]].row
+        if looks_alike(group, labels):
+            detail = f"{len(group)} pictures hardly differ; they are not treated as copies"
+            findings.append(Finding(kind="alike", path=first.name, dropped=False, detail=detail, label=first.label))
+            continue
+        groups.append(group)
+        for i in group[1:]:
+            row, differs = pictures[i].row, labels[i] != labels[group[0]]
+            detail = f"labelled {shown(row.label)} here, {shown(first.label)} there" if differs else "nearly the same"
+            kind = "twin_conflict" if differs else "twin"
+            findings.append(
+                Finding(kind=kind, path=row.name, dropped=False, detail=detail, label=row.label, other=first.name)
+            )
+    return groups, findings
+
+
+def without_leaks(
+    pictures: list[Picture], twins: list[list[int]], task: Task
+) -> tuple[list[Picture], list[int], list[Finding]]:
+    """Pictures without those that stand on a more protected side, too, and the unit of each that is left.
+
+    A unit is what has to stay on one side: near twins of one label, and groups, tied through any chain.
+    """
+    given = [picture.row.split for picture in pictures]
+    labels = _labels(pictures, task)
+    groups = same([picture.row.group for picture in pictures])
+    copies = [[i for i in twin if labels[i] == label] for twin in twins for label in sorted({labels[i] for i in twin})]
+    lost: dict[int, str] = {}
+    for reason, bonds in (("a near twin stands on the side", copies), ("its group stands on the side", groups)):
+        for bond in bonds:
+            best = protected(given[i] for i in bond if i not in lost)
+            lost.update({i: f"{reason} {best}" for i in bond if given[i] not in (None, best) and i not in lost})
+    kept_bonds = [left for bond in [*copies, *groups] if (left := [i for i in bond if i not in lost])]
+    units = unite(len(pictures), kept_bonds)
+    sides: defaultdict[int, set[Split | None]] = defaultdict(set)
+    for i, unit in enumerate(units):
+        sides[unit].add(given[i])
+    for i, unit in enumerate(units):
+        if given[i] is None and len(sides[unit] - {None}) > 1:
+            lost[i] = "it ties two sides together"
+    rows = {i: pictures[i].row for i in lost}
+    findings = [Finding(kind="leak", path=r.name, dropped=True, detail=lost[i], label=r.label) for i, r in rows.items()]
+    kept = [i for i in range(len(pictures)) if i not in lost]
+    return [pictures[i] for i in kept], [units[i] for i in kept], findings
+
+
+def _labels(pictures: Sequence[Picture], task: Task) -> list[str]:
+    return [picture.row.label if task == "classification" else "" for picture in pictures]
+
+
+def _target(picture: Picture, task: Task) -> str | float:
+    return picture.row.label if task == "classification" else float(picture.row.label)
+
+
+def _rank(side: Split | None) -> int:
+    return PROTECTED.index(side) if side else len(PROTECTED)
+
+
+def _copy(picture: Picture, other: Picture, kind: str) -> Finding:
+    details = {
+        "conflict": f"labelled {shown(picture.row.label)} here, {shown(other.row.label)} there",
+        "leak": f"stands on the side {other.row.split}, too",
+        "duplicate": "the same bytes",
+    }
+    name, label, detail = picture.row.name, picture.row.label, details[kind]
+    return Finding(kind=kind, path=name, dropped=True, detail=detail, label=label, other=other.row.name)

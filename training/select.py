@@ -1,0 +1,286 @@
+"""Which backbone, at which picture size, fits this scene.
+
+Every candidate's features of one class-balanced subsample go through the closed-form head, and its leave-one-out score
+ranks it: a probe on cached features beats published transferability scores (arXiv 2503.18528). Promises a table with a
+reason for each candidate, tried or not, the same for the same data and seed unless the time runs out. Knows nothing of
+export to bundles, of parity or of the test split: only training examples are looked at.
+
+The rule: the quickest candidate that loses at most one point to the best and cannot be told from it by a paired
+bootstrap over the examples. A point of leave-one-out accuracy on a few hundred rows is worth less than the
+latency of a larger model.
+
+Legend: N rows, K classes, R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.calibrate import leave_one_out
+from core.errors import InvalidInput, LeptonError
+from core.modality import image
+from core.session import Session
+from core.types import Doubles, Example, GridRows, Task
+from exporters.compose import Member, compose, extractor_digest
+from training import features, zoo
+
+SAMPLE = 512
+_SIZES = (96, 128, 160, 224)
+_SECONDS_AT_224 = 0.015  # EfficientNet-Lite0, one thread; other sizes by their area
+_RESAMPLES = 1000
+_WORTH = 0.01  # of the score, given up for speed
+_PROBES, _WARM = 7, 2  # single pictures timed, after as many to warm up
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One line of the table.
+
+    Attributes:
+        score: leave-one-out balanced accuracy, or R squared for regression; None where it was not tried.
+        low, high: 95 % interval of the score, bootstrap over examples.
+        milliseconds: a picture through ONNX Runtime, one thread, batch 1 (median).
+        model_bytes: of the composed graph. reason: why it was chosen, or not.
+    """
+
+    name: str
+    size: int
+    score: float | None = None
+    low: float = math.nan
+    high: float = math.nan
+    milliseconds: float = math.nan
+    model_bytes: int = 0
+    dimension: int = 0
+    chosen: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What trying a candidate gave: its line, and what each row counted.
+
+    ``outcomes_N`` is 1 or 0 (correct or not), or 1 - squared error / variance for regression: the score is the mean
+    over classes of their means.
+    """
+
+    candidate: Candidate
+    outcomes_N: Doubles
+
+
+def input_size(median_side: float, seconds_each: float = math.inf) -> int:
+    """Side in pixels at which backbones should see pictures whose median side is ``median_side``.
+
+    The smallest of 96, 128, 160 and 224 that loses nothing (224 for all that is larger), or the largest below it for
+    which ``seconds_each`` a picture suffice; never below 96.
+
+    >>> input_size(28), input_size(600), input_size(600, seconds_each=0.005)
+    (96, 224, 128)
+    """
+    wanted = next((size for size in _SIZES if size >= median_side), _SIZES[-1])
+    fitting = [s for s in _SIZES if s <= wanted and _SECONDS_AT_224 * (s / _SIZES[-1]) ** 2 <= seconds_each]
+    return max(fitting, default=_SIZES[0])
+
+
+def median_side(examples: Sequence[Example], limits: image.Limits, most: int = 200) -> float:
+    """Median of the longer sides, in pixels, of up to ``most`` readable pictures spread over ``examples``.
+
+    Raises:
+        InvalidInput: none of them is readable.
+    """
+    sides = []
+    for example in examples[:: max(1, len(examples) // most)]:
+        try:
+            sides.append(max(image.extent(Path(example.path).read_bytes(), limits)))
+        except (OSError, LeptonError):
+            continue
+    if not sides:
+        raise InvalidInput(f"none of {len(examples)} pictures can be read", "check the paths of the data")
+    return float(np.median(sides))
+
+
+def subsample(examples: Sequence[Example], task: Task, seed: int, most: int = SAMPLE) -> tuple[Example, ...]:
+    """At most ``most`` training examples: classes in turn, so that none is crowded out; independent of their order.
+
+    Classes of a single example are left out, since leaving that one out leaves nothing.
+    """
+    rng = np.random.default_rng(seed)
+    decks_by_class: dict[str, list[Example]] = defaultdict(list)
+    for example in sorted((e for e in examples if e.split == "train"), key=lambda e: e.digest):
+        decks_by_class[example.label or "" if task == "classification" else ""].append(example)
+    decks = [
+        [deck[i] for i in rng.permutation(len(deck))] for _, deck in sorted(decks_by_class.items()) if len(deck) > 1
+    ]
+    turns = [deck[turn] for turn in range(max(map(len, decks), default=0)) for deck in decks if turn < len(deck)]
+    return tuple(turns[:most])
+
+
+def select(
+    examples: Sequence[Example],
+    candidates: Sequence[tuple[str, int]],
+    cache: Path,
+    *,
+    task: Task = "classification",
+    limits: image.Limits,
+    budget: float = math.inf,
+    seed: int = 0,
+    clock: Clock = time.perf_counter,
+) -> tuple[Candidate, ...]:
+    """Try (name, size) candidates in turn and mark one as chosen; the table, best first.
+
+    ``budget`` is in seconds: the first candidate is always tried, and another only where the time that the dearest one
+    so far took is still left.
+
+    Raises:
+        InvalidInput: no candidate works, or there is too little to compare them on.
+    """
+    rows = subsample(examples, task, seed)
+    if len(rows) < 4 or (task == "classification" and len({row.label for row in rows}) < 2):
+        raise InvalidInput(
+            f"{len(rows)} training examples are too few to compare backbones on",
+            "give at least two classes of two examples each, or name one backbone",
+        )
+    trials, others = _try_all(
+        candidates, budget, clock, lambda name, size: _try(name, size, rows, cache, task, limits, seed)
+    )
+    if not trials:
+        raise InvalidInput(
+            f"no backbone works here: {'; '.join(f'{other.name}: {other.reason}' for other in others) or 'none given'}",
+            "choose others from lepton backbones",
+        )
+    return (*decide(trials, _groups(rows, task), seed), *others)
+
+
+def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple[Candidate, ...]:
+    """The candidates tried, best first, the one that the rule picks marked, each with its reason."""
+    ranked = sorted(trials, key=lambda trial: -_score(trial.candidate))
+    best = ranked[0]
+    lines: list[Candidate] = []
+    near: list[int] = []
+    for place, trial in enumerate(ranked):
+        behind = _score(best.candidate) - _score(trial.candidate)
+        low, _ = _interval(best.outcomes_N - trial.outcomes_N, groups_N, seed)
+        told_apart = low > 0
+        if behind <= _WORTH and not told_apart:
+            near.append(place)
+        words = "told apart from it" if told_apart else "not told apart from it"
+        lines.append(replace(trial.candidate, reason=f"{100 * behind:.1f} points behind the best, {words}"))
+    pick = min(near, key=lambda place: (lines[place].milliseconds, lines[place].model_bytes, place))
+    lines[0] = replace(lines[0], reason="the best score")
+    lines[pick] = replace(
+        lines[pick],
+        chosen=True,
+        reason="the best score" if pick == 0 else f"the quickest of those as good as the best: {lines[pick].reason}",
+    )
+    return tuple(lines)
+
+
+def score(outcomes_N: Doubles, groups_N: Sequence[str]) -> float:
+    """Mean over groups of the groups' mean outcomes."""
+    return float(np.mean([outcomes_N[members].mean() for members in _members(groups_N)]))
+
+
+def outcomes(features_ND: GridRows, rows: Sequence[Example], task: Task) -> Doubles:
+    """(N,) what each row counts when the head that answers it was fitted on all others."""
+    if task == "regression":
+        values_N = np.array([row.value for row in rows], np.float64)
+        left = leave_one_out(features_ND, values_N[:, None], np.ones(len(rows)))
+        errors_N: Doubles = np.square(left.scores_NK[:, 0] - values_N)
+        counted_N: Doubles = 1.0 - errors_N / max(float(values_N.var()), np.finfo(np.float64).tiny)
+        return counted_N
+    labels = [row.label or "" for row in rows]
+    classes = sorted(set(labels))
+    truth_N = np.array([classes.index(label) for label in labels])
+    left = leave_one_out(features_ND, np.eye(len(classes))[truth_N], np.ones(len(rows)))
+    right_N: Doubles = (left.scores_NK.argmax(axis=1) == truth_N).astype(np.float64)
+    return right_N
+
+
+def _try_all(
+    candidates: Sequence[tuple[str, int]], budget: float, clock: Clock, attempt: Callable[[str, int], Trial]
+) -> tuple[list[Trial], list[Candidate]]:
+    """What could be tried within the budget, and lines for what could not."""
+    trials: list[Trial] = []
+    others: list[Candidate] = []
+    start, dearest = clock(), 0.0
+    for name, size in candidates:
+        begun = clock()
+        left = budget - (begun - start)
+        if trials and left < dearest:
+            reason = f"not tried: the dearest so far took {dearest:.0f} s, and {max(left, 0):.0f} s were left"
+            others.append(Candidate(name=name, size=size, reason=reason))
+            continue
+        try:
+            trials.append(attempt(name, size))
+        except (LeptonError, LookupError) as error:
+            others.append(Candidate(name=name, size=size, reason=f"failed: {error}"))
+        dearest = max(dearest, clock() - begun)
+    return trials, others
+
+
+def _try(
+    name: str, size: int, rows: Sequence[Example], cache: Path, task: Task, limits: image.Limits, seed: int
+) -> Trial:
+    backbone = zoo.load(name, size)
+    model = compose([Member(graph=features.graph(backbone, cache))], task=task)
+    session = Session(model)
+    features_ND = features.extract(session, extractor_digest(model), rows, cache, limits)
+    outcomes_N = outcomes(features_ND, rows, task)
+    groups_N = _groups(rows, task)
+    low, high = _interval(outcomes_N, groups_N, seed)
+    candidate = Candidate(
+        name=name,
+        size=session.size[0],
+        score=score(outcomes_N, groups_N),
+        low=low,
+        high=high,
+        milliseconds=_latency(session, Path(rows[0].path).read_bytes(), limits),
+        model_bytes=len(model),
+        dimension=session.width,
+    )
+    return Trial(candidate=candidate, outcomes_N=outcomes_N)
+
+
+def _latency(session: Session, picture: bytes, limits: image.Limits) -> float:
+    pixels_BHWC = image.decode(picture, session.size, limits)[None]
+    seconds = []
+    for _ in range(_WARM + _PROBES):
+        begun = time.perf_counter()
+        session.features({"image": pixels_BHWC})
+        seconds.append(time.perf_counter() - begun)
+    return 1000 * float(np.median(seconds[_WARM:]))
+
+
+def _interval(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> tuple[float, float]:
+    """95 % percentile bootstrap of the score; rows are drawn again within their groups, so that none is ever empty."""
+    rng = np.random.default_rng(seed)
+    totals_R = np.zeros(_RESAMPLES)
+    members = _members(groups_N)
+    for rows in members:
+        drawn_RN = rng.integers(len(rows), size=(_RESAMPLES, len(rows)))
+        totals_R += outcomes_N[rows][drawn_RN].mean(axis=1)
+    low, high = np.percentile(totals_R / len(members), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _members(groups_N: Sequence[str]) -> list[NDArray[np.intp]]:
+    names = np.array(groups_N)
+    return [np.flatnonzero(names == name) for name in sorted(set(groups_N))]
+
+
+def _groups(rows: Sequence[Example], task: Task) -> list[str]:
+    return [row.label or "" for row in rows] if task == "classification" else [""] * len(rows)
+
+
+def _score(candidate: Candidate) -> float:
+    assert candidate.score is not None
+    return candidate.score

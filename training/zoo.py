@@ -1,0 +1,78 @@
+"""The zoo: every backbone that the plugins of training.backbone offer, and how a name finds its plugin.
+
+A name is ``PLUGIN:REST`` (``timm:resnet18``, ``onnx_file:/path/model.onnx``) or, for the packaged weights, the bare
+name (``efficientnet_lite0``). Promises to list without importing torch. Knows nothing of how a plugin loads.
+
+A plugin is a file of training/backbone with three functions: ``names() -> tuple[Row, ...]``, what it knows of by name;
+``load(name, size) -> Backbone``; and ``examples(folder) -> tuple[tuple[str, int], ...]``, arguments of ``load`` that
+give small real backbones, by which the laws test it (files that they need are written to ``folder``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from core import plugins
+
+if TYPE_CHECKING:
+    from exporters.backbone import Backbone
+
+_PACKAGE = "training.backbone"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One backbone in the list, known without loading it.
+
+    Attributes:
+        dimension: width of its features. parameters: how many. source: where the weights come from.
+        offline: whether it can be loaded on this machine without a network.
+    """
+
+    name: str
+    modality: str
+    dimension: int
+    parameters: int
+    licence: str
+    source: str
+    offline: bool
+
+
+def available(modality: str | None = None) -> tuple[Row, ...]:
+    """Rows of all plugins, those that load offline first, then by size; of one modality where it is given."""
+    found = [row for plugin in plugins.names(_PACKAGE) for row in plugins.load(_PACKAGE, plugin).names()]
+    fitting = [row for row in found if modality in (None, row.modality)]
+    return tuple(sorted(fitting, key=lambda row: (not row.offline, row.parameters, row.name)))
+
+
+def resolve(name: str) -> tuple[str, str]:
+    """The plugin of ``name`` and the name that the plugin knows it by.
+
+    Raises:
+        LookupError: no plugin offers it; the message lists the choices.
+
+    >>> resolve("timm:resnet18")
+    ('timm', 'resnet18')
+    >>> resolve("efficientnet_lite0")
+    ('packaged', 'efficientnet_lite0')
+    """
+    known = plugins.names(_PACKAGE)
+    plugin, colon, rest = name.partition(":")
+    if colon and plugin in known and rest:
+        return plugin, rest
+    for candidate in known:
+        if any(row.name == name for row in plugins.load(_PACKAGE, candidate).names()):
+            return candidate, name
+    choices = [row.name for row in available()] + [f"{candidate}:NAME" for candidate in known]
+    raise LookupError(f"no backbone is named {name!r}; choose one of: {', '.join(choices)}")
+
+
+def load(name: str, size: int) -> Backbone:
+    """The backbone for pictures of ``size`` by ``size`` pixels (an ONNX file of fixed size keeps its own).
+
+    Raises:
+        LookupError: unknown name; LeptonError: its weights are not here, or do not fit.
+    """
+    plugin, rest = resolve(name)
+    return cast("Backbone", plugins.load(_PACKAGE, plugin).load(rest, size))
