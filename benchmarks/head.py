@@ -1,9 +1,9 @@
 """The closed-form head beside two tuned logistic regressions, on the same features of real pictures.
 
 ``python -m benchmarks.head [--quick] [--json FILE]``: photo and clip-art scene, EfficientNet-Lite0 through our own
-export and ONNX Runtime, 5, 10 and 20 labels a class (never all: five pictures of every class stay for the test), ten
-draws. Both peers get what a careful user would give them: their regularisation tuned by inner cross-validation on the
-same labels, one on standardised raw features, one on our transform of them.
+export and ONNX Runtime, 5, 10 and 20 labels a class (never all: five pictures of every class stay for the test), 30
+draws (quick: 10). Both peers get what a careful user would give them: their regularisation tuned by inner cross-validation on the
+same labels (log loss, which served them better than accuracy), one on standardised raw features, one on our transform.
 
 Promises paired draws (every head sees the same labels and the same test) and intervals of the paired difference.
 
@@ -71,10 +71,10 @@ class Score:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, and give the exit code."""
     given = options(__doc__ or "", argv)
-    draws = 5 if given.quick else 10
+    draws = 10 if given.quick else 30
     rows: list[Row] = []
     claims: list[Claim] = []
-    gains: list[float] = []
+    gains: list[Doubles] = []  # (draws,) for each scene and size
     for name, folder in (("photo", scenes.photo()), ("clip art", scenes.clip_art())):
         scene = _features(name, folder)
         for shots in SHOTS:
@@ -84,21 +84,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows += cell_rows
             gains.append(gain)
             claims.append(claim)
-    average = float(np.mean(gains))
-    words = "ours against the better logistic regression, mean over scenes and sizes, points above 0"
+    average, half = _mean_and_half(np.mean(gains, axis=0))
+    words = f"ours minus the better logistic regression, mean of all, points (± {half:.2f}), above 0"
     claims.append(Claim(claim=words, value=average, bound=0.0, holds=average > 0))
     return finish(f"Balanced accuracy in %, {draws} draws", rows, claims, given.json)
 
 
 def _features(name: str, folder: Path) -> Scene:
     """Both forms of the features of every picture, from caches after the first run."""
-    examples = data.load(folder).examples
+    dataset = data.load(folder)
+    examples = dataset.examples
     cache = scenes.BENCH / "features"
     member = graph(zoo.load(BACKBONE, SIZE), cache)
     model = compose([Member(graph=member)])
     digest = extractor_digest(model)
     grid_ND = extract(Session(model, threads=2), digest, examples, cache, Limits())
-    file = cache / f"raw-{folder.name}-{digest[:16]}-{len(examples)}.npy"
+    file = cache / f"raw-{digest[:16]}-{dataset.digest[:16]}.npy"
     if not file.exists():
         np.save(file, _raw(member, examples))
     labels = np.array([example.label for example in examples])
@@ -170,9 +171,8 @@ def _score(fit: Callable[[], tuple[Probabilities, Names]], truth: Names) -> Scor
     )
 
 
-def _summary(scene: str, shots: int, draws: Sequence[dict[str, Score]]) -> tuple[list[Row], float, Claim]:
-    """A table row for each head, and the claim on the paired difference to the better peer, in points."""
-    balanced: dict[str, Doubles] = {}
+def _summary(scene: str, shots: int, draws: Sequence[dict[str, Score]]) -> tuple[list[Row], Doubles, Claim]:
+    """A table row for each head, the paired differences to the better peer in points, and the claim on them."""
     columns: defaultdict[str, list[Score]] = defaultdict(list)
     for draw in draws:
         for name, score in draw.items():
@@ -194,9 +194,10 @@ def _summary(scene: str, shots: int, draws: Sequence[dict[str, Score]]) -> tuple
             }
         )
     better = max((name for name in balanced if name != OURS), key=lambda name: float(balanced[name].mean()))
-    gain, half = _mean_and_half(balanced[OURS] - balanced[better])
+    gains = balanced[OURS] - balanced[better]
+    gain, half = _mean_and_half(gains)
     words = f"{scene}, {shots} labels: ours minus {better}, points, not below the interval"
-    return rows, gain, Claim(claim=words, value=gain, bound=-half, holds=gain >= -half)
+    return rows, gains, Claim(claim=words, value=gain, bound=-half, holds=gain >= -half)
 
 
 def _mean_and_half(values: Doubles) -> tuple[float, float]:

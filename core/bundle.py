@@ -34,6 +34,10 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class _Schema(BaseModel):
+    schema_version: int  # all that can be read of a manifest that a later program wrote
+
+
 class Input(_Part):
     """One input of the graph, the batch axis left out."""
 
@@ -155,13 +159,14 @@ def read(folder: Path, version: str | None = None) -> Bundle:
     if version is not None and found != version:
         raise _broken(folder, f"the manifest's digest is {found[:12]}…, expected {version[:12]}…")
     try:
+        schema = _Schema.model_validate_json(told).schema_version
+        if schema != SCHEMA:
+            raise _broken(folder, f"the manifest has schema {schema}, this program reads {SCHEMA}")
         manifest = Manifest.model_validate_json(told)
     except ValidationError as error:
         raise _broken(
             folder, f"the manifest does not fit: {error.errors()[0]['loc']} {error.errors()[0]['msg']}"
         ) from None
-    if manifest.schema_version != SCHEMA:
-        raise _broken(folder, f"the manifest has schema {manifest.schema_version}, this program reads {SCHEMA}")
     contents = {name: _checked(folder, name, digest) for name, digest in manifest.files.items()}
     missing = {MODEL, GOLDEN} - contents.keys()
     if missing:

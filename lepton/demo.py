@@ -36,7 +36,7 @@ SCENE = "digits"
 LEFT_OUT = "9"
 STEPS = (10, 50, 200, 500)
 TESTED = 400
-WRONG = 60
+WRONG = 200
 SHOWN = 24  # pictures in the report
 STOP_SECONDS = 20.0
 OUT = typer.Option(Path("demo-output"), help="Folder for the report and the demonstration's home.")
@@ -81,9 +81,8 @@ def demo(
     """Adapt, serve, label, learn and unlearn on real digits; ends what it starts."""
     begun = time.perf_counter()
     home = out.absolute() / f"home-{os.getpid()}"
-    environment = os.environ | {"LEPTON_HOME": str(home), "LEPTON_CONFIG": str(home / "none.toml")}
-    environment |= {"LEPTON_LEARNER_METRICS_PORT": "0", "LEPTON_SERVICE_PORT": str(_free_port())}
-    notes.print("… writing two scenes of digits: MNIST without nines, and the smaller digits of scikit-learn")
+    environment = _environment(home)
+    notes.print("… writing two scenes of digits: MNIST without nines, and the digits of scikit-learn")
     mnist = samples.mnist(out / "mnist", {LEFT_OUT})
     tested, pool = _split(samples.small_digits(out / "digits"))
     adapted = _adapt(mnist, environment)
@@ -104,6 +103,15 @@ def demo(
     fact(report=page.absolute())
     if not identical:
         raise Conflict("the served head is not the fit from scratch", "report this: it must never happen")
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Embedded defaults, whatever is configured here, on a free port."""
+    home.mkdir(parents=True)
+    settings = home / "lepton.toml"
+    settings.write_text(f"[service]\nport = {_free_port()}\n\n[learner]\nmetrics_port = 0\n", encoding="utf-8")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEPTON_")}
+    return kept | {"LEPTON_HOME": str(home), "LEPTON_CONFIG": str(settings)}
 
 
 def _split(folder: Path) -> tuple[list[Picture], list[Picture]]:
@@ -156,7 +164,7 @@ def _running(environment: dict[str, str]) -> Iterator[None]:
 def _teach(client: Client, tested: list[Picture], pool: list[Picture]) -> tuple[list[Step], list[str], list[str]]:
     """Labels in steps, then a wrong batch that is withdrawn; also the first and the last answers on the fixed part."""
     steps: list[Step] = []
-    answers = [_measure(client, tested, "before any label", 0, 0.0, steps)]
+    answers = [_measure(client, tested, "no labels", 0, 0.0, steps)]
     sent = 0
     for goal in STEPS:
         receipt: dict[str, Any] = {}
@@ -170,10 +178,10 @@ def _teach(client: Client, tested: list[Picture], pool: list[Picture]) -> tuple[
         for picture, answer in _predicted(client, pool[sent : sent + WRONG])
     ]
     waited = client.wait_learned(SCENE, tested[0].data, spoiled[-1]["sequence"])
-    _measure(client, tested, f"and {WRONG} wrong ones", sent + WRONG, waited, steps)
+    _measure(client, tested, f"+ {WRONG} wrong", sent + WRONG, waited, steps)
     undone = [client.withdraw(receipt["event_id"]) for receipt in spoiled]
     waited = client.wait_learned(SCENE, tested[0].data, undone[-1]["sequence"])
-    answers.append(_measure(client, tested, "those withdrawn", sent, waited, steps))
+    answers.append(_measure(client, tested, "wrong withdrawn", sent, waited, steps))
     return steps, answers[0], answers[-1]
 
 
