@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.head [--quick] [--json FILE]``: photo and clip-art scene, EfficientNet-Lite0 through our own
 export and ONNX Runtime, 5, 10 and 20 labels a class (never all: five pictures of every class stay for the test), 30
-draws (quick: 10). Both peers get what a careful user would give them: their regularisation tuned by inner cross-validation on the
-same labels (log loss, which served them better than accuracy), one on standardised raw features, one on our transform.
+draws (quick: 10). Both peers get what a careful user would give them: their regularisation tuned by inner
+cross-validation on the same labels (log loss, which served them better than accuracy), one on standardised raw
+features, one on our transform.
 
 Promises paired draws (every head sees the same labels and the same test) and intervals of the paired difference.
 

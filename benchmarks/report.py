@@ -42,15 +42,18 @@ class Options:
 
     quick: bool
     json: Path | None
+    picture: Path | None = None
 
 
-def options(description: str, argv: Sequence[str] | None = None) -> Options:
-    """Read ``[--quick] [--json FILE]``."""
+def options(description: str, argv: Sequence[str] | None = None, *, picture: bool = False) -> Options:
+    """Read ``[--quick] [--json FILE]``, and ``[--picture FILE]`` of a benchmark that draws one."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, within 5 minutes on 2 cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and claims to FILE")
+    if picture:
+        parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the result into FILE (PNG)")
     given = parser.parse_args(argv)
-    return Options(quick=given.quick, json=given.json)
+    return Options(quick=given.quick, json=given.json, picture=given.picture if picture else None)
 
 
 def machine() -> dict[str, object]:

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from core.errors import NotFound, Unavailable
 
+UNFINISHED = ".unfinished-"
+UNFINISHED_SECONDS = 3600.0
+
 
 class Artifacts:
     """The folder ``artifacts`` under LEPTON_HOME."""
@@ -33,7 +36,7 @@ class Artifacts:
             return digest
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=place.parent)
+            handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=UNFINISHED)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)
@@ -84,7 +87,7 @@ class Artifacts:
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.exists():
                 return place
-            staged = Path(tempfile.mkdtemp(dir=place.parent, prefix=".staged-"))
+            staged = Path(tempfile.mkdtemp(dir=place.parent, prefix=UNFINISHED))
             try:
                 for file in sorted(folder.iterdir()):
                     shutil.copyfile(file, staged / file.name)
@@ -102,6 +105,17 @@ class Artifacts:
                 return place
             raise unwritable(place.parent, error) from error
         return place
+
+    def sweep(self, now: float) -> int:
+        """Remove what a killed process left unfinished over an hour ago; returns how many."""
+        old = [
+            place
+            for place in (*self.root.glob(f"blobs/*/{UNFINISHED}*"), *self.root.glob(f"bundles/{UNFINISHED}*"))
+            if now - place.stat().st_mtime > UNFINISHED_SECONDS
+        ]
+        for place in old:
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        return len(old)
 
     def _blob(self, digest: str) -> Path:
         return self.root / "blobs" / digest[:2] / digest

@@ -57,14 +57,15 @@ def leave_one_out(features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles
         constant_N = roots_N / np.sqrt(weights_N.sum())
         scaled_NK = roots_N[:, None] * targets_NK
         centred_NK = scaled_NK - np.outer(constant_N, constant_N @ scaled_NK)
-        values_N, vectors_NN = eigh(centred_ND @ centred_ND.T, check_finite=False)
+        values_N, vectors_NN = eigh(centred_ND @ centred_ND.T, driver="evd", check_finite=False)
         values_N = np.maximum(values_N, 0.0)
         rotated_NK = vectors_NN.T @ centred_NK
+        squares_NN = np.square(vectors_NN)
         errors_L = np.empty(len(LAMBDAS))
         residuals = []
         for index, lam in enumerate(LAMBDAS):
             shrink_N = values_N / (values_N + lam)
-            slack_N = 1.0 - constant_N**2 - np.square(vectors_NN) @ shrink_N
+            slack_N = 1.0 - constant_N**2 - squares_NN @ shrink_N
             left_NK = (centred_NK - vectors_NN @ (shrink_N[:, None] * rotated_NK)) / np.maximum(slack_N, LEAST_SLACK)[
                 :, None
             ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from core.cache import FeatureCache
 from core.database import features, inputs, label_events, revisions, tombstones, versions, waiting
 from core.errors import NotFound
 from core.events import next_sequence
@@ -69,6 +70,8 @@ def _erase(home: Home, subject: str) -> Erasure:
         predictions = home.predictions.erase(examples)
         for example in examples:
             home.artifacts.delete(example)
+        with FeatureCache(home.cache) as cache:
+            cache.forget(examples)
         sequences: dict[str, int] = {}
         tainted: set[str] = set()
         stored: set[str] = set()

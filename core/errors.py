@@ -98,6 +98,12 @@ class BadConfiguration(LeptonError):
     code = "bad_configuration"
 
 
+class CapacityReached(LeptonError):
+    """More labels stand than can be summed exactly."""
+
+    code = "capacity_reached"
+
+
 class LeadershipLost(LeptonError):
     """Another learner holds the lease with a newer fencing token."""
 

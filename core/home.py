@@ -35,6 +35,11 @@ class Home:
         return self.ledger.database.path
 
     @property
+    def cache(self) -> Path:
+        """The folder of what can be computed again: features and exported graphs."""
+        return self.settings.home / "cache"
+
+    @property
     def image_limits(self) -> image.Limits:
         """What a picture may cost."""
         service = self.settings.service

@@ -12,6 +12,7 @@ from core.errors import Conflict
 from core.home import Home
 from core.registry import Alias
 from core.session import Session
+from core.types import Head
 
 
 def promote(home: Home, scene: str, version: str, *, expected_generation: int, action: str = "promote") -> Alias:
@@ -34,12 +35,19 @@ def promote(home: Home, scene: str, version: str, *, expected_generation: int, a
             f"{len(waiting)} standing examples have no features under version {chosen.version[:12]} yet",
             f"run: lepton promote {scene} {chosen.version[:12]}",
         )
-    detail = {"sequence": follower.sequence, "unavailable": len(follower.missing)}
+
+    detail: dict[str, object] = {"unavailable": len(follower.missing)}
+
+    def today() -> Head | None:
+        follower.catch_up()
+        detail["sequence"] = follower.sequence
+        return follower.head()
+
     return home.registry.promote(
         scene,
         chosen.version,
         expected_generation=expected_generation,
-        head=follower.head(),
+        head=today,
         action=action,
         detail=detail,
     )

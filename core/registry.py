@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
@@ -19,6 +18,7 @@ from core.database import Database, aliases, audit, revisions, scenes, versions
 from core.errors import Conflict, InvalidInput, NotFound
 from core.ids import check_scene
 from core.lease import Lease, confirm
+from core.revisions import insert_revision, last_number, revision_of
 from core.types import Head, Revision, Scene, Version
 
 CHAMPION = "champion"
@@ -96,7 +96,7 @@ class Registry:
                 row = {"scene": scene, "version": version, "number": number, "manifest": dict(manifest)}
                 connection.execute(sa.insert(versions), row | {"state": "ready", "created_at": self._clock()})
                 first = Revision(scene=scene, version=version, number=0, head=head)
-                _insert_revision(connection, first, self._clock())
+                insert_revision(connection, first, self._clock())
                 _log(connection, scene, self._clock(), "register", version=version)
                 if _alias(connection, scene, CHAMPION) is None:
                     self._move(connection, scene, version, None, "promote", {"reason": "first version"})
@@ -140,11 +140,13 @@ class Registry:
         version: str,
         *,
         expected_generation: int,
-        head: Head | None,
+        head: Callable[[], Head | None],
         action: str = "promote",
         detail: Mapping[str, object] | None = None,
     ) -> Alias:
         """Make a version champion, together with the head that it serves from now on.
+
+        ``head`` is called while nobody can write, so that no label can come between the solve and the move.
 
         Raises:
             Conflict: somebody moved the alias since; the message names where it is.
@@ -158,35 +160,28 @@ class Registry:
                     f"{held.version[:12] if held else 'none'} was promoted meanwhile",
                     "read the scene again, then decide again",
                 )
-            if head is not None:
-                number = _last_number(connection, scene, version) + 1
-                revision = Revision(scene=scene, version=version, number=number, head=head)
-                _insert_revision(connection, revision, self._clock())
+            solved = head()
+            if solved is not None:
+                number = last_number(connection, scene, version) + 1
+                revision = Revision(scene=scene, version=version, number=number, head=solved)
+                insert_revision(connection, revision, self._clock())
             return self._move(connection, scene, version, held, action, detail or {})
 
     def previous_champion(self, scene: str) -> str:
-        """The version that was champion before the present one.
+        """The version that was champion before the present one, and can be served.
 
         Raises:
             NotFound: there was none.
         """
         with self.database.read() as connection:
-            last = connection.execute(
-                sa.select(audit.c.previous)
-                .where(
-                    audit.c.scene == scene,
-                    audit.c.action.in_(["promote", "rollback"]),
-                    audit.c.previous != audit.c.version,  # promoting the champion again is no change
-                )
-                .order_by(audit.c.id.desc())
-                .limit(1)
-            ).scalar()
-        if last is None:
+            held = _alias(connection, scene, CHAMPION)
+            earlier = [version for version in _champions(connection, scene) if held and version != held.version]
+        if not earlier:
             raise NotFound(f"scene {scene!r} has had one champion only", "promote a version by name instead")
-        return str(last)
+        return earlier[0]
 
     def quarantine(self, scene: str, version: str, reason: str) -> None:
-        """Mark a version that could not be served, with the reason; it stays listed."""
+        """Mark a version that cannot be served, with the reason; where it is champion, the one before takes over."""
         with self.database.write() as connection:
             connection.execute(
                 sa.update(versions)
@@ -194,6 +189,9 @@ class Registry:
                 .values(state="quarantined", reason=reason)
             )
             _log(connection, scene, self._clock(), "quarantine", version=version, detail={"reason": reason})
+            held, earlier = _alias(connection, scene, CHAMPION), _champions(connection, scene)
+            if held is not None and held.version == version and earlier:
+                self._move(connection, scene, earlier[0], held, "rollback", {"reason": reason})
 
     def publish(self, scene: str, version: str, head: Head, *, lease: Lease, keep: int) -> Revision:
         """Publish a head as the version's next revision, and drop the arrays of those beyond the last ``keep``.
@@ -205,9 +203,9 @@ class Registry:
         """
         with self.database.write() as connection:
             confirm(connection, lease)
-            number = _last_number(connection, scene, version) + 1
+            number = last_number(connection, scene, version) + 1
             revision = Revision(scene=scene, version=version, number=number, head=head)
-            _insert_revision(connection, revision, self._clock())
+            insert_revision(connection, revision, self._clock())
             connection.execute(
                 sa.update(revisions)
                 .where(
@@ -235,7 +233,7 @@ class Registry:
                 .order_by(revisions.c.number.desc())
                 .limit(1)
             ).first()
-        return None if row is None else _revision(row._mapping)
+        return None if row is None else revision_of(row._mapping)
 
     def first_head(self, scene: str, version: str) -> Head | None:
         """The head that a version was registered with; None where an erasure has removed it."""
@@ -248,14 +246,19 @@ class Registry:
                     revisions.c.weight.is_not(None),
                 )
             ).first()
-        return None if row is None else _revision(row._mapping).head
+        return None if row is None else revision_of(row._mapping).head
 
     def served_since(self, scene: str, sequence: int) -> tuple[str, int] | None:
         """The first version and revision whose head includes the event with this sequence."""
         with self.database.read() as connection:
             row = connection.execute(
                 sa.select(revisions.c.version, revisions.c.number)
-                .where(revisions.c.scene == scene, revisions.c.sequence >= sequence)
+                .join(versions, (versions.c.scene == revisions.c.scene) & (versions.c.version == revisions.c.version))
+                .where(
+                    revisions.c.scene == scene,
+                    revisions.c.sequence >= sequence,
+                    (revisions.c.number > 0) | (versions.c.number == 1),  # a later bundle's own head never serves
+                )
                 .order_by(revisions.c.created_at, revisions.c.number)
                 .limit(1)
             ).first()
@@ -333,47 +336,15 @@ def _alias(connection: sa.Connection, scene: str, alias: str) -> Alias | None:
     return None if row is None else Alias(version=row.version, generation=row.generation)
 
 
-def _last_number(connection: sa.Connection, scene: str, version: str) -> int:
-    last = sa.select(sa.func.max(revisions.c.number)).where(revisions.c.scene == scene, revisions.c.version == version)
-    return connection.execute(last).scalar() or 0
-
-
-def _insert_revision(connection: sa.Connection, revision: Revision, now: float) -> None:
-    head = revision.head
-    connection.execute(
-        sa.insert(revisions),
-        {
-            "scene": revision.scene,
-            "version": revision.version,
-            "number": revision.number,
-            "sequence": head.sequence,
-            "labels": list(head.labels),
-            "weight": np.ascontiguousarray(head.weight, np.float32).tobytes(),
-            "bias": head.bias.astype(np.float32).tobytes(),
-            "lam": head.lam,
-            "temperature": head.temperature,
-            "sample_digest": head.sample_digest,
-            "examples": head.examples,
-            "fallback": head.fallback,
-            "created_at": now,
-        },
+def _champions(connection: sa.Connection, scene: str) -> list[str]:
+    """Versions that have been champion and can be served, the latest first."""
+    rows = connection.execute(
+        sa.select(audit.c.version)
+        .join(versions, (versions.c.scene == audit.c.scene) & (versions.c.version == audit.c.version))
+        .where(audit.c.scene == scene, audit.c.action.in_(["promote", "rollback"]), versions.c.state == "ready")
+        .order_by(audit.c.id.desc())
     )
-
-
-def _revision(row: sa.RowMapping) -> Revision:
-    labels = tuple(row["labels"])
-    head = Head(
-        weight=np.frombuffer(row["weight"], np.float32).reshape(-1, len(labels)),
-        bias=np.frombuffer(row["bias"], np.float32),
-        labels=labels,
-        sequence=row["sequence"],
-        lam=row["lam"],
-        temperature=row["temperature"],
-        sample_digest=row["sample_digest"],
-        examples=row["examples"],
-        fallback=row["fallback"],
-    )
-    return Revision(scene=row["scene"], version=row["version"], number=row["number"], head=head)
+    return list(dict.fromkeys(rows.scalars()))
 
 
 def _log(

@@ -3,11 +3,12 @@
 Promises that the outcome is a function of the events that were not withdrawn or erased: withdrawn equals never seen.
 Knows nothing of features or of storage.
 
-Rules. A label event counts from the moment its example is known (a join brings it, where the prediction came late).
-A correction replaces what its event says, and is then that event's moment. For one example and one annotator the
-latest event stands. An example counts once: with the weighted majority of its annotators, each voting with the weight
-of its source times its confidence (in sixteenths). A tie is a conflict and does not count. Values are decided by the
-weighted median. The example weighs as much as the heaviest source among those that voted for the winner.
+Rules. A label event counts once its example is known (a join brings it, where the prediction came late); it is as old
+as when it was said. A correction replaces what its event says, and makes it as old as the correction. For one example
+and one annotator the latest event stands. An example counts once: with the weighted majority of its annotators, each
+voting with the weight of its source times its confidence (in sixteenths). A tie is a conflict and does not count.
+Values are decided by the weighted median. The example weighs as much as the heaviest source among those that voted for
+the winner.
 """
 
 from __future__ import annotations

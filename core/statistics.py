@@ -2,7 +2,7 @@
 
 Promises that adding, subtracting and merging are exact, whatever the order: features are multiples of 2**-15 with
 magnitude below 1, targets likewise, weights are whole numbers, so every partial sum is a multiple of 2**-30 that
-float64 holds without rounding, up to 2**23 units of weight (asserted). Knows nothing of solving.
+float64 holds without rounding, up to 2**23 units of weight (refused beyond). Knows nothing of solving.
 
 Legend: N examples, D features, E = D + 1 (the features extended by a constant 1, which carries the intercept).
 """
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
+from core.errors import CapacityReached
 from core.types import Doubles, Floats, GridRows
 
 GRID = 2**15
@@ -148,4 +149,9 @@ class Statistics:
 
     def _count(self, units: int) -> None:
         self.units += units
-        assert 0 <= self.units <= MAX_UNITS, f"total weight {self.units} is outside 0…2**23, where sums are exact"
+        assert self.units >= 0, "more weight was subtracted than added"
+        if self.units > MAX_UNITS:
+            raise CapacityReached(
+                f"the labels that stand weigh {self.units}, more than the {MAX_UNITS} up to which sums are exact",
+                "lower the weights in [labels], or withdraw or erase what is old",
+            )

@@ -75,3 +75,20 @@ def _several(connection: sa.Connection, scene: str) -> list[str]:
         .having(sa.func.count(label_events.c.annotator.distinct()) > 1)
     )
     return list(connection.execute(rows).scalars())
+
+
+def received(database: Database, scene: str, after: int, upto: int, most: int = 1000) -> list[float]:
+    """When the events of feedback with a sequence in (after, upto] came, in seconds since the epoch."""
+    with database.read() as connection:
+        rows = connection.execute(
+            sa.select(label_events.c.received_at)
+            .where(
+                label_events.c.scene == scene,
+                label_events.c.source != TRAINING,
+                label_events.c.sequence > after,
+                label_events.c.sequence <= upto,
+            )
+            .order_by(label_events.c.sequence.desc())
+            .limit(most)
+        )
+        return list(rows.scalars())

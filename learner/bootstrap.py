@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from uuid import uuid4
 
 from prometheus_client import start_http_server
@@ -27,6 +28,7 @@ def run(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     home, metrics, stop = open_home(settings), Metrics(), threading.Event()
+    home.artifacts.sweep(time.time())
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"

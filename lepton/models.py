@@ -107,7 +107,7 @@ def evaluate(
             session,
             str(chosen.manifest["extractor"]),
             examples,
-            home.settings.home / "cache",
+            home.cache,
             home.image_limits,
             stages.progress,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,7 +16,7 @@ settings.load_profile("ci" if IN_CI else "here")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Iterator[None]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With ``CI=true`` a skipped test is a failure."""
     report = yield
     if IN_CI and report.skipped and not hasattr(report, "wasxfail"):

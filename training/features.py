@@ -9,12 +9,10 @@ Legend: N examples, B batch, H height, W width, D features.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import BadConfiguration, Conflict, InvalidInput, LeptonError
+from core.cache import FeatureCache, usable
+from core.errors import Conflict, InvalidInput, LeptonError
 from core.modality import image
 from core.session import Session
 from core.types import Example, GridRows
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 BATCH = 16
 _DECODERS = 2  # threads; decoding leaves the interpreter lock to others
-_WAIT = 30.0  # seconds to wait for another process that writes
-_CHUNK = 500  # digests a query, below SQLite's limit on parameters
 
 Progress = Callable[[int, int], None]
 
@@ -60,9 +57,8 @@ def extract(
     """
     key = f"{extractor}/{image.PREPROCESSING}/{session.size[0]}x{session.size[1]}"
     by_digest = {example.digest: example for example in examples}
-    with _store(cache) as store:
-        with _usable(cache):
-            found = _known(store, key, list(by_digest), session.width)
+    with FeatureCache(cache) as store:
+        found = store.known(key, list(by_digest), session.width)
         missing = [example for digest, example in by_digest.items() if digest not in found]
         _report(progress, len(found), len(by_digest))
         with ThreadPoolExecutor(_DECODERS, "decode") as pool:
@@ -70,8 +66,7 @@ def extract(
                 batch = missing[start : start + BATCH]
                 pixels = list(pool.map(lambda example: _pixels(example, session.size, limits), batch))
                 rows_BD = session.features({"image": np.stack(pixels)})
-                with _usable(cache):
-                    _keep(store, key, [example.digest for example in batch], rows_BD)
+                store.keep(key, [example.digest for example in batch], rows_BD)
                 found |= {example.digest: row for example, row in zip(batch, rows_BD, strict=True)}
                 _report(progress, len(found), len(by_digest))
     rows_ND = np.empty((len(examples), session.width), np.int16)
@@ -94,7 +89,7 @@ def graph(backbone: Backbone, cache: Path) -> bytes:
     if path.is_file():
         return path.read_bytes()
     data = member(backbone)
-    with _usable(cache):
+    with usable(cache):
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, data)
     return data
@@ -123,53 +118,6 @@ def _pixels(example: Example, size: tuple[int, int], limits: image.Limits) -> ND
         return image.decode(data, size, limits)
     except LeptonError as error:
         raise type(error)(f"{example.path}: {error.message}", error.remedy) from error
-
-
-@contextlib.contextmanager
-def _store(cache: Path) -> Iterator[sqlite3.Connection]:
-    with _usable(cache):
-        cache.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(cache / "features.sqlite", timeout=_WAIT, isolation_level=None)
-    try:
-        with _usable(cache):
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS features (key TEXT, digest TEXT, row BLOB, PRIMARY KEY (key, digest)) "
-                "WITHOUT ROWID"
-            )
-        yield connection
-    finally:
-        connection.close()
-
-
-@contextlib.contextmanager
-def _usable(cache: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        raise BadConfiguration(
-            f"the feature cache in {cache} cannot be used: {error}",
-            "free disk space, make the folder writable, or delete it (it is only a cache)",
-        ) from error
-
-
-def _known(store: sqlite3.Connection, key: str, digests: Sequence[str], width: int) -> dict[str, GridRows]:
-    found: dict[str, GridRows] = {}
-    for start in range(0, len(digests), _CHUNK):
-        part = digests[start : start + _CHUNK]
-        marks = ",".join("?" * len(part))
-        query = f"SELECT digest, row FROM features WHERE key = ? AND digest IN ({marks})"
-        for digest, row in store.execute(query, (key, *part)):
-            values = np.frombuffer(row, dtype="<i2")
-            if len(values) == width:
-                found[digest] = values
-    return found
-
-
-def _keep(store: sqlite3.Connection, key: str, digests: Sequence[str], rows_BD: GridRows) -> None:
-    lines = [(key, digest, row.astype("<i2").tobytes()) for digest, row in zip(digests, rows_BD, strict=True)]
-    store.execute("BEGIN IMMEDIATE")
-    store.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", lines)
-    store.execute("COMMIT")
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

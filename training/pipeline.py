@@ -105,7 +105,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         chosen.size,
         request.transform,
         scene,
-        _cache(home),
+        home.cache,
         lambda size: package.decoded(home, drawn, size),
         os.cpu_count() or 1,
     )
@@ -138,10 +138,6 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     )
 
 
-def _cache(home: Home) -> Path:
-    return home.settings.home / "cache"
-
-
 def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
     dataset = data.load(
         request.data,
@@ -165,7 +161,7 @@ def _choose(home: Home, request: Request, dataset: Dataset) -> tuple[Candidate, 
     return select(
         dataset.of("train"),
         [(name, size) for name in names],
-        _cache(home),
+        home.cache,
         task=dataset.task,
         limits=home.image_limits,
         budget=request.budget,
@@ -202,7 +198,7 @@ def _extract(home: Home, assembly: Assembly, dataset: Dataset, reporter: Reporte
         assembly.session,
         assembly.extractor,
         dataset.examples,
-        _cache(home),
+        home.cache,
         home.image_limits,
         reporter.progress,
     )

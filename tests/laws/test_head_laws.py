@@ -109,6 +109,24 @@ def test_the_sample_turns_over_beyond_its_size_and_the_bits_stay(task: Task) -> 
         assert same_bits(state, from_scratch(state, chance), lam)
 
 
+def test_a_penalty_chosen_for_other_weights_is_not_kept() -> None:
+    noise = np.random.default_rng(8)
+    rows = [
+        Row(str(n), noise.integers(-9000, 9001, 30).astype(np.int16), "cat" if n % 2 else "dog", None, 1)
+        for n in range(40)
+    ]
+    for row in rows[:8]:
+        row.features[0] = 30000 if row.column == "cat" else -30000
+    state = empty(30, "classification")
+    state.add(rows)
+    before = state.solve()
+    state.remove([row.example for row in rows[:8]])
+    state.add([replace(row, weight=1000) for row in rows[:8]])
+    after = state.solve()
+    assert before is not None and after is not None and before.lam != after.lam
+    assert same_bits(state, from_scratch(state, Random(0)), None)
+
+
 def test_a_removed_row_was_never_there() -> None:
     chance = Random(3)
     rows = [drawn_row(chance, str(n), 5, "classification") for n in range(20)]

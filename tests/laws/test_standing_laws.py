@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.standing import Outcome, Standing, digest_of
-from core.types import LabelEvent
+from core.types import EventKind, LabelEvent
 
 EXAMPLES = ("e1", "e2", "e3")
 ANNOTATORS = ("", "ann", "bob", "cy")
@@ -218,7 +218,8 @@ def histories(draw: st.DrawFn) -> list[LabelEvent]:
         )
         events.append(label)
         if draw(st.booleans()):
-            deed, said = draw(st.sampled_from(["correct", "withdraw"])), draw(st.sampled_from("abcd"))
+            deed: EventKind = "correct" if draw(st.booleans()) else "withdraw"
+            said = draw(st.sampled_from("abcd"))
             later = replace(
                 label, event_id=f"deed {number}", target=label.event_id, kind=deed, label=said, example=None
             )

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import CapacityReached
 from core.statistics import GRID, LARGEST, MAX_UNITS, VALUE, Statistics, from_grid, to_grid
 
 STEPS = st.one_of(st.sampled_from([-LARGEST, -1, 0, 1, LARGEST]), st.integers(-LARGEST, LARGEST))
@@ -162,7 +163,7 @@ def test_sums_stay_exact_up_to_the_last_unit_of_weight() -> None:
 
 def test_one_unit_more_is_refused() -> None:
     statistics = fitted(1, [Item((1,), "cat", None, MAX_UNITS)])
-    with pytest.raises(AssertionError, match="outside"):
+    with pytest.raises(CapacityReached, match="weigh"):
         apply(statistics, [Item((1,), "cat", None, 1)])
 
 

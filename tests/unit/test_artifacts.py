@@ -108,3 +108,17 @@ def test_a_place_that_is_taken_by_a_file_is_refused_by_name(artifacts: Artifacts
         artifacts.put(b"a picture")
     with pytest.raises(Unavailable, match=r"bundles could not be written"):
         artifacts.adopt(bundle_in(tmp_path / "made", manifest=b"1"), "v1")
+
+
+def test_what_a_killed_process_left_is_swept_after_an_hour_and_nothing_else(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    kept = artifacts.put(b"whole")
+    half = tmp_path / "artifacts" / "blobs" / kept[:2] / ".unfinished-x"
+    half.write_bytes(b"hal")
+    staged = tmp_path / "artifacts" / "bundles" / ".unfinished-y"
+    staged.mkdir(parents=True)
+    (staged / "model.onnx").write_bytes(b"hal")
+    written = half.stat().st_mtime
+    assert artifacts.sweep(written + 60) == 0
+    assert artifacts.sweep(written + 7200) == 2
+    assert not half.exists() and not staged.exists() and artifacts.get(kept) == b"whole"

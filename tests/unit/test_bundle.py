@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save as save_tensors
 
 from core import bundle
 from core.bundle import (
@@ -177,7 +178,7 @@ def test_a_manifest_without_end_is_refused_before_it_is_read(folder: Path, versi
         bundle.read(folder)
 
 
-@pytest.mark.parametrize("data", [b"", b"junk", b"\xff" * 100, bundle.save_tensors({"features": np.zeros(1)})])
+@pytest.mark.parametrize("data", [b"", b"junk", b"\xff" * 100, save_tensors({"features": np.zeros(1)})])
 def test_golden_rows_that_cannot_be_read_are_named(folder: Path, version: str, data: bytes) -> None:
     replace_file(folder, GOLDEN, data)
     with pytest.raises(BrokenBundle, match=rf"{GOLDEN} cannot be read"):

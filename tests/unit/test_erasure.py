@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.artifacts import Artifacts
+from core.cache import FeatureCache
 from core.erasure import Erasure, erase
 from core.errors import NotFound
 from core.home import Home
@@ -203,3 +205,14 @@ def test_a_subject_is_erased_from_every_scene(home: Home) -> None:
     home.ledger.add(feedback_of("a", "cat", scene="other", subject=WHO), evidence_of("a"))
     assert set(erase(home, WHO).sequences) == {SCENE, "other"}
     assert [event.kind for event in home.ledger.events("other", 0)] == ["erase"]
+
+
+def test_the_feature_cache_forgets_the_subject_and_nobody_else(home: Home, tmp_path: Path) -> None:
+    rows = np.stack([features_of(PICTURE), features_of(OTHER)])
+    with FeatureCache(home.cache) as cache:
+        cache.keep("key", [example_of(PICTURE), example_of(OTHER)], rows)
+    erase(home, WHO)
+    with FeatureCache(home.cache) as cache:
+        assert set(cache.known("key", [example_of(PICTURE), example_of(OTHER)], rows.shape[1])) == {example_of(OTHER)}
+    assert example_of(PICTURE).encode() not in (home.cache / "features.sqlite").read_bytes()
+    assert rows[0].tobytes() not in (home.cache / "features.sqlite").read_bytes()

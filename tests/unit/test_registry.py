@@ -67,7 +67,7 @@ def register(registry: Registry, *versions: str, sequence: int = 0) -> None:
 def promote(registry: Registry, version: str, head: Head | None = None) -> int:
     held = registry.champion(SCENE)
     generation = held.generation if held else 0
-    return registry.promote(SCENE, version, expected_generation=generation, head=head).generation
+    return registry.promote(SCENE, version, expected_generation=generation, head=lambda: head).generation
 
 
 def test_a_scene_is_what_was_declared_with_a_secret_of_its_own(registry: Registry) -> None:
@@ -144,10 +144,10 @@ def test_a_prefix_of_two_versions_is_refused(registry: Registry) -> None:
 
 def test_promotion_compares_the_generation(registry: Registry) -> None:
     register(registry, A, B)
-    moved = registry.promote(SCENE, B, expected_generation=1, head=head_of(1.0))
+    moved = registry.promote(SCENE, B, expected_generation=1, head=lambda: head_of(1.0))
     assert (moved.version, moved.generation) == (B, 2)
     with pytest.raises(Conflict, match=r"generation 2, not 1: ababab\w+ was promoted meanwhile"):
-        registry.promote(SCENE, A, expected_generation=1, head=head_of(2.0))
+        registry.promote(SCENE, A, expected_generation=1, head=lambda: head_of(2.0))
     champion = registry.champion(SCENE)
     assert champion is not None and champion.version == B
     assert registry.latest_revision(SCENE, A, above=0) is None, "a refused promotion publishes nothing"
@@ -158,7 +158,7 @@ def test_of_many_promotions_at_once_one_wins(registry: Registry) -> None:
 
     def attempt(_: int) -> bool:
         try:
-            registry.promote(SCENE, B, expected_generation=1, head=None)
+            registry.promote(SCENE, B, expected_generation=1, head=lambda: None)
         except Conflict:
             return False
         return True
@@ -169,7 +169,9 @@ def test_of_many_promotions_at_once_one_wins(registry: Registry) -> None:
 
 def test_a_promotion_brings_its_head_and_its_audit_row(registry: Registry) -> None:
     register(registry, A, B)
-    registry.promote(SCENE, B, expected_generation=1, head=head_of(1.5, 7), action="rollback", detail={"why": "x"})
+    registry.promote(
+        SCENE, B, expected_generation=1, head=lambda: head_of(1.5, 7), action="rollback", detail={"why": "x"}
+    )
     latest = registry.latest_revision(SCENE, B)
     assert latest is not None and (latest.number, latest.head.sequence) == (1, 7)
     entry = registry.history(SCENE, limit=1)[0]
@@ -195,6 +197,26 @@ def test_quarantine_marks_and_keeps_a_version(registry: Registry) -> None:
     assert (held.state, held.reason) == ("quarantined", "its golden rows differ")
     assert registry.history(SCENE, 1)[0]["action"] == "quarantine"
     assert registry.version(SCENE, A).state == "ready"
+
+
+def test_a_quarantined_champion_gives_way_to_the_one_before_it(registry: Registry) -> None:
+    register(registry, A, B, C)
+    promote(registry, B)
+    promote(registry, C)
+    registry.quarantine(SCENE, B, "damaged")
+    assert champion(registry) == (C, 3)
+    registry.quarantine(SCENE, C, "its golden rows differ")
+    assert champion(registry) == (A, 4)
+    row = registry.history(SCENE, 1)[0]
+    assert (row["action"], row["detail"]) == ("rollback", {"reason": "its golden rows differ"})
+    registry.quarantine(SCENE, A, "gone, too")
+    assert champion(registry) == (A, 4), "there is nothing better"
+
+
+def champion(registry: Registry) -> tuple[str, int]:
+    held = registry.champion(SCENE)
+    assert held is not None
+    return held.version, held.generation
 
 
 def test_a_published_head_comes_back_to_the_bit(registry: Registry, lease: Lease) -> None:

@@ -1,0 +1,53 @@
+"""``GET /v1/queue``: which answered instances are most worth a label.
+
+Margin sampling after Scheffer, Decomain and Wrobel, "Active hidden Markov models for information extraction" (2001).
+Knows nothing of how labels are used.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from fastapi import APIRouter, Query, Request
+
+from core.errors import InvalidInput
+from core.tally import labelled
+from core.types import Prediction
+from service.api.access import context_of
+from service.context import Context
+
+router = APIRouter(tags=["queue"])
+
+STRATEGIES = ("margin", "random")
+LOOKED_AT = 2000  # newest examples that the choice is made from
+
+
+@router.get("/v1/queue")
+async def queue(
+    request: Request, scene: str, strategy: str = "margin", limit: int = Query(20, ge=1, le=500)
+) -> dict[str, Any]:
+    """Recently answered instances without a label: the least certain first, or by lot."""
+    context = context_of(request)
+    if strategy not in STRATEGIES:
+        raise InvalidInput(f"there is no strategy {strategy[:40]!r}", f"choose one of: {', '.join(STRATEGIES)}")
+    if strategy == "margin" and context.engine.scene(scene).task == "regression":
+        raise InvalidInput("a regression has no margin", "choose the strategy random")
+    chosen = await context.store(_choose, context, context.engine.scene(scene).name, strategy, limit)
+    return {"scene": scene, "strategy": strategy, "items": [_item(prediction) for prediction in chosen]}
+
+
+def _choose(context: Context, scene: str, strategy: str, limit: int) -> list[Prediction]:
+    recent = context.home.predictions.recent(scene, LOOKED_AT)
+    done = labelled(context.home.ledger.database, scene, [prediction.example for prediction in recent])
+    open_ones = [prediction for prediction in recent if prediction.example not in done]
+    if strategy == "margin":
+        return sorted(open_ones, key=lambda prediction: prediction.margin)[:limit]
+    return random.sample(open_ones, min(limit, len(open_ones)))
+
+
+def _item(prediction: Prediction) -> dict[str, Any]:
+    item: dict[str, Any] = {"prediction_id": prediction.prediction_id, "example": prediction.example}
+    if prediction.value is not None:
+        return item | {"value": prediction.value}
+    return item | {"label": prediction.label, "confidence": prediction.confidence, "margin": prediction.margin}

@@ -1,0 +1,139 @@
+"""``/v1/scenes``: what is served, which versions there are, and who is champion.
+
+Knows nothing of how a version is made ready.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from core.errors import Conflict
+from core.promotion import promote
+from core.registry import Alias
+from core.tally import tally
+from core.types import Scene, Version
+from service.api.access import context_of
+from service.api.schemas import ChampionIn, documented, parse
+from service.context import Context
+from service.engine.snapshot import Snapshot
+
+router = APIRouter(tags=["scenes"])
+
+
+@router.get("/v1/scenes")
+async def scenes(request: Request) -> dict[str, Any]:
+    """All scenes, and what serves them on the worker that answers."""
+    context = context_of(request)
+    return await context.store(_scenes, context)
+
+
+@router.get("/v1/scenes/{scene}")
+async def scene(scene: str, request: Request) -> dict[str, Any]:
+    """One scene: labels, champion, what serves, counts of labels, metrics and lineage."""
+    context = context_of(request)
+    return await context.store(_scene, context, scene)
+
+
+@router.get("/v1/scenes/{scene}/versions")
+async def versions(scene: str, request: Request) -> dict[str, Any]:
+    """All versions of a scene, oldest first, and what was done to them, newest first."""
+    context = context_of(request)
+    return await context.store(_versions, context, scene)
+
+
+@router.put("/v1/scenes/{scene}/champion", openapi_extra=documented(ChampionIn))
+async def champion(scene: str, request: Request) -> dict[str, Any]:
+    """Promote a version, if the champion has not moved since ``expected_generation``."""
+    context = context_of(request)
+    asked = parse(ChampionIn, await request.body())
+    return await context.store(_promote, context, scene, asked)
+
+
+def _scenes(context: Context) -> dict[str, Any]:
+    listed = context.home.registry.scenes()
+    return {"scenes": [_summary(context, held) for held in listed]}
+
+
+def _scene(context: Context, name: str) -> dict[str, Any]:
+    registry = context.home.registry
+    held, alias = registry.scene(name), registry.champion(name)
+    manifest = registry.version(name, alias.version).manifest if alias else {}
+    counts = tally(context.home.ledger.database, name, context.home.settings.labels.weight)
+    return _summary(context, held) | {
+        "label_events": counts,
+        "metrics": manifest.get("metrics"),
+        "lineage": manifest.get("lineage"),
+        "members": manifest.get("members"),
+    }
+
+
+def _summary(context: Context, held: Scene) -> dict[str, Any]:
+    alias = context.home.registry.champion(held.name)
+    serving = next((s for s in context.engine.snapshots() if s.scene.name == held.name), None)
+    return {
+        "scene": held.name,
+        "task": held.task,
+        "modality": held.modality,
+        "labels": list(held.labels),
+        "labels_served": list(serving.labels) if serving else [],
+        "new_labels": held.new_labels,
+        "champion": _champion(alias, serving),
+        "serving": _serving(serving),
+    }
+
+
+def _champion(alias: Alias | None, serving: Snapshot | None) -> dict[str, Any] | None:
+    """The alias, and how far this worker is with it: null where it does not serve that version yet."""
+    if alias is None:
+        return None
+    here = serving is not None and serving.version == alias.version
+    return {
+        "version": alias.version,
+        "generation": alias.generation,
+        "revision": serving.revision if serving and here else None,
+        "sequence": serving.sequence if serving and here else None,
+    }
+
+
+def _serving(serving: Snapshot | None) -> dict[str, Any] | None:
+    if serving is None:
+        return None
+    return {
+        "version": serving.version,
+        "revision": serving.revision,
+        "sequence": serving.sequence,
+        "fallback": serving.fallback,
+    }
+
+
+def _versions(context: Context, name: str) -> dict[str, Any]:
+    registry = context.home.registry
+    registry.scene(name)
+    alias = registry.champion(name)
+    listed = [_version(held, alias) for held in registry.versions(name)]
+    return {"scene": name, "versions": listed, "history": registry.history(name)}
+
+
+def _version(held: Version, alias: Alias | None) -> dict[str, Any]:
+    return {
+        "number": held.number,
+        "version": held.version,
+        "state": held.state,
+        "reason": held.reason,
+        "champion": alias is not None and alias.version == held.version,
+        "metrics": held.manifest.get("metrics"),
+        "lineage": held.manifest.get("lineage"),
+        "created_at": held.created_at,
+    }
+
+
+def _promote(context: Context, name: str, asked: ChampionIn) -> dict[str, Any]:
+    try:
+        alias = promote(context.home, name, asked.version, expected_generation=asked.expected_generation)
+    except Conflict:
+        context.metrics.promotions.labels(name, "refused").inc()
+        raise
+    context.metrics.promotions.labels(name, "promoted").inc()
+    return {"version": alias.version, "generation": alias.generation}

@@ -1,0 +1,52 @@
+"""The BentoML service: lifecycle and mounts, nothing else.
+
+Promises one listener, no typed endpoint and no pickle: everything that clients send is read by our own routes.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import bentoml
+from _bentoml_impl.serde import ALL_SERDE  # type: ignore[import-untyped]
+
+from service.api.application import application
+from service.bootstrap import build, end_with_parent, settings
+from service.context import Context
+
+SETTINGS = settings()
+logging.getLogger("service").setLevel(logging.INFO)  # BentoML shows warnings only, of others
+ALL_SERDE.pop("application/vnd.bentoml+pickle", None)
+
+
+def _build() -> Context:
+    return build(SETTINGS, bentoml.server_context.worker_index or 1)
+
+
+APP = application(_build, SETTINGS.service.max_body_bytes)
+
+
+@bentoml.asgi_app(APP, path="/")
+@bentoml.service(
+    name="Lepton",
+    workers=SETTINGS.service.workers,
+    traffic={"timeout": 60},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+)
+class Lepton:
+    """Serves scenes; see ``/docs``."""
+
+    def __init__(self) -> None:
+        end_with_parent()
+
+    def __is_ready__(self) -> bool:
+        """Whether what is registered is served."""
+        context = getattr(APP.state, "context", None)
+        return isinstance(context, Context) and context.ready()
+
+    def __is_alive__(self) -> bool:
+        """Whether all threads run."""
+        context = getattr(APP.state, "context", None)
+        return isinstance(context, Context) and context.alive()

@@ -1,0 +1,122 @@
+"""Chooses the concrete parts of a service worker; nothing else in the service does.
+
+Knows nothing of routes or of BentoML.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+from core.config import Settings, load
+from core.database import Database
+from core.home import open_home
+from core.registry import short
+from core.session import Device
+from core.tally import received
+from service.context import Context
+from service.engine.admission import Admission
+from service.engine.batcher import Batcher
+from service.engine.engine import Engine, EngineSettings
+from service.engine.log import LogSettings, LogWriter
+from service.engine.snapshot import Snapshot
+from service.metrics import Metrics
+
+STORING_THREADS = 4
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        BadConfiguration: an unknown key, or a value that does not fit.
+    """
+    return load()
+
+
+def build(settings: Settings, worker: int = 1) -> Context:
+    """The parts of worker number ``worker``, not started yet.
+
+    Raises:
+        BadConfiguration: LEPTON_HOME cannot be opened.
+    """
+    service = settings.service
+    home = open_home(settings)
+    metrics = Metrics()
+    watching = Watching(metrics, home.ledger.database)
+    threads = max(1, _processors() // service.workers)
+    return Context(
+        home=home,
+        engine=Engine(
+            home,
+            EngineSettings(
+                threads=threads,
+                device=cast("Device", service.device),
+                max_batch=service.max_batch,
+                poll_seconds=service.poll_seconds,
+            ),
+            watching,
+        ),
+        batcher=Batcher(service.max_batch, watching),
+        log=LogWriter(
+            home.predictions,
+            LogSettings(days=service.prediction_days, megabytes=service.prediction_megabytes),
+            metrics.unlogged.inc,
+        ),
+        metrics=metrics,
+        decoding=ThreadPoolExecutor(max(2, threads), "decode"),
+        storing=ThreadPoolExecutor(STORING_THREADS, "store"),
+        predicting=Admission(service.max_waiting, "instances"),
+        telling=Admission(service.max_waiting, "labels"),
+        worker=str(worker),
+    )
+
+
+class Watching:
+    """Tells the metrics what engine and batcher do."""
+
+    def __init__(self, metrics: Metrics, ledger: Database) -> None:
+        self._metrics = metrics
+        self._ledger = ledger
+
+    def waited(self, seconds: float) -> None:
+        """An instance waited so long for the model."""
+        self._metrics.queue_seconds.observe(seconds)
+
+    def ran(self, scene: str, size: int, seconds: float) -> None:
+        """A run of the model took so long."""
+        self._metrics.inference_seconds.labels(scene).observe(seconds)
+        self._metrics.batch_size.labels(scene).observe(size)
+
+    def swapped(self, before: Snapshot | None, now: Snapshot) -> None:
+        """``now`` serves its scene from here on."""
+        scene = now.scene.name
+        if before is not None and before.version != now.version:
+            self._metrics.model_info.labels(scene, short(before.version)).set(0)
+        self._metrics.model_info.labels(scene, short(now.version)).set(1)
+        self._metrics.head_revision.labels(scene).set(now.revision)
+        if before is not None and before.version == now.version and now.sequence > before.sequence:
+            moment = time.time()
+            for came in received(self._ledger, scene, before.sequence, now.sequence):
+                self._metrics.label_to_served.labels(scene).observe(max(0.0, moment - came))
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def end_with_parent() -> None:
+    """Ask the system to end this process when the supervisor is killed, so that no worker keeps its port."""
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (AttributeError, OSError, TypeError):  # Linux only
+        return

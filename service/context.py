@@ -1,0 +1,123 @@
+"""What the routes of one worker share: the home, the engine, the batcher, the log and the threads.
+
+Promises a start and an end in the right order. Knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.home import Home
+from core.modality import image
+from service.engine.admission import Admission
+from service.engine.batcher import Answer, Batcher
+from service.engine.engine import Engine
+from service.engine.log import LogWriter
+from service.engine.snapshot import Snapshot
+from service.metrics import Metrics
+
+SETTLE_SECONDS = 60.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A decoded and answered instance; ``example`` is the SHA-256 of its bytes, ``media`` what they are."""
+
+    answer: Answer
+    example: str
+    media: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The parts of one worker.
+
+    Attributes:
+        decoding: threads that turn bytes into arrays.
+        storing: threads that wait for the databases.
+        predicting, telling: caps on instances and on labels that wait.
+        worker: index of this process, from 1.
+    """
+
+    home: Home
+    engine: Engine
+    batcher: Batcher
+    log: LogWriter
+    metrics: Metrics
+    decoding: ThreadPoolExecutor
+    storing: ThreadPoolExecutor
+    predicting: Admission
+    telling: Admission
+    worker: str
+
+    def start(self) -> None:
+        """Start the threads."""
+        self.batcher.start()
+        self.log.start()
+        self.engine.start()
+
+    async def settle(self) -> None:
+        """Wait until what is registered serves or has failed, but not for ever: a worker takes no request before."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not self.engine.settled() and self.alive() and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    def stop(self) -> None:
+        """Answer what waits, write what waits, close everything."""
+        self.engine.stop()
+        self.decoding.shutdown()
+        self.batcher.close()
+        self.storing.shutdown()
+        self.log.close()
+        self.home.close()
+        self.metrics.close()
+
+    def alive(self) -> bool:
+        """Whether all threads run."""
+        return self.engine.alive() and self.batcher.alive() and self.log.alive()
+
+    def ready(self) -> bool:
+        """Whether requests can be answered."""
+        return self.engine.ready() and self.alive()
+
+    async def decode(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run ``work`` where the processor is busy anyway."""
+        return await _in(self.decoding, work, *args, **kwargs)
+
+    async def store(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run ``work`` where the disk may be waited for."""
+        return await _in(self.storing, work, *args, **kwargs)
+
+    async def embed(self, snapshot: Snapshot, data: bytes) -> Embedded:
+        """Decode an encoded picture and let the snapshot answer it.
+
+        Raises:
+            TooLarge, UnsupportedMedia, InvalidInput: as ``core.modality.image`` says.
+            BrokenBundle: the model could not answer.
+        """
+        picture, example = await self.decode(self._open, data, snapshot.size)
+        return Embedded(await self.batcher.run(snapshot, picture), example, image.sniff(data))
+
+    def _open(self, data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], str]:
+        return image.decode(data, size, self.home.image_limits), digest(data)
+
+
+def digest(data: bytes) -> str:
+    """The identity of an example: SHA-256 (hex) of its bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+async def _in(pool: ThreadPoolExecutor, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    return await asyncio.get_running_loop().run_in_executor(pool, lambda: work(*args, **kwargs))

@@ -1,0 +1,97 @@
+"""Makes a version ready to serve beside the one that serves: digests, session, warm-up, golden rows.
+
+Promises that what it returns has answered its own golden rows as they were answered when it was made. Knows nothing of
+traffic or of what serves now.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.bundle import Bundle
+from core.errors import BrokenBundle
+from core.home import Home
+from core.session import Device, Session
+from core.types import Head, Scene
+from service.engine.snapshot import Snapshot
+
+GRID_STEPS = 2  # that features may differ by between two machines
+TOLERANCE = 1e-3  # of probabilities, and of values in units of the scene's scale
+
+
+def prepare(home: Home, scene: Scene, version: str, *, threads: int, device: Device, max_batch: int) -> Snapshot:
+    """A snapshot of a version with its newest head.
+
+    Raises:
+        BrokenBundle: a digest, a shape or a golden row is not what it should be.
+    """
+    bundle = home.bundle(version)
+    manifest = bundle.manifest
+    session = Session(bundle.model, threads=threads, device=device)
+    size = session.size
+    for batch in sorted({1, max_batch}):
+        session.predict({"image": np.zeros((batch, *size, 3), np.uint8)})
+    check_golden(bundle, session, max_batch)
+    stored = Snapshot(
+        scene=scene,
+        version=version,
+        revision=0,
+        session=session,
+        head=None,
+        labels=manifest.labels if scene.task == "classification" else ("value",),
+        sequence=manifest.lineage.sequence,
+        extractor=manifest.extractor,
+        size=size,
+        fallback=True,  # no revision is left: this head is not known to be that of what stands
+    )
+    latest = home.registry.latest_revision(scene.name, version)
+    if latest is None:
+        return stored
+    check_head(session, latest.head)
+    return stored.with_revision(latest)
+
+
+def check_head(session: Session, head: Head) -> None:
+    """Whether a head can answer with this session.
+
+    Raises:
+        BrokenBundle: its shape is not (D, K) for its K labels, or it holds a number that is not finite.
+    """
+    want = (session.width, len(head.labels))
+    finite = np.isfinite(head.weight).all() and np.isfinite(head.bias).all()
+    if head.weight.shape != want or head.bias.shape != want[1:] or not finite:
+        raise BrokenBundle(
+            f"a head of {head.weight.shape} and {head.bias.shape} does not fit {want[0]} features "
+            f"and {want[1]} labels, or is not finite",
+            "look at the learner's log; roll back to a version that answers",
+        )
+
+
+def check_golden(bundle: Bundle, session: Session, max_batch: int) -> None:
+    """The golden rows, answered by the stored head.
+
+    Raises:
+        BrokenBundle: an answer differs by more than the tolerance.
+    """
+    golden, labels = bundle.golden, bundle.manifest.labels
+    if session.task == "classification" and golden.outputs.shape[1:] != (len(labels),):
+        raise _differs(bundle, f"in {golden.outputs.shape[1:]} columns for {len(labels)} labels")
+    scale = 1.0 if session.task == "classification" else bundle.manifest.target_scale
+    for start in range(0, len(golden.features), max_batch):
+        rows = slice(start, start + max_batch)
+        output = session.predict({name: array[rows] for name, array in golden.inputs.items()})
+        want_BK, want_BD = golden.outputs[rows], golden.features[rows]
+        if output.outputs.shape != want_BK.shape or output.features.shape != want_BD.shape:
+            raise _differs(bundle, f"in shape: {output.outputs.shape} for {want_BK.shape}")
+        steps = int(np.abs(output.features.astype(np.int64) - want_BD).max(initial=0))
+        away = float(np.abs(output.outputs - want_BK).max(initial=0.0)) / scale
+        if steps > GRID_STEPS or not away <= TOLERANCE:
+            raise _differs(bundle, f"by {steps} grid steps in features and {away:.2g} in answers")
+
+
+def _differs(bundle: Bundle, how: str) -> BrokenBundle:
+    return BrokenBundle(
+        f"version {bundle.version[:12]} answers its golden rows differently, {how}; at most {GRID_STEPS} grid steps "
+        f"and {TOLERANCE} are tolerated",
+        "export the version again on this kind of machine, or roll back",
+    )

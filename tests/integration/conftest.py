@@ -1,0 +1,34 @@
+"""One home with three scenes, and its service in this process, for every file of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from core.config import ServiceSettings, Settings
+from core.home import Home, open_home
+from service.api.application import application
+from service.bootstrap import build
+from tests import pico
+from tests.asking import MOST
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    service = ServiceSettings(max_body_bytes=MOST, max_instances=4, poll_seconds=0.01)
+    opened = open_home(Settings(home=tmp_path_factory.mktemp("home"), service=service))
+    pico.register(opened)
+    pico.register(opened, "open", new_labels="accept")
+    pico.register(opened, "height", task="regression")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def client(home: Home) -> Iterator[TestClient]:
+    with TestClient(application(lambda: build(home.settings, 3), MOST), raise_server_exceptions=False) as made:
+        until(lambda: made.get("/readyz").status_code == 200)
+        yield made
