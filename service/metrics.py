@@ -12,15 +12,26 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
+from core.errors import BadConfiguration
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_KINDS = ("counter", "histogram", "gauge_livemin", "gauge_livemax")  # a file each, as prometheus_client names them
+_RESERVED = 2**18  # bytes of a file: some thousand series
 
 
 class Metrics:
     """The metrics of one worker process; ``render`` gives those of all."""
 
     def __init__(self) -> None:
+        """Make all metrics at zero.
+
+        Raises:
+            BadConfiguration: the disk has no room for them.
+        """
+        if _FOLDER in os.environ:
+            _reserve(Path(os.environ[_FOLDER]))
         self._registry = CollectorRegistry()
         self.predictions = self._counter("lepton_predictions_total", "Answered instances.", "scene", "outcome")
         self.labels = self._counter("lepton_labels_total", "Label events taken in.", "scene", "status")
@@ -65,6 +76,18 @@ class Metrics:
 
     def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]
+
+
+def _reserve(folder: Path) -> None:
+    """Take the disk for the memory-mapped files now: a page that is missing later would end the process (SIGBUS)."""
+    try:
+        for kind in _KINDS:
+            with (folder / f"{kind}_{os.getpid()}.db").open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, _RESERVED)
+    except OSError as error:
+        raise BadConfiguration(
+            f"{folder} has no room for metrics: {error.strerror}", "free some megabytes under LEPTON_HOME"
+        ) from error
 
 
 def _bury_the_dead(folder: Path) -> None:

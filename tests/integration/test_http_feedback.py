@@ -31,6 +31,7 @@ def test_a_label_for_a_prediction_is_on_disk_and_is_learned(client: TestClient, 
     assert told["served_since"] == {"version": revision.version, "revision": revision.number}
     assert (told["status"], told["scene"]) == ("accepted", "shapes")
     until(lambda: _sequence(client) >= receipt["sequence"])
+    until(lambda: 'lepton_label_to_served_seconds_count{scene="shapes"}' in client.get("/metrics").text)
 
 
 def _sequence(client: TestClient) -> int:
