@@ -2,7 +2,7 @@
 
 Promises that an unknown key or a value of the wrong kind is refused by name. Knows nothing of who uses a setting.
 
-A variable is ``LEPTON_`` + section + ``_`` + field: ``LEPTON_SERVICE_PORT=8080`` sets ``[service] port``.
+A variable is ``LEPTON_`` + section + ``_`` + field: ``LEPTON_SERVE_PORT=8080`` sets ``[serve] port``.
 ``LEPTON_HOME`` is the folder that holds all state, ``LEPTON_CONFIG`` another place for ``lepton.toml``.
 """
 
@@ -23,7 +23,7 @@ MOST_PIXELS = 89_478_485  # Pillow calls a larger picture a decompression bomb
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServiceSettings:
+class ServeSettings:
     """What the HTTP service may use and must refuse."""
 
     host: str = "127.0.0.1"
@@ -57,15 +57,15 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "service", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
-        _positive(self, "service", "max_image_bytes", "max_image_pixels", "poll_seconds", "prediction_days")
-        _positive(self, "service", "prediction_megabytes")
+        _positive(self, "serve", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
+        _positive(self, "serve", "max_image_bytes", "max_image_pixels", "poll_seconds", "prediction_days")
+        _positive(self, "serve", "prediction_megabytes")
         if self.max_image_pixels > MOST_PIXELS:
             raise BadConfiguration(
-                f"service.max_image_pixels is {self.max_image_pixels}", f"give at most {MOST_PIXELS}, Pillow's own cap"
+                f"serve.max_image_pixels is {self.max_image_pixels}", f"give at most {MOST_PIXELS}, Pillow's own cap"
             )
         if self.device not in {"auto", "cpu", "cuda"}:
-            raise BadConfiguration(f"service.device is {self.device!r}", "choose auto, cpu or cuda")
+            raise BadConfiguration(f"serve.device is {self.device!r}", "choose auto, cpu or cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +114,12 @@ class Settings:
 
     home: Path = Path("lepton-data")
     """Folder of the database, the artifacts and the caches."""
-    service: ServiceSettings = field(default_factory=ServiceSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
 
 
-SECTIONS: Mapping[str, type[Any]] = {"service": ServiceSettings, "learner": LearnerSettings, "labels": LabelSettings}
+SECTIONS: Mapping[str, type[Any]] = {"serve": ServeSettings, "learner": LearnerSettings, "labels": LabelSettings}
 
 
 def load(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:

@@ -42,7 +42,7 @@ class Home:
     @property
     def image_limits(self) -> image.Limits:
         """What a picture may cost."""
-        service = self.settings.service
+        service = self.settings.serve
         return image.Limits(max_bytes=service.max_image_bytes, max_pixels=service.max_image_pixels)
 
     def bundle(self, version: str) -> Bundle:

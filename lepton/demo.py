@@ -89,7 +89,7 @@ def demo(
     _lepton(environment, "export", SCENE, "--out", str(home / "exported"))
     settings = config.load(environment)
     with _running(environment):
-        client = Client(f"http://127.0.0.1:{settings.service.port}")
+        client = Client(f"http://127.0.0.1:{settings.serve.port}")
         client.wait_ready()
         steps, before, after = _teach(client, tested, pool)
         served = _served_head(settings)
@@ -109,7 +109,7 @@ def _environment(home: Path) -> dict[str, str]:
     """Embedded defaults, whatever is configured here, on a free port."""
     home.mkdir(parents=True)
     settings = home / "lepton.toml"
-    settings.write_text(f"[service]\nport = {_free_port()}\n\n[learner]\nmetrics_port = 0\n", encoding="utf-8")
+    settings.write_text(f"[serve]\nport = {_free_port()}\n\n[learner]\nmetrics_port = 0\n", encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEPTON_")}
     return kept | {"LEPTON_HOME": str(home), "LEPTON_CONFIG": str(settings)}
 

@@ -107,7 +107,7 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _ports(settings: Settings) -> list[Finding]:
-    wanted = {"service port": (settings.service.host, settings.service.port)}
+    wanted = {"service port": (settings.serve.host, settings.serve.port)}
     if settings.learner.metrics_port:
         wanted["learner metrics port"] = (settings.learner.metrics_host, settings.learner.metrics_port)
     return [_port(name, host, port) for name, (host, port) in wanted.items()]

@@ -67,7 +67,7 @@ def up(
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    say(f"serving {settings.home} on http://{settings.service.host}:{settings.service.port} (API page: /docs)")
+    say(f"serving {settings.home} on http://{settings.serve.host}:{settings.serve.port} (API page: /docs)")
     children = [_Child(name, command, environment) for name, command in commands.items()]
     try:
         while not stop.wait(0.2):
@@ -119,11 +119,11 @@ class _Child:
 
 def _settings(workers: int | None, port: int | None, host: str | None) -> Settings:
     settings = config.load()
-    held = settings.service
-    service = dataclasses.replace(
+    held = settings.serve
+    serve = dataclasses.replace(
         held,
         workers=held.workers if workers is None else workers,
         port=held.port if port is None else port,
         host=host or held.host,
     )
-    return dataclasses.replace(settings, service=service)
+    return dataclasses.replace(settings, serve=serve)

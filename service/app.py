@@ -23,13 +23,13 @@ def _build() -> Context:
     return build(SETTINGS, bentoml.server_context.worker_index or 1)
 
 
-APP = application(_build, SETTINGS.service.max_body_bytes)
+APP = application(_build, SETTINGS.serve.max_body_bytes)
 
 
 @bentoml.asgi_app(APP, path="/")
 @bentoml.service(
     name="Lepton",
-    workers=SETTINGS.service.workers,
+    workers=SETTINGS.serve.workers,
     traffic={"timeout": 60},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},

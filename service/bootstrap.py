@@ -45,7 +45,7 @@ def build(settings: Settings, worker: int = 1) -> Context:
     Raises:
         BadConfiguration: LEPTON_HOME cannot be opened.
     """
-    service = settings.service
+    service = settings.serve
     home = open_home(settings)
     metrics = Metrics()
     watching = Watching(metrics, home.ledger.database)

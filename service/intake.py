@@ -57,7 +57,7 @@ def _scene(told: FeedbackIn) -> str:
 async def _data(context: Context, told: FeedbackIn, scene: Scene) -> bytes | None:
     if told.instance is None:
         return None
-    most = context.home.settings.service.max_image_bytes
+    most = context.home.settings.serve.max_image_bytes
     return await context.decode(bytes_of, told.instance, scene, most)
 
 

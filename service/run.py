@@ -29,15 +29,15 @@ def command(settings: Settings) -> list[str]:
         sys.executable,
         *("-m", "bentoml", "serve", SERVICE),
         *("--working-dir", str(Path(__file__).parents[1])),
-        *("--host", _address(settings.service.host)),
-        *("--port", str(settings.service.port)),
+        *("--host", _address(settings.serve.host)),
+        *("--port", str(settings.serve.port)),
         *("--timeout-graceful-shutdown", str(GRACE_SECONDS)),
     ]
 
 
 def environment(settings: Settings) -> dict[str, str]:
     """The whole environment of that command; makes an empty folder for its metrics."""
-    bento = settings.home / "bentoml" / str(settings.service.port)  # one a server: the metrics of two must not mix
+    bento = settings.home / "bentoml" / str(settings.serve.port)  # one a server: the metrics of two must not mix
     metrics = bento / "prometheus_multiproc_dir"
     try:
         shutil.rmtree(metrics, ignore_errors=True)
@@ -73,5 +73,5 @@ def _address(host: str) -> str:
         return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
         raise BadConfiguration(
-            f"service.host is {host!r}, which has no address: {error.strerror}", "give an address such as 127.0.0.1"
+            f"serve.host is {host!r}, which has no address: {error.strerror}", "give an address such as 127.0.0.1"
         ) from error

@@ -70,7 +70,7 @@ class _Answers(Response):
     async def _work(self, answers: asyncio.Queue[bytes | None]) -> None:
         number = 0
         try:
-            most = self._context.home.settings.service.max_body_bytes
+            most = self._context.home.settings.serve.max_body_bytes
             async for line in lines(self._request.stream(), most):
                 number += 1
                 if number > MOST_LINES:

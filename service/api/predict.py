@@ -49,7 +49,7 @@ async def predict(scene: str, request: Request, top_k: int | None = Query(None, 
     if kind == "application/json":
         asked = await context.decode(parse, PredictIn, body)
         instances, top_k = asked.instances, asked.top_k or top_k
-    most = context.home.settings.service.max_instances
+    most = context.home.settings.serve.max_instances
     if len(instances) > most:
         raise TooLarge(f"the request has {len(instances)} instances, of {most} at most", "send several requests")
     del body
@@ -66,7 +66,7 @@ async def _answer(context: Context, snapshot: Snapshot, told: Any, top_k: int | 
     try:
         data = told
         if not isinstance(told, bytes):
-            most = context.home.settings.service.max_image_bytes
+            most = context.home.settings.serve.max_image_bytes
             data = await context.decode(bytes_of, told, snapshot.scene, most)
         if not data:
             raise InvalidInput("the picture is empty", "send the bytes of a file")
@@ -74,7 +74,7 @@ async def _answer(context: Context, snapshot: Snapshot, told: Any, top_k: int | 
     except LeptonError as error:
         return error
     said = verdict(snapshot, embedded.answer.outputs, top_k)
-    kept = data if context.home.settings.service.keep_instances else None
+    kept = data if context.home.settings.serve.keep_instances else None
     return _prediction(snapshot, embedded, said, kept), said
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from core.config import ServiceSettings, Settings
+from core.config import ServeSettings, Settings
 from core.home import Home, open_home
 from service.api.application import application
 from service.bootstrap import build
@@ -18,8 +18,8 @@ from tests.waiting import until
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    service = ServiceSettings(max_body_bytes=MOST, max_instances=4, poll_seconds=0.01)
-    opened = open_home(Settings(home=tmp_path_factory.mktemp("home"), service=service))
+    service = ServeSettings(max_body_bytes=MOST, max_instances=4, poll_seconds=0.01)
+    opened = open_home(Settings(home=tmp_path_factory.mktemp("home"), serve=service))
     pico.register(opened)
     pico.register(opened, "open", new_labels="accept")
     pico.register(opened, "height", task="regression")

@@ -34,6 +34,7 @@ READY_SECONDS = 90.0
 def test_the_base_install_has_no_torch_and_boots_predicts_and_learns(tmp_path: Path) -> None:
     python = fresh(tmp_path / "env", "-c", str(ROOT / "constraints.txt"), str(source(tmp_path / "source")))
     assert_no_torch(python)
+    assert_adapting_asks_for_the_extra(python, tmp_path)
     port = free_port()
     command = [str(python.with_name("lepton")), "up", "--port", str(port)]
     with served(command, prepared(tmp_path / "home"), port) as client:
@@ -142,6 +143,16 @@ def assert_no_torch(python: Path) -> None:
             [str(python), "-c", f"import {name}"], cwd=python.parent, capture_output=True, text=True, check=False
         )
         assert "ModuleNotFoundError" in done.stderr, f"{name} is there"
+
+
+def assert_adapting_asks_for_the_extra(python: Path, folder: Path) -> None:
+    command = [str(python.with_name("lepton")), "adapt", SCENE, str(folder)]
+    variables = environment(folder / "none")
+    variables.pop("PYTHONPATH", None)
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "train" in done.stderr, "the remedy names the extra"
+    assert "Traceback" not in done.stderr
 
 
 @contextmanager

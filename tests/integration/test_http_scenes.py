@@ -127,7 +127,7 @@ def test_the_page_of_the_api_loads_nothing_from_elsewhere(client: TestClient) ->
 
 
 def test_an_error_of_ours_is_answered_in_the_one_form_without_its_text(home: Home, tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, service=home.settings.service)
+    settings = Settings(home=tmp_path, serve=home.settings.serve)
     with TestClient(application(lambda: build(settings), MOST), raise_server_exceptions=False) as broken:
         until(lambda: broken.get("/readyz").status_code == 200)
         secret = open_home(settings)

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from core.config import ServiceSettings, Settings
+from core.config import ServeSettings, Settings
 from core.home import Home, open_home
 from service.run import command, environment
 from tests import pico
@@ -75,7 +75,7 @@ def serve(home: Home, log: Path) -> Server:
         process = psutil.Popen(
             command(home.settings), env=environment(home.settings), cwd=log.parent, stdout=out, stderr=out
         )
-    server = Server(f"http://127.0.0.1:{home.settings.service.port}", home, process)
+    server = Server(f"http://127.0.0.1:{home.settings.serve.port}", home, process)
     try:
         until(lambda: ready(server), 60)
     except AssertionError:
@@ -104,8 +104,8 @@ def stop(server: Server, how: signal.Signals) -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
-    service = ServiceSettings(port=free_port(), workers=2, max_body_bytes=MOST)
-    home = open_home(Settings(home=folder / "home", service=service))
+    service = ServeSettings(port=free_port(), workers=2, max_body_bytes=MOST)
+    home = open_home(Settings(home=folder / "home", serve=service))
     pico.register(home)
     started = serve(home, folder / "log.txt")
     yield started
@@ -181,7 +181,7 @@ def test_bad_requests_are_answered_and_the_workers_live_on(server: Server) -> No
 
 
 def test_an_endless_body_is_cut_off(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.home.settings.service.port), timeout=20) as raw:
+    with socket.create_connection(("127.0.0.1", server.home.settings.serve.port), timeout=20) as raw:
         raw.sendall(b"POST /v1/scenes/shapes/predict HTTP/1.1\r\nhost: a\r\ncontent-type: image/png\r\n")
         raw.sendall(b"content-length: 100000000000\r\n\r\n")
         sent = 0
@@ -225,7 +225,7 @@ def test_a_large_batch_from_a_client_that_reads_nothing_before_it_has_sent_all(s
 def test_a_worker_listens_on_the_one_port_of_the_server_only(server: Server) -> None:
     for child in server.children():
         listening = {c.laddr.port for c in child.net_connections() if c.status == psutil.CONN_LISTEN}
-        assert listening == {server.home.settings.service.port}
+        assert listening == {server.home.settings.serve.port}
 
 
 def test_an_instance_sent_along_is_accepted_on_any_worker(server: Server) -> None:
@@ -244,7 +244,7 @@ def test_a_killed_worker_is_replaced(server: Server) -> None:
 
 
 def test_when_the_supervisor_is_killed_no_worker_keeps_the_port(tmp_path: Path) -> None:
-    home = open_home(Settings(home=tmp_path / "home", service=ServiceSettings(port=free_port())))
+    home = open_home(Settings(home=tmp_path / "home", serve=ServeSettings(port=free_port())))
     server = serve(home, tmp_path / "log.txt")
     stop(server, signal.SIGKILL)
     home.close()

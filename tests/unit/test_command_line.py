@@ -49,7 +49,7 @@ def test_a_failure_is_one_line_with_the_thing_and_a_way_out(
 
 
 def test_a_broken_settings_file_is_named(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "lepton.toml").write_text("[service]\nprot = 1\n")
+    (tmp_path / "lepton.toml").write_text("[serve]\nprot = 1\n")
     assert run(["scenes"]) == 1
     assert "prot" in capsys.readouterr().err
 

@@ -18,26 +18,26 @@ def written(folder: Path, text: str, **variables: str) -> Settings:
 def test_without_file_and_variables_the_defaults_hold(tmp_path: Path) -> None:
     settings = load({}, tmp_path)
     assert settings.home == Path("lepton-data").absolute()
-    assert (settings.service, settings.learner, settings.labels) == (
-        Settings().service,
+    assert (settings.serve, settings.learner, settings.labels) == (
+        Settings().serve,
         Settings().learner,
         LabelSettings(training=1, feedback=4),
     )
 
 
 def test_variables_come_after_the_file(tmp_path: Path) -> None:
-    text = 'home = "/a"\n[service]\nport = 8080\nworkers = 2\nkeep_instances = false\n[learner]\npoll_seconds = 1\n'
-    settings = written(tmp_path, text, LEPTON_SERVICE_PORT="9090", LEPTON_HOME="/b", LEPTON_LABELS_FEEDBACK="8")
-    assert (settings.home, settings.service.port, settings.service.workers) == (Path("/b"), 9090, 2)
-    assert settings.service.keep_instances is False
+    text = 'home = "/a"\n[serve]\nport = 8080\nworkers = 2\nkeep_instances = false\n[learner]\npoll_seconds = 1\n'
+    settings = written(tmp_path, text, LEPTON_SERVE_PORT="9090", LEPTON_HOME="/b", LEPTON_LABELS_FEEDBACK="8")
+    assert (settings.home, settings.serve.port, settings.serve.workers) == (Path("/b"), 9090, 2)
+    assert settings.serve.keep_instances is False
     assert settings.learner.poll_seconds == 1.0 and isinstance(settings.learner.poll_seconds, float)
     assert settings.labels.feedback == 8
 
 
 def test_the_file_may_be_elsewhere(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text("[service]\nport = 4000\n")
-    assert load({"LEPTON_CONFIG": str(file)}, tmp_path).service.port == 4000
+    file.write_text("[serve]\nport = 4000\n")
+    assert load({"LEPTON_CONFIG": str(file)}, tmp_path).serve.port == 4000
     with pytest.raises(BadConfiguration, match=r"LEPTON_CONFIG names .*none.toml', which is no file"):
         load({"LEPTON_CONFIG": str(tmp_path / "none.toml")}, tmp_path)
 
@@ -47,22 +47,22 @@ def test_the_file_may_be_elsewhere(tmp_path: Path) -> None:
     [
         ("port = 1", "unknown section or key: port"),
         ("[serivce]\nport = 1", "unknown section or key: serivce"),
-        ("[service]\nprot = 1", r"\[service\] has no setting prot"),
-        ('[service]\nport = "many"', "service.port is 'many', which is no int"),
-        ("[service]\nport = 3.7", "service.port is 3.7, which is no int"),
-        ("[service]\nport = true", "service.port is True, which is no int"),
-        ("[service]\nhost = 5", "service.host is 5, which is no str"),
-        ("[service]\nkeep_instances = 2", "service.keep_instances is 2, which is no bool"),
-        ("[service]\npoll_seconds = nan", "service.poll_seconds is nan"),
+        ("[serve]\nprot = 1", r"\[serve\] has no setting prot"),
+        ('[serve]\nport = "many"', "serve.port is 'many', which is no int"),
+        ("[serve]\nport = 3.7", "serve.port is 3.7, which is no int"),
+        ("[serve]\nport = true", "serve.port is True, which is no int"),
+        ("[serve]\nhost = 5", "serve.host is 5, which is no str"),
+        ("[serve]\nkeep_instances = 2", "serve.keep_instances is 2, which is no bool"),
+        ("[serve]\npoll_seconds = nan", "serve.poll_seconds is nan"),
         ("[learner]\norphan_seconds = inf", "learner.orphan_seconds is inf"),
         ("[learner]\nkeep_revisions = 0", "learner.keep_revisions is 0"),
         ("[labels]\ntraining = -1", "labels.training is -1"),
         ("[labels]\nfeedback = 0.5", "labels.feedback is 0.5, which is no int"),
-        ('[service]\ndevice = "tpu"', "service.device is 'tpu'"),
-        ("[service]\nmax_image_pixels = 100000000", "service.max_image_pixels is 100000000"),
-        ("service = 5", r"\[service\] is 5, which is no dict"),
+        ('[serve]\ndevice = "tpu"', "serve.device is 'tpu'"),
+        ("[serve]\nmax_image_pixels = 100000000", "serve.max_image_pixels is 100000000"),
+        ("serve = 5", r"\[serve\] is 5, which is no dict"),
         ("home = 5", "home is 5, which is no str"),
-        ("[service", "is not valid TOML"),
+        ("[serve", "is not valid TOML"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, text: str, why: str) -> None:
@@ -72,13 +72,13 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, text: str, why: st
 
 @pytest.mark.parametrize("text", ["maybe", "", "2"])
 def test_a_variable_that_is_no_truth_value_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(BadConfiguration, match=r"service.keep_instances is .*which is no bool"):
-        load({"LEPTON_SERVICE_KEEP_INSTANCES": text}, tmp_path)
+    with pytest.raises(BadConfiguration, match=r"serve.keep_instances is .*which is no bool"):
+        load({"LEPTON_SERVE_KEEP_INSTANCES": text}, tmp_path)
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("0", False), ("False", False), ("1", True)])
 def test_a_truth_value_may_be_spelled_in_several_ways(tmp_path: Path, text: str, value: bool) -> None:
-    assert load({"LEPTON_SERVICE_KEEP_INSTANCES": text}, tmp_path).service.keep_instances is value
+    assert load({"LEPTON_SERVE_KEEP_INSTANCES": text}, tmp_path).serve.keep_instances is value
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
