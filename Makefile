@@ -31,6 +31,7 @@ up: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.head --quick
 	$(BIN)/python -m benchmarks.label_to_served --quick
+	$(BIN)/python -m benchmarks.memory --quick
 
 clean:
-	rm -rf $(VENV) .bench demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) build .bench demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -5,6 +5,7 @@ Promises a free port, and that whatever was started is ended with the block. Kno
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.wire import Wire, WireError
+from benchmarks.wire import Wire
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -77,7 +78,7 @@ def wait_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             with Wire(HOST, port) as wire:
                 if wire.status("/readyz") == 200:
                     return
-        except (OSError, WireError):
+        except (OSError, http.client.HTTPException):
             pass  # nobody listens yet
         time.sleep(0.1)
     raise TimeoutError(f"the service did not become ready; its last lines: {log.read_text()[-2000:]}")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 TIMEOUT = 30.0
-ATTEMPTS = 64  # connections opened in search of a worker; each goes to any of them
+SEARCH_SECONDS = 60.0  # for a worker that has not answered yet; it may still be loading
 
 
 class WireError(RuntimeError):
@@ -92,21 +93,26 @@ class Wire:
 
 
 def one_to_each(host: str, port: int, workers: int, scene: str, picture: bytes) -> dict[str, Wire]:
-    """A connection to every worker, by the worker's index.
+    """A connection to every worker, by the worker's index; opens one after the other until every index was seen.
 
     Raises:
-        WireError: some worker was not met in ``ATTEMPTS`` connections.
+        WireError: some worker did not answer in ``SEARCH_SECONDS``.
     """
     found: dict[str, Wire] = {}
-    for _ in range(ATTEMPTS):
+    deadline = time.monotonic() + SEARCH_SECONDS
+    while time.monotonic() < deadline:
         wire = Wire(host, port)
-        worker = wire.predict(scene, picture).worker
-        if worker in found:
+        try:
+            worker = wire.predict(scene, picture).worker
+        except WireError:  # a worker that is still loading refuses
+            worker = None
+        if worker is None or worker in found:
             wire.close()
+            time.sleep(0.01)
         else:
             found[worker] = wire
         if len(found) == workers:
             return found
     for wire in found.values():
         wire.close()
-    raise WireError(f"{ATTEMPTS} connections met workers {sorted(found)}; expected {workers} of them")
+    raise WireError(f"within {SEARCH_SECONDS:.0f} s workers {sorted(found)} answered; expected {workers} of them")

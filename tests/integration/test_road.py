@@ -46,7 +46,7 @@ def folders(root: Path, each: int = 12) -> Path:
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     capsys.readouterr()
     assert run([*arguments, "--json"]) == 0, capsys.readouterr().err
-    return json.loads(capsys.readouterr().out)
+    return json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
 def test_a_folder_becomes_a_served_version(
