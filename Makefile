@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 3000
 
-.PHONY: demo test check up bench clean
+.PHONY: demo test test-slow check up bench clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,10 @@ check: $(INSTALLED)
 
 test: $(INSTALLED) check
 	$(BIN)/python -m pytest -m 'not slow'
+
+# What takes minutes: fresh environments with the base install, and with the built bento.
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
 
 up: $(INSTALLED)
 	$(BIN)/lepton up --port $(PORT)

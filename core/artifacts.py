@@ -108,13 +108,10 @@ class Artifacts:
 
     def sweep(self, now: float) -> int:
         """Remove what a killed process left unfinished over an hour ago; returns how many."""
-        old = [
-            place
-            for place in (*self.root.glob(f"blobs/*/{UNFINISHED}*"), *self.root.glob(f"bundles/{UNFINISHED}*"))
-            if now - place.stat().st_mtime > UNFINISHED_SECONDS
-        ]
+        places = (*self.root.glob(f"blobs/*/{UNFINISHED}*"), *self.root.glob(f"bundles/{UNFINISHED}*"))
+        old = [place for place in places if now - _written(place, now) > UNFINISHED_SECONDS]
         for place in old:
-            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+            shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
         return len(old)
 
     def _blob(self, digest: str) -> Path:
@@ -128,6 +125,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _written(place: Path, now: float) -> float:
+    """When a file was last written; ``now`` where its writer has finished or removed it meanwhile."""
+    try:
+        return place.stat().st_mtime
+    except FileNotFoundError:
+        return now
 
 
 def unwritable(place: Path, error: OSError) -> Unavailable:

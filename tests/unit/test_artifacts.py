@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -122,3 +123,19 @@ def test_what_a_killed_process_left_is_swept_after_an_hour_and_nothing_else(tmp_
     assert artifacts.sweep(written + 60) == 0
     assert artifacts.sweep(written + 7200) == 2
     assert not half.exists() and not staged.exists() and artifacts.get(kept) == b"whole"
+
+
+def test_sweeping_beside_a_busy_writer_meets_files_that_are_gone_again(tmp_path: Path) -> None:
+    artifacts, done = Artifacts(tmp_path), threading.Event()
+
+    def write() -> None:
+        for number in range(300):
+            artifacts.put(str(number).encode())
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        assert artifacts.sweep(0.0) == 0
+    writer.join()
+    assert artifacts.get(artifacts.put(b"7")) == b"7"
