@@ -134,7 +134,10 @@ def predict(scene: str, files: list[Path], version: str = VERSION, json: bool = 
         as_json(answers)
     else:
         columns = ["file", "value" if held.task == "regression" else "label", "confidence"]
-        rows = [[a["file"], a.get("error") or a.get("label", a.get("value")), a.get("confidence", "")] for a in answers]
+        rows = [
+            [a["file"], a.get("error") or a.get("label", a.get("value")), _percent(a.get("confidence"))]
+            for a in answers
+        ]
         table(f"{scene} {short(chosen.version)}", columns, rows)
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)
@@ -205,6 +208,10 @@ def _answer(
     best = int(output_K.argmax())
     told = {label: float(p) for label, p in zip(head.labels, output_K, strict=True)}
     return {"label": head.labels[best], "confidence": float(output_K[best]), "probabilities": told}
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
 
 
 def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
