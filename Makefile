@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 3000
 
-.PHONY: demo test test-slow check up bench clean
+.PHONY: demo test servers test-slow check up bench clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,7 +22,11 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(INSTALLED) check
+# Servers that tests talk to: installed where that is allowed; otherwise their tests are skipped, by name.
+servers:
+	sh tests/servers.sh
+
+test: $(INSTALLED) servers check
 	$(BIN)/python -m pytest -m 'not slow'
 
 # What takes minutes: fresh environments with the base install, and with the built bento.

@@ -54,6 +54,10 @@ class ServeSettings:
     """Age at which a logged prediction is dropped."""
     prediction_megabytes: float = 2048.0
     """Size of the prediction log above which the oldest are dropped."""
+    access_log: str = "off"
+    """``json``: a JSON line for every request, without payloads, paths or names of people; ``off``: none."""
+    access_log_file: str = ""
+    """File of the access log, in ``home`` unless the path is absolute; standard error if empty."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -66,6 +70,8 @@ class ServeSettings:
             )
         if self.device not in {"auto", "cpu", "cuda"}:
             raise BadConfiguration(f"serve.device is {self.device!r}", "choose auto, cpu or cuda")
+        if self.access_log not in {"off", "json"}:
+            raise BadConfiguration(f"serve.access_log is {self.access_log!r}", "choose off or json")
 
 
 @dataclass(frozen=True, kw_only=True)

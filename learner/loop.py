@@ -87,6 +87,7 @@ class Learner:
     def step(self) -> None:
         """Bring every scene up to date."""
         for scene in self._home.registry.scenes():
+            failures = self._metrics.failures.labels(scene.name)  # shown at zero before the first
             try:
                 self._teach(scene.name)
             except LeadershipLost as lost:
@@ -97,7 +98,7 @@ class Learner:
             except Exception:
                 # Whatever it was, the ledger has it all: the scene is read again from the start at the next step.
                 logger.exception("scene %s could not be brought up to date", scene.name)
-                self._metrics.failures.labels(scene.name).inc()
+                failures.inc()
                 self._lessons.pop(scene.name, None)
 
     def _teach(self, name: str) -> None:
@@ -108,6 +109,7 @@ class Learner:
         if lesson is None or lesson.version.version != alias.version or lesson.scene != scene:
             lesson = Lesson(self._home, scene, self._home.registry.version(name, alias.version))
             self._lessons[name] = lesson
+            self._metrics.follows(name, lesson.standing, lesson.conflicts)
         started = time.perf_counter()
         revision = lesson.study(self._lease)
         if revision is not None:

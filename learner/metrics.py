@@ -29,6 +29,12 @@ class Metrics:
         self.joined = Counter("lepton_labels_joined", "Labels joined to a late prediction", registry=self.registry)
         self.orphaned = Counter("lepton_labels_orphaned", "Labels whose prediction never came", registry=self.registry)
 
+    def follows(self, scene: str, standing: int, conflicts: int) -> None:
+        """Note a scene that is followed from here on; its counters show at zero."""
+        self.standing.labels(scene).set(standing)
+        self.conflicts.labels(scene).set(conflicts)
+        self.seconds.labels(scene)
+
     def solved(self, scene: str, number: int, seconds: float, standing: int, conflicts: int) -> None:
         """Note a published revision."""
         self.revision.labels(scene).set(number)

@@ -47,6 +47,8 @@ def serve(
 
 def learn() -> None:
     """Turn labels into head revisions; run one or more, one leads."""
+    # prometheus_client looks at it when it is imported; the learner would count on the service's page.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     from learner.bootstrap import run
 
     run(config.load())

@@ -18,6 +18,7 @@ from core.home import open_home
 from core.registry import short
 from core.session import Device
 from core.tally import received
+from service.access_log import access_log
 from service.context import Context
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher
@@ -43,7 +44,7 @@ def build(settings: Settings, worker: int = 1) -> Context:
     """The parts of worker number ``worker``, not started yet.
 
     Raises:
-        BadConfiguration: LEPTON_HOME cannot be opened.
+        BadConfiguration: LEPTON_HOME, or the access log, cannot be opened.
     """
     service = settings.serve
     home = open_home(settings)
@@ -74,6 +75,7 @@ def build(settings: Settings, worker: int = 1) -> Context:
         predicting=Admission(service.max_waiting, "instances"),
         telling=Admission(service.max_waiting, "labels"),
         worker=str(worker),
+        access=access_log(settings),
     )
 
 
@@ -100,6 +102,9 @@ class Watching:
             self._metrics.model_info.labels(scene, short(before.version)).set(0)
         self._metrics.model_info.labels(scene, short(now.version)).set(1)
         self._metrics.head_revision.labels(scene).set(now.revision)
+        self._metrics.head_fallback.labels(scene).set(now.fallback)
+        if before is None:
+            self._metrics.expect(scene)
         if before is not None and before.version == now.version and now.sequence > before.sequence:
             moment = time.time()
             for came in received(self._ledger, scene, before.sequence, now.sequence):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from core.home import Home
 from core.modality import image
+from service.access_log import AccessLog
 from service.engine.admission import Admission
 from service.engine.batcher import Answer, Batcher
 from service.engine.engine import Engine
@@ -49,6 +50,7 @@ class Context:
         storing: threads that wait for the databases.
         predicting, telling: caps on instances and on labels that wait.
         worker: index of this process, from 1.
+        access: the access log, where there is one.
     """
 
     home: Home
@@ -61,6 +63,7 @@ class Context:
     predicting: Admission
     telling: Admission
     worker: str
+    access: AccessLog | None
 
     def start(self) -> None:
         """Start the threads."""
@@ -83,6 +86,8 @@ class Context:
         self.log.close()
         self.home.close()
         self.metrics.close()
+        if self.access is not None:
+            self.access.close()
 
     def alive(self) -> bool:
         """Whether all threads run."""
@@ -110,6 +115,15 @@ class Context:
         picture, example = await self.decode(self._open, data, snapshot.size)
         return Embedded(await self.batcher.run(snapshot, picture), example, image.sniff(data))
 
+    async def embed_picture(self, snapshot: Snapshot, picture: NDArray[np.uint8]) -> Embedded:
+        """Let the snapshot answer a decoded picture, (H, W, 3) of its size; its identity is that of these pixels.
+
+        Raises:
+            BrokenBundle: the model could not answer.
+        """
+        example = await self.decode(digest_of_pixels, picture)
+        return Embedded(await self.batcher.run(snapshot, picture), example, "")
+
     def _open(self, data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], str]:
         return image.decode(data, size, self.home.image_limits), digest(data)
 
@@ -117,6 +131,15 @@ class Context:
 def digest(data: bytes) -> str:
     """The identity of an example: SHA-256 (hex) of its bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def digest_of_pixels(picture: NDArray[np.uint8]) -> str:
+    """The identity of an example that came as (H, W, 3) pixels: SHA-256 (hex) of its shape in words and its bytes.
+
+    The shape stands first, because the bytes of a wide picture may be those of a high one.
+    """
+    shape = "x".join(str(length) for length in picture.shape)
+    return hashlib.sha256(f"uint8 {shape}\n".encode() + picture.tobytes()).hexdigest()
 
 
 async def _in(pool: ThreadPoolExecutor, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

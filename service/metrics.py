@@ -16,6 +16,9 @@ from core.errors import BadConfiguration
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
+_OUTCOMES = ("answered", "refused")
+_STATUSES = ("accepted", "duplicate", "pending", "conflict", "corrected", "withdrawn")
+_DECISIONS = ("promoted", "refused")
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _KINDS = ("counter", "histogram", "gauge_livemin", "gauge_livemax")  # a file each, as prometheus_client names them
 _RESERVED = 2**18  # bytes of a file: some thousand series
@@ -33,6 +36,9 @@ class Metrics:
         if _FOLDER in os.environ:
             _reserve(Path(os.environ[_FOLDER]))
         self._registry = CollectorRegistry()
+        self.requests = self._counter(
+            "lepton_requests_total", "Requests, by the status of the answer; 499: none was begun.", "route", "status"
+        )
         self.predictions = self._counter("lepton_predictions_total", "Answered instances.", "scene", "outcome")
         self.labels = self._counter("lepton_labels_total", "Label events taken in.", "scene", "status")
         self.promotions = self._counter("lepton_promotions_total", "Asked-for promotions.", "scene", "decision")
@@ -49,9 +55,22 @@ class Metrics:
         self.head_revision = self._gauge(
             "lepton_head_revision", "Head revision that every worker serves at least.", "livemin", "scene"
         )
+        self.head_fallback = self._gauge(
+            "lepton_head_fallback", "1 while no label stands and the version's own head answers.", "livemax", "scene"
+        )
         self.model_info = self._gauge(
             "lepton_model_info", "1 for the version that is served.", "livemax", "scene", "version"
         )
+
+    def expect(self, scene: str) -> None:
+        """Show the scene's counters at zero, so that their first step is one that Prometheus can see."""
+        for outcome in _OUTCOMES:
+            self.predictions.labels(scene, outcome)
+        for status in _STATUSES:
+            self.labels.labels(scene, status)
+        for decision in _DECISIONS:
+            self.promotions.labels(scene, decision)
+        self.label_to_served.labels(scene)
 
     def render(self) -> bytes:
         """All metrics of all workers in the text format of Prometheus."""

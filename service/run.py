@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.config import SECTIONS, Settings
 from core.errors import BadConfiguration
+from service.access_log import access_log
 
 GRACE_SECONDS = 10
 SERVICE = "service.app:Lepton"
@@ -36,7 +37,14 @@ def command(settings: Settings) -> list[str]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The whole environment of that command; makes an empty folder for its metrics."""
+    """The whole environment of that command; makes an empty folder for its metrics.
+
+    Raises:
+        BadConfiguration: that folder cannot be made, or the access log cannot be opened.
+    """
+    log = access_log(settings)
+    if log is not None:
+        log.close()
     bento = settings.home / "bentoml" / str(settings.serve.port)  # one a server: the metrics of two must not mix
     metrics = bento / "prometheus_multiproc_dir"
     try:

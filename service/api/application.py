@@ -13,11 +13,11 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from service.api import batch, docs, errors, feedback, health, predict, queue, scenes, subjects
+from service.api import batch, docs, errors, feedback, health, open_inference, predict, queue, scenes, subjects
 from service.api.edge import Edge
 from service.context import Context
 
-RESOURCES = (predict, batch, feedback, scenes, queue, subjects, health, docs)
+RESOURCES = (predict, batch, feedback, scenes, queue, subjects, open_inference, health, docs)
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
 
 

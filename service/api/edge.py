@@ -1,23 +1,22 @@
-"""The layer around all routes: a cap on bodies, the time of every request, and a last catch.
+"""The layer around all routes: a cap on bodies, an account of every request, and a last catch.
 
 Promises that no body above the cap is ever held, whether it states its length or not, and that an error of ours is
-answered in the one form and logged. Knows nothing of routes but their templates.
+answered in the one form and logged with the request's id. Knows nothing of routes but their templates.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import LeptonError, MalformedRequest, TooLarge
 from service.api.errors import response, unexpected
-from service.context import Context
+from service.api.exchange import Exchange, template
 
 logger = logging.getLogger(__name__)
 
-OTHER = "other"  # route label of whatever matched none
 DRAINED = 4  # times the cap: so much of a refused body is read and thrown away, so that the client hears the answer
 
 
@@ -40,25 +39,22 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, begun = False, time.perf_counter()
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
+        exchange = Exchange(scope, receive, send)
         try:
             if scope["path"] in self._streamed:
-                await self._app(scope, receive, watched)
+                await self._app(scope, exchange.receive, exchange.send)
             else:
-                await self._capped(scope, receive, watched)
+                await self._capped(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:  # nobody is left to be answered
+            logger.info("request %s: the client left before it had sent everything", exchange.request_id)
         except Exception:
-            logger.exception("%s %s could not be answered", scope["method"], _template(scope))
-            if started:
+            named = (scope["method"], template(scope), exchange.request_id)
+            logger.exception("%s %s, request %s, could not be answered", *named)
+            if exchange.started:
                 raise
-            await response(unexpected())(scope, receive, send)
+            await response(unexpected(), path=scope["path"])(scope, exchange.receive, exchange.send)
         finally:
-            _measure(scope, time.perf_counter() - begun)
+            exchange.done()
 
     async def _capped(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -67,7 +63,7 @@ class Edge:
                 raise self._too_large()
             await self._app(scope, _Counting(receive, self._most, self._too_large()), send)
         except LeptonError as error:
-            answer = response(error)
+            answer = response(error, path=scope["path"])
             if not await _drain(receive, self._most * DRAINED):
                 answer.headers["connection"] = "close"
             await answer(scope, receive, send)
@@ -110,15 +106,3 @@ async def _drain(receive: Receive, most: int) -> bool:
             return True
         most -= len(message.get("body", b""))
     return False
-
-
-def _measure(scope: Scope, seconds: float) -> None:
-    context = getattr(scope["app"].state, "context", None) if "app" in scope else None
-    if isinstance(context, Context):
-        context.metrics.request_seconds.labels(_template(scope)).observe(seconds)
-
-
-def _template(scope: Scope) -> str:
-    """The template of the route, never the path itself: a scan would make a series of every guess."""
-    path = getattr(scope.get("route"), "path", None)
-    return path if isinstance(path, str) and path != "/{path:path}" else OTHER

@@ -1,5 +1,7 @@
 """Every way in which a request can fail, in one form: ``{"error": {"code", "message", "remedy"}}``.
 
+Below ``/v2`` the form is that of the Open Inference Protocol: ``{"error": "message (remedy)"}``.
+
 Promises that no traceback and no text of a library's exception reaches a client unasked. Knows nothing of routes.
 """
 
@@ -20,6 +22,7 @@ from core.errors import InvalidInput, LeptonError, MalformedRequest, NotFound
 logger = logging.getLogger(__name__)
 
 SHOWN = 5  # of several errors in one request
+V2 = "/v2"  # where the Open Inference Protocol has its routes
 
 
 class WrongMethod(LeptonError):
@@ -34,10 +37,11 @@ def told(error: LeptonError) -> dict[str, Any]:
     return {"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}
 
 
-def response(error: LeptonError, headers: dict[str, str] | None = None) -> Response:
-    """An error as an answer."""
+def response(error: LeptonError, headers: dict[str, str] | None = None, path: str = "") -> Response:
+    """An error as an answer, in the form that clients of ``path`` read."""
     more = {"Retry-After": "1"} if error.status == 503 else {}
-    return JSONResponse(told(error), error.status, {**(headers or {}), **more})
+    body = {"error": str(error)} if path == V2 or path.startswith(V2 + "/") else told(error)
+    return JSONResponse(body, error.status, {**(headers or {}), **more})
 
 
 def unexpected() -> LeptonError:
@@ -74,26 +78,27 @@ def _fault(fault: Any) -> str:
     return f"{place[:80]}: {fault['msg'].removeprefix('Value error, ')}"
 
 
-async def _lepton(_request: Request, error: Exception) -> Response:
+async def _lepton(request: Request, error: Exception) -> Response:
     assert isinstance(error, LeptonError)
     if error.status == 500:
         logger.error("%s", error)
-    return response(error)
+    return response(error, path=request.scope["path"])
 
 
-async def _validation(_request: Request, error: Exception) -> Response:
+async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return response(explain(error))
+    return response(explain(error), path=request.scope["path"])
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return response(NotFound(f"there is nothing at {request.url.path[:200]!r}", "/docs lists what there is"))
+        nothing = NotFound(f"there is nothing at {request.scope['path'][:200]!r}", "/docs lists what there is")
+        return response(nothing, path=request.scope["path"])
     if error.status_code == 405:
         wrong = WrongMethod(f"{request.method} is not possible here", "/docs lists what is")
-        return response(wrong, dict(error.headers or {}))
+        return response(wrong, dict(error.headers or {}), request.scope["path"])
     fault = LeptonError(str(error.detail), "/docs shows what is expected")
     fault.status = error.status_code
     fault.code = "refused"
-    return response(fault)
+    return response(fault, path=request.scope["path"])

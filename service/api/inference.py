@@ -1,0 +1,155 @@
+"""Requests of the Open Inference Protocol, version 2, from their bytes to our own words.
+
+Promises that a request is either read completely or refused with a reason. Parameters that mean nothing here are passed
+over, because the protocol may be extended. Pure functions; knows nothing of routes or of who answers.
+
+Legend: B batch, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import InvalidInput, MalformedRequest, TooLarge
+from core.types import Task
+from service.api.outputs import DEFAULT, FILES, IMAGE, ON_DEMAND
+from service.api.schemas import parse
+from service.api.tensors import Content, cut, read_bytes, read_uint8, split
+from service.engine.snapshot import Snapshot
+
+INPUTS = f"send one input: {IMAGE}, or {FILES}"
+SIZE = "binary_data_size"
+MOST_AXES = 8
+
+Length = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Lenient(BaseModel):
+    """Unknown fields are passed over: the protocol may be extended."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class InputIn(Lenient):
+    """An input tensor: ``data``, or ``binary_data_size`` among its parameters."""
+
+    name: str
+    datatype: str
+    shape: list[Length] = Field(min_length=1, max_length=MOST_AXES)
+    parameters: dict[str, Any] | None = None
+    data: list[Any] | None = None
+
+
+class OutputIn(Lenient):
+    """An output to be answered; ``binary_data`` among its parameters asks for bytes."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferIn(Lenient):
+    """The JSON of a request."""
+
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    inputs: list[InputIn] = Field(min_length=1)
+    outputs: list[OutputIn] | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request.
+
+    Attributes:
+        name: of the client, echoed; None where it gave none.
+        instances: B pictures, (H, W, 3) uint8, or B files as bytes.
+        outputs: names, and whether each is to be answered as bytes.
+    """
+
+    name: str | None
+    instances: Sequence[Any]
+    outputs: dict[str, bool]
+
+
+def read(body: bytes, lengths: Sequence[str], snapshot: Snapshot, most: int, most_bytes: int) -> Asked:
+    """The request in ``body``; ``lengths`` are the values of its header Inference-Header-Content-Length.
+
+    Args:
+        snapshot: what the inputs must fit.
+        most: instances in one request.
+        most_bytes: of one file.
+
+    Raises:
+        MalformedRequest: it cannot be taken apart. InvalidInput: a tensor that does not fit, or an unknown output.
+        TooLarge: more instances, or a larger file.
+    """
+    text, rest = split(body, lengths)
+    told = parse(InferIn, text)
+    pieces = cut(rest, [_stated_size(each) for each in told.inputs])
+    if len(told.inputs) > 1:
+        raise InvalidInput(f"the request has {len(told.inputs)} inputs", INPUTS)
+    (given,), (piece,) = told.inputs, pieces
+    content = given.data if piece is None else piece
+    assert content is not None, "one of the two is there, as _stated_size says"
+    return Asked(told.id, _instances(given, content, snapshot, most, most_bytes), _outputs(told, snapshot.scene.task))
+
+
+def _stated_size(given: InputIn) -> int | None:
+    """The size of an input's binary data; None where its data stands in the JSON."""
+    size = (given.parameters or {}).get(SIZE)
+    if (size is None) == (given.data is None):
+        both = "both data and" if size is not None else "neither data nor"
+        raise MalformedRequest(
+            f"input {given.name[:80]!r} has {both} {SIZE}", "send one of the two; shared memory is not offered"
+        )
+    if size is not None and (type(size) is not int or not 0 <= size < 2**63):
+        raise MalformedRequest(f"{SIZE} of input {given.name[:80]!r} is no number of bytes", "send a whole number")
+    return size
+
+
+def _instances(given: InputIn, content: Content, snapshot: Snapshot, most: int, most_bytes: int) -> Sequence[Any]:
+    expected: dict[str, tuple[str, list[int]]] = {IMAGE: ("UINT8", [*snapshot.size, 3]), FILES: ("BYTES", [])}
+    if given.name not in expected:
+        raise InvalidInput(f"there is no input {given.name[:80]!r}", INPUTS)
+    datatype, shape = expected[given.name]
+    batch, *rest = given.shape
+    if given.datatype != datatype or rest != shape or batch < 1:
+        wanted = ", ".join(["B", *map(str, shape)])
+        raise InvalidInput(
+            f"input {given.name} is {given.datatype[:40]} {given.shape}; expected {datatype} [{wanted}]",
+            f"the model's metadata says what it takes; files of any size go into {FILES}",
+        )
+    if batch > most:
+        raise TooLarge(f"the request has {batch} instances, of {most} at most", "send several requests")
+    if given.name == FILES:
+        return read_bytes(FILES, content, batch, most_bytes)
+    return list(read_uint8(IMAGE, content, given.shape))
+
+
+def _outputs(told: InferIn, task: Task) -> dict[str, bool]:
+    """Names of outputs, and which are to be bytes; those that stand for themselves where none is named."""
+    usual = _flag(told.parameters, "binary_data_output", False)
+    if not told.outputs:
+        return dict.fromkeys(DEFAULT[task], usual)
+    known = DEFAULT[task] + ON_DEMAND[task]
+    asked: dict[str, bool] = {}
+    for output in told.outputs:
+        if output.name not in known:
+            raise InvalidInput(f"there is no output {output.name[:80]!r}", f"choose from {', '.join(known)}")
+        if output.name in asked:
+            raise InvalidInput(f"output {output.name} is asked for twice", "ask for it once")
+        if (output.parameters or {}).get("classification"):
+            raise InvalidInput("the classification extension is not offered", "ask for label and labels")
+        asked[output.name] = _flag(output.parameters, "binary_data", usual)
+    return asked
+
+
+def _flag(parameters: dict[str, Any] | None, name: str, usual: bool) -> bool:
+    value = (parameters or {}).get(name, usual)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"parameter {name} is a {type(value).__name__}", "send true or false")
+    return value

@@ -1,0 +1,109 @@
+"""What a model answers in the Open Inference Protocol: its outputs, what they mean, and how an answer is written.
+
+Promises that an answer has exactly the outputs that were asked for, all by one snapshot. Pure functions; knows nothing
+of requests.
+
+Legend: B batch, K classes, D features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from core.statistics import GRID
+from core.types import Task
+from service.answering import Answered
+from service.api.tensors import Tensor, write
+from service.engine.snapshot import Snapshot
+
+IMAGE, FILES = "image", "encoded_image"
+DEFAULT: dict[Task, tuple[str, ...]] = {
+    "classification": ("probabilities", "label", "prediction_id"),
+    "regression": ("value", "prediction_id"),
+}
+ON_DEMAND: dict[Task, tuple[str, ...]] = {"classification": ("features", "labels"), "regression": ("features",)}
+MEANING = {
+    "probabilities": "one column a class, in the order of labels",
+    "value": "what the regression answers",
+    "label": "the most probable class",
+    "labels": "the classes of this very answer, in the order of the columns; answered where it is asked for",
+    "features": "what the head sees; answered where it is asked for",
+    "prediction_id": "send it to /v1/feedback with a label",
+}
+
+
+def metadata(snapshot: Snapshot) -> dict[str, Any]:
+    """What a model takes and gives; -1 stands for the batch, and for classes, which come and go with the labels."""
+    height, width = snapshot.size
+    kinds = {
+        "probabilities": ("FP32", [-1, -1]),
+        "value": ("FP32", [-1]),
+        "label": ("BYTES", [-1]),
+        "labels": ("BYTES", [-1]),
+        "features": ("FP32", [-1, snapshot.session.width]),
+        "prediction_id": ("BYTES", [-1]),
+    }
+    task = snapshot.scene.task
+    pixels = "RGB; none are kept, so labels of them teach heads on this backbone only"
+    files = "one JPEG, PNG or WebP file an element, of any size; base64 in JSON, the bytes themselves in binary data"
+    return {
+        "name": snapshot.scene.name,
+        "versions": [snapshot.version],
+        "platform": "onnxruntime_onnx",
+        "inputs": [
+            _declared(IMAGE, "UINT8", [-1, height, width, 3], f"{pixels}; send this or {FILES}"),
+            _declared(FILES, "BYTES", [-1], f"{files}; send this or {IMAGE}"),
+        ],
+        "outputs": [_declared(name, *kinds[name], MEANING[name]) for name in DEFAULT[task] + ON_DEMAND[task]],
+    }
+
+
+def answer(
+    snapshot: Snapshot, name: str | None, outputs: Mapping[str, bool], answered: Sequence[Answered]
+) -> tuple[bytes, int | None]:
+    """The body of an answer, and the length of its JSON part where bytes follow it.
+
+    Args:
+        name: the request's own, echoed.
+        outputs: names, and whether each is to be bytes.
+    """
+    told: dict[str, Any] = {"model_name": snapshot.scene.name, "model_version": snapshot.version}
+    if name is not None:
+        told["id"] = name
+    told["parameters"] = {
+        "version": snapshot.version,
+        "revision": snapshot.revision,
+        "sequence": snapshot.sequence,
+        "fallback": snapshot.fallback,
+    }
+    written = [write(_tensor(key, snapshot, answered), binary) for key, binary in outputs.items()]
+    told["outputs"] = [head for head, _ in written]
+    text = json.dumps(told, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    if not any(outputs.values()):
+        return text, None
+    return text + b"".join(data for _, data in written), len(text)
+
+
+def _declared(name: str, datatype: str, shape: list[int], meaning: str) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape, "parameters": {"description": meaning}}
+
+
+def _tensor(name: str, snapshot: Snapshot, answered: Sequence[Answered]) -> Tensor:
+    batch = len(answered)
+    if name == "prediction_id":
+        return Tensor(name, "BYTES", (batch,), [each.prediction.prediction_id for each in answered])
+    if name == "label":
+        return Tensor(name, "BYTES", (batch,), [str(each.verdict.label) for each in answered])
+    if name == "labels":
+        return Tensor(name, "BYTES", (len(snapshot.labels),), snapshot.labels)
+    if name == "features":
+        features_BD = np.stack([each.prediction.features for each in answered]).astype(np.float32) / np.float32(GRID)
+        return Tensor(name, "FP32", features_BD.shape, features_BD)
+    outputs_BK = np.stack([each.outputs for each in answered]).astype(np.float32)
+    if name == "value":
+        return Tensor(name, "FP32", (batch,), outputs_BK[:, 0])
+    return Tensor(name, "FP32", outputs_BK.shape, outputs_BK)
