@@ -20,6 +20,7 @@ from core.ids import check_scene
 from core.modality import image
 from core.registry import short
 from core.session import Session
+from core.tally import labelled
 from core.types import Head, Scene, Version
 from lepton.output import Stages, as_json, fact, interval, say, table
 
@@ -53,7 +54,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     recipe: str = typer.Option("auto", help="auto or closed_form."),
     fuse: str = typer.Option("auto", help="auto or none."),
     transform: str = typer.Option("sqrt_l2", help="Feature transform: sqrt_l2, l2 or standardised."),
-    new_labels: str = typer.Option("reject", help="Labels unknown so far: reject or accept."),
+    new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
     budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
@@ -64,7 +65,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     _one_of("task", task, ["auto", "classification", "regression"])
     _one_of("fuse", fuse, ["auto", "none"])
     _one_of("transform", transform, ["sqrt_l2", "l2", "standardised"])
-    _one_of("new-labels", new_labels, ["reject", "accept"])
+    if new_labels is not None:
+        _one_of("new-labels", new_labels, ["reject", "accept"])
     pipeline = _training("pipeline")
     home = open_home(config.load())
     request = pipeline.Request(
@@ -113,9 +115,14 @@ def evaluate(
         )
     metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, 0)
     told = {name: metric.model_dump() for name, metric in metrics.items()}
+    learned = len(labelled(home.ledger.database, scene, [example.digest for example in examples]))
     if json:
-        return as_json({"scene": scene, "version": chosen.version, "examples": len(examples), "metrics": told})
-    return _show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
+        counts = {"examples": len(examples), "learned": learned}
+        return as_json({"scene": scene, "version": chosen.version} | counts | {"metrics": told})
+    _show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
+    if learned:
+        say(f"{learned} of them are labelled in the ledger, so the head has learned from them: this flatters it")
+    return None
 
 
 def predict(scene: str, files: list[Path], version: str = VERSION, json: bool = JSON) -> None:

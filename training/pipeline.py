@@ -53,6 +53,7 @@ class Request:
         backbones: names, or empty for the choice among those that load offline.
         budget: seconds for trying backbones.
         size: side of the pictures in pixels; None follows the data and the budget.
+        new_labels: whether feedback may bring unknown labels; None keeps what the scene says, reject where it is new.
     """
 
     scene: str
@@ -65,7 +66,7 @@ class Request:
     budget: float = 300.0
     size: int | None = None
     seed: int = 0
-    new_labels: Policy = "reject"
+    new_labels: Policy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     reporter.stage("choosing a backbone")
     candidates = _choose(home, request, dataset)
     chosen = next(candidate for candidate in candidates if candidate.chosen)
-    scene = home.registry.declare(_scene(request, dataset, taught))
+    scene = home.registry.declare(_scene(home, request, dataset, taught))
     reporter.stage(f"composing the graph of {chosen.name}, and comparing it with the original")
     drawn = _draw(taught, request.seed)
     assembly = assemble(
@@ -118,7 +119,8 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     )
     dataset = _with_label_errors(dataset, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
-    metrics = _measure(scene, learned, taught, dataset.of("test"), rows, request.seed)
+    tested = [example for example in dataset.of("test") if example.digest not in learned.seen]
+    metrics = _measure(scene, learned, taught, tested, rows, request.seed)
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
         recipe=recipe,
@@ -169,8 +171,9 @@ def _choose(home: Home, request: Request, dataset: Dataset) -> tuple[Candidate, 
     )
 
 
-def _scene(request: Request, dataset: Dataset, taught: Sequence[Example]) -> Scene:
+def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Example]) -> Scene:
     """The scene as the data suggest it; what the registry holds already goes before."""
+    held = {scene.name: scene.new_labels for scene in home.registry.scenes()}
     offset, scale = 0.0, 1.0
     if dataset.task == "regression":
         values = [example.value for example in taught if example.value is not None]
@@ -182,7 +185,7 @@ def _scene(request: Request, dataset: Dataset, taught: Sequence[Example]) -> Sce
         task=dataset.task,
         modality="image",
         labels=dataset.labels,
-        new_labels=request.new_labels,
+        new_labels=request.new_labels or held.get(request.scene, "reject"),
         offset=offset,
         scale=scale,
     )

@@ -61,7 +61,9 @@ def test_a_folder_becomes_a_served_version(
     assert Path(done["data"]["page"]).is_file()
     answers = told(capsys, "predict", "shapes", *(str(data / label / "3.png") for label in LABELS))
     assert [answer["label"] for answer in answers] == list(LABELS)
-    assert told(capsys, "evaluate", "shapes", str(data))["metrics"]["accuracy"]["value"] > 0.9
+    measured = told(capsys, "evaluate", "shapes", str(data))
+    assert measured["metrics"]["accuracy"]["value"] > 0.9
+    assert (measured["examples"], measured["learned"]) == (36, 36 - done["metrics"]["accuracy"]["rows"])
     assert [version["champion"] for version in told(capsys, "versions", "shapes")] == [True]
 
 
@@ -102,12 +104,29 @@ def test_a_second_version_learns_what_was_labelled_meanwhile_and_a_rollback_keep
     label_by_hand("shapes", ("star", "star", "star"))
     second = told(capsys, "adapt", "shapes", str(data), "--backbone", backbones[1], "--transform", "l2")
     assert not second["champion"] and "star" in second["labels"]
+    assert told(capsys, "scenes")[0]["new_labels"] == "accept", "a policy stays until it is changed by name"
     label_by_hand("shapes", ("moon", "moon"))
     told(capsys, "promote", "shapes", second["version"][:12])
     assert {"star", "moon"} <= set(told(capsys, "scenes")[0]["labels"])
     moved = told(capsys, "rollback", "shapes")
     assert moved["version"] == first["version"]
     assert {"star", "moon"} <= set(told(capsys, "scenes")[0]["labels"])
+
+
+def test_no_picture_that_was_learned_before_tests_a_later_version(
+    tmp_path: Path, backbones: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = folders(tmp_path / "data")
+    arguments = ["adapt", "shapes", str(data), "--backbone", backbones[0]]
+    first = told(capsys, *arguments)["metrics"]["accuracy"]["rows"]
+    again = told(capsys, *arguments)["metrics"]["accuracy"]["rows"]
+    assert again == first, "the same split leaves the same pictures aside"
+    other = told(capsys, *arguments, "--seed", "5")["metrics"]
+    assert "accuracy" not in other or other["accuracy"]["rows"] < first
+    home = open_home(config.load())
+    events = home.ledger.events("shapes", 0)
+    never = len(list(data.glob("*/*.png"))) - len({event.example for event in events})
+    assert other.get("accuracy", {"rows": 0})["rows"] == never
 
 
 def label_by_hand(scene: str, labels: tuple[str, ...]) -> None:

@@ -36,11 +36,13 @@ class Learned:
 
     Attributes:
         rows: example → its place in ``held_NK``, for those of the data that stand.
+        seen: every example that stands, those of earlier data and of feedback included: none of them may test the head.
         held_NK: (N, K) leave-one-out probabilities, or (N, 1) leave-one-out values, of the examples in ``rows``.
     """
 
     head: Head
     rows: dict[str, int]
+    seen: frozenset[str]
     held_NK: Doubles
 
 
@@ -108,7 +110,7 @@ def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
         else:
             targets_NK = np.array([[row.column == label for label in head.labels] for row in standing], np.float64)
         held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
-    rows = {row.example: place for place, row in enumerate(standing)}
+    rows, seen = {row.example: place for place, row in enumerate(standing)}, frozenset(state.rows)
     if state.task == "regression":
-        return Learned(head, rows, held_NK * follower.scene.scale + follower.scene.offset)
-    return Learned(head, rows, softmax(held_NK / head.temperature, axis=1))
+        return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
+    return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
