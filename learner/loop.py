@@ -127,8 +127,8 @@ class Learner:
     def _look_after_waiting(self, now: float) -> None:
         try:
             joined, orphaned = join_waiting(self._home, now)
-        except LeptonError as error:
-            logger.error("waiting labels could not be joined: %s", error)
+        except Exception:  # a locked or full database, or a blob that cannot be written: they wait on
+            logger.exception("waiting labels could not be joined")
             return
         self._metrics.joined.inc(joined)
         self._metrics.orphaned.inc(orphaned)
