@@ -283,7 +283,7 @@ def _show_adapted(home: Home, done: Adapted) -> None:
         say(line)
     table(
         "Backbones tried (leave-one-out on training examples)",
-        ["backbone", "pixels", "score", "95 % interval", "ms a picture", "chosen", "why"],
+        ["backbone", "pixels", "score", "95 % interval", "ms a picture", "MB", "chosen", "why"],
         [
             [
                 c.name,
@@ -291,6 +291,7 @@ def _show_adapted(home: Home, done: Adapted) -> None:
                 "" if c.score is None else f"{100 * c.score:.1f} %",
                 "" if c.score is None else f"{100 * c.low:.1f} to {100 * c.high:.1f}",
                 "" if c.score is None else f"{c.milliseconds:.1f}",
+                "" if c.score is None else f"{c.model_bytes / 1e6:.1f}",
                 "yes" if c.chosen else "",
                 c.reason,
             ]

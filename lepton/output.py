@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+LONGEST_NAME = 60  # characters of a first column that is kept on one line
 PLAIN_WIDTH = 150  # columns of a table that is not printed on a terminal
 
 console = Console(highlight=False)
@@ -33,11 +34,13 @@ def as_json(value: object) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; cells are plain text, whatever is in them."""
+    listed = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    short = all(len(row[0]) <= LONGEST_NAME for row in listed)
     made = Table(title=escape(title), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for place, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=place == 0)
-    for row in rows:
-        made.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+        made.add_column(column, overflow="fold", no_wrap=short and place == 0)
+    for row in listed:
+        made.add_row(*(escape(cell) for cell in row))
     console.print(made)
 
 

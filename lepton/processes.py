@@ -21,6 +21,9 @@ RESTART_SECONDS = 1.0  # before the first restart of a process that died; double
 LONGEST_RESTART = 30.0
 STEADY_SECONDS = 60.0  # a process that has run this long is restarted at once again
 STOP_SECONDS = 15.0
+WORKERS = typer.Option(None, help="Worker processes.")
+PORT = typer.Option(None, help="TCP port.")
+HOST = typer.Option(None, help="Address to listen on.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,11 +33,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("up")(up)
 
 
-def serve(
-    workers: int = typer.Option(None, help="Worker processes."),
-    port: int = typer.Option(None, help="TCP port."),
-    host: str = typer.Option(None, help="Address to listen on."),
-) -> None:
+def serve(workers: int = WORKERS, port: int = PORT, host: str = HOST) -> None:
     """Serve every scene of this home over HTTP."""
     from service import run
 
@@ -54,11 +53,7 @@ def learn() -> None:
     run(config.load())
 
 
-def up(
-    workers: int = typer.Option(None, help="Worker processes."),
-    port: int = typer.Option(None, help="TCP port."),
-    host: str = typer.Option(None, help="Address to listen on."),
-) -> None:
+def up(workers: int = WORKERS, port: int = PORT, host: str = HOST) -> None:
     """Run the service and the learner on this machine until stopped."""
     from service import run
 

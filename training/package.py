@@ -45,17 +45,18 @@ class Origin:
 
 
 def check_parity(assembly: Assembly, pixels_NHWC: Pixels) -> Parity:
-    """Compare the graph with the original backbones on real rows; fewer than 64 are filled up with mirrored ones.
+    """Compare the graph with the original backbones on real rows; fewer than 64 are filled up with their mirror
+    images, and those of a handful with paler copies.
 
     Raises:
         ParityFailed: they differ by more than a backbone's tolerance.
     """
-    turned = [pixels_NHWC, pixels_NHWC[:, :, ::-1], pixels_NHWC[:, ::-1], pixels_NHWC[:, ::-1, ::-1]]
-    rows = np.concatenate(turned)
-    while len(rows) < parity.ROWS:
-        rows = np.concatenate([rows, rows // 2 + 64])
-    enough = pixels_NHWC if len(pixels_NHWC) >= parity.ROWS else rows[: parity.ROWS]
-    return parity.check(assembly.parts, assembly.model, np.ascontiguousarray(enough))
+    rows_NHWC = pixels_NHWC
+    if len(rows_NHWC) < parity.ROWS:
+        rows_NHWC = np.concatenate([rows_NHWC[:, ::down, ::across] for down in (1, -1) for across in (1, -1)])
+    while len(rows_NHWC) < parity.ROWS:
+        rows_NHWC = np.concatenate([rows_NHWC, rows_NHWC // 2 + 64])
+    return parity.check(assembly.parts, assembly.model, np.ascontiguousarray(rows_NHWC))
 
 
 def register(

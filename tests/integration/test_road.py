@@ -67,6 +67,18 @@ def test_a_folder_becomes_a_served_version(
     assert [version["champion"] for version in told(capsys, "versions", "shapes")] == [True]
 
 
+def test_what_was_tried_is_told_with_interval_latency_and_size(
+    tmp_path: Path, backbones: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [option for name in backbones for option in ("--backbone", name)]
+    assert run(["adapt", "shapes", str(folders(tmp_path / "data")), *named]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for word in ("36 files seen, 36 kept", "score", "interval", "picture", "MB", "best score", "parity:"):
+        assert word in text
+    (version,) = told(capsys, "versions", "shapes")
+    assert version["version"] in text and "champion: yes" in text
+
+
 def test_the_bundle_on_disk_is_complete_by_itself(
     tmp_path: Path, backbones: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
