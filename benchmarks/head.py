@@ -31,7 +31,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks import scenes
 from benchmarks.report import Claim, Row, finish, options
 from core.head import fit_head
-from core.modality.image import Limits, decode
+from core.modality.image import decode
+from core.preprocess import Limits
 from core.session import Session
 from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows

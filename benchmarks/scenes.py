@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import BadConfiguration
-from core.modality.image import Limits
+from core.preprocess import Limits
 from lepton import samples
 from training.clean import clusters, read_all, twin_pairs
 from training.copies import one_of_each

@@ -27,7 +27,7 @@ from core.database import revisions
 from core.events import TRAINING, Feedback
 from core.evidence import Evidence
 from core.home import Home, open_home
-from core.modality.image import Limits
+from core.preprocess import Limits
 from core.session import Session
 from core.types import Example, GridRows
 from lepton import samples

@@ -125,12 +125,13 @@ class Golden:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle in memory, every byte checked."""
+    """A bundle in memory, every byte checked. ``files``: what else lies in it, by name, such as a tokenizer."""
 
     version: str
     manifest: Manifest
     model: bytes = field(repr=False)
     golden: Golden = field(repr=False)
+    files: Mapping[str, bytes] = field(repr=False)
 
 
 def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
@@ -171,7 +172,8 @@ def read(folder: Path, version: str | None = None) -> Bundle:
     missing = {MODEL, GOLDEN} - contents.keys()
     if missing:
         raise _broken(folder, f"the manifest names no {' and no '.join(sorted(missing))}")
-    return Bundle(found, manifest, contents[MODEL], _golden(folder, contents[GOLDEN]))
+    others = {name: data for name, data in contents.items() if name not in {MODEL, GOLDEN, CARD}}
+    return Bundle(found, manifest, contents[MODEL], _golden(folder, contents[GOLDEN]), others)
 
 
 def golden_bytes(golden: Golden) -> bytes:

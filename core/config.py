@@ -40,10 +40,14 @@ class ServeSettings:
     """Largest request body; a larger one answers 413."""
     max_instances: int = 64
     """Most instances in one request."""
-    max_image_bytes: int = 20 * 2**20
-    """Largest encoded picture."""
+    max_instance_bytes: int = 20 * 2**20
+    """Largest instance: the file of a picture or a sound, a text, a row of a table."""
     max_image_pixels: int = 50_000_000
     """Largest picture in pixels, checked before it is decoded."""
+    max_audio_seconds: float = 600.0
+    """Longest sound, checked before it is decoded."""
+    max_text_characters: int = 100_000
+    """Longest text."""
     max_waiting: int = 256
     """Instances that may wait for the model in one worker; above that a request answers 503."""
     poll_seconds: float = 0.05
@@ -62,7 +66,8 @@ class ServeSettings:
     def __post_init__(self) -> None:
         """Check ranges."""
         _positive(self, "serve", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
-        _positive(self, "serve", "max_image_bytes", "max_image_pixels", "poll_seconds", "prediction_days")
+        _positive(self, "serve", "max_instance_bytes", "max_image_pixels", "max_audio_seconds", "max_text_characters")
+        _positive(self, "serve", "poll_seconds", "prediction_days")
         _positive(self, "serve", "prediction_megabytes")
         if self.max_image_pixels > MOST_PIXELS:
             raise BadConfiguration(

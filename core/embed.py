@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from core.errors import LeptonError
 from core.evidence import Evidence, EvidenceStore
-from core.modality import image
+from core.preprocess import Preprocessor
 from core.session import Session
 
 BATCH = 8
@@ -29,27 +27,27 @@ class Embedded:
 def embed(
     evidence: EvidenceStore,
     session: Session,
+    preprocessor: Preprocessor,
     extractor: str,
     examples: Iterable[str],
     *,
-    limits: image.Limits,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Embedded:
     """Extract and store the features of these examples."""
     listed, unavailable, done = sorted(examples), [], 0
     for start in range(0, len(listed), BATCH):
-        names, pictures = [], []
+        names, rows = [], []
         for example in listed[start : start + BATCH]:
             data = evidence.input(example)
             try:
                 if data is None:
                     raise LookupError(example)
-                pictures.append(image.decode(data, session.size, limits))
+                rows.append(preprocessor.read(data))
                 names.append(example)
             except (LookupError, LeptonError):
                 unavailable.append(example)
         if names:
-            features_BD = session.features({"image": np.stack(pictures)})
+            features_BD = session.features(preprocessor.batch(rows))
             evidence.keep(
                 [Evidence(example=e, features={extractor: f}) for e, f in zip(names, features_BD, strict=True)]
             )

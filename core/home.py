@@ -9,12 +9,14 @@ from core.artifacts import Artifacts
 from core.bundle import Bundle, read
 from core.config import Settings
 from core.database import open_ledger, open_predictions
+from core.errors import BrokenBundle
 from core.events import Ledger
 from core.evidence import EvidenceStore
 from core.follow import Follower
-from core.modality import image
 from core.predictions import PredictionLog
+from core.preprocess import Limits, Preprocessor, modality
 from core.registry import Registry
+from core.session import Session
 from core.types import Scene, Version
 
 
@@ -40,10 +42,27 @@ class Home:
         return self.settings.home / "cache"
 
     @property
-    def image_limits(self) -> image.Limits:
-        """What a picture may cost."""
-        service = self.settings.serve
-        return image.Limits(max_bytes=service.max_image_bytes, max_pixels=service.max_image_pixels)
+    def limits(self) -> Limits:
+        """What an example may cost."""
+        serve = self.settings.serve
+        return Limits(
+            max_bytes=serve.max_instance_bytes,
+            max_pixels=serve.max_image_pixels,
+            max_seconds=serve.max_audio_seconds,
+            max_characters=serve.max_text_characters,
+        )
+
+    def preprocessor(self, bundle: Bundle, session: Session) -> Preprocessor:
+        """What reads examples for a bundle's model.
+
+        Raises:
+            BrokenBundle: the bundle lacks what its modality needs, or is of a modality that is not known here.
+        """
+        try:
+            plugin = modality(bundle.manifest.modality)
+        except LookupError as error:
+            raise BrokenBundle(str(error), "serve this version with a newer Lepton") from None
+        return plugin.preprocessor(session.inputs, bundle.files, self.limits)
 
     def bundle(self, version: str) -> Bundle:
         """The bundle of a version, every byte checked."""

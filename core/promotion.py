@@ -60,8 +60,8 @@ def prepare(home: Home, scene: str, version: str, progress: Callable[[int, int],
     follower.catch_up()
     if not follower.missing:
         return 0
-    session = Session(home.bundle(chosen.version).model, threads=2)
-    done = embed(
-        home.evidence, session, follower.extractor, follower.missing, limits=home.image_limits, progress=progress
-    )
+    bundle = home.bundle(chosen.version)
+    session = Session(bundle.model, threads=2)
+    reader = home.preprocessor(bundle, session)
+    done = embed(home.evidence, session, reader, follower.extractor, follower.missing, progress=progress)
     return len(done.unavailable)

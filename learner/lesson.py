@@ -13,6 +13,7 @@ from core.embed import embed
 from core.follow import Follower
 from core.home import Home
 from core.lease import Lease
+from core.preprocess import Preprocessor
 from core.session import Session
 from core.types import Head, Revision, Scene, Version
 
@@ -29,7 +30,7 @@ class Lesson:
         self.version = version
         self._home = home
         self._follower: Follower = home.follower(scene, version)
-        self._session: Session | None = None
+        self._extractor: tuple[Session, Preprocessor] | None = None
         self._unavailable: set[str] = set()
         self._published = self._last_published()
 
@@ -79,11 +80,11 @@ class Lesson:
         wanted = sorted(self._follower.missing - self._unavailable)[:EMBED_AT_ONCE]
         if not wanted:
             return 0
-        if self._session is None:
-            self._session = Session(self._home.bundle(self.version.version).model)
-        done = embed(
-            self._home.evidence, self._session, self._follower.extractor, wanted, limits=self._home.image_limits
-        )
+        if self._extractor is None:
+            bundle = self._home.bundle(self.version.version)
+            session = Session(bundle.model)
+            self._extractor = session, self._home.preprocessor(bundle, session)
+        done = embed(self._home.evidence, *self._extractor, self._follower.extractor, wanted)
         self._unavailable |= set(done.unavailable)
         if done.unavailable:
             logger.warning(

@@ -100,7 +100,7 @@ def evaluate(
     loading, measuring, extracting = _training("data"), _training("measure"), _training("features")
     with Stages() as stages:
         stages.stage("reading and checking the data")
-        dataset = loading.load(data, label=label, task=held.task, limits=home.image_limits, progress=stages.progress)
+        dataset = loading.load(data, label=label, task=held.task, limits=home.limits, progress=stages.progress)
         given = any(e.split == "test" for e in dataset.examples) and "split" in _columns(data)
         examples = dataset.of("test") if given else dataset.examples
         stages.stage("extracting features")
@@ -110,7 +110,7 @@ def evaluate(
             str(chosen.manifest["extractor"]),
             examples,
             home.cache,
-            home.image_limits,
+            home.limits,
             stages.progress,
         )
     metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, 0)
@@ -133,7 +133,7 @@ def predict(scene: str, files: list[Path], version: str = VERSION, json: bool = 
     answers: list[dict[str, Any]] = []
     for file in files:
         try:
-            pixels_HWC = image.decode(file.read_bytes(), session.size, home.image_limits)
+            pixels_HWC = image.decode(file.read_bytes(), session.size, home.limits)
             answers.append({"file": str(file)} | _answer(held, head, session, pixels_HWC))
         except (LeptonError, OSError) as error:
             answers.append({"file": str(file), "error": getattr(error, "strerror", None) or str(error)})

@@ -97,10 +97,9 @@ async def _outcome(context: Context, snapshot: Snapshot, told: Any, top_k: int |
 async def _data(context: Context, snapshot: Snapshot, told: Any) -> bytes:
     data = told
     if not isinstance(told, bytes):
-        most = context.home.settings.serve.max_image_bytes
-        data = await context.decode(bytes_of, told, snapshot.scene, most)
+        data = await context.decode(bytes_of, told, snapshot.scene, context.home.limits)
     if not data:
-        raise InvalidInput("the picture is empty", "send the bytes of a file")
+        raise InvalidInput("the instance is empty", "send the bytes of a file")
     return bytes(data)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.home import Home
-from core.modality import image
+from core.preprocess import Modality, Row, modality
 from service.access_log import AccessLog
 from service.engine.admission import Admission
 from service.engine.batcher import Answer, Batcher
@@ -106,14 +106,14 @@ class Context:
         return await _in(self.storing, work, *args, **kwargs)
 
     async def embed(self, snapshot: Snapshot, data: bytes) -> Embedded:
-        """Decode an encoded picture and let the snapshot answer it.
+        """Read an example and let the snapshot answer it.
 
         Raises:
-            TooLarge, UnsupportedMedia, InvalidInput: as ``core.modality.image`` says.
+            TooLarge, UnsupportedMedia, InvalidInput: as the modality says.
             BrokenBundle: the model could not answer.
         """
-        picture, example = await self.decode(self._open, data, snapshot.size)
-        return Embedded(await self.batcher.run(snapshot, picture), example, image.sniff(data))
+        row, example, media = await self.decode(_open, snapshot, data)
+        return Embedded(await self.batcher.run(snapshot, row), example, media)
 
     async def embed_picture(self, snapshot: Snapshot, picture: NDArray[np.uint8]) -> Embedded:
         """Let the snapshot answer a decoded picture, (H, W, 3) of its size; its identity is that of these pixels.
@@ -122,10 +122,7 @@ class Context:
             BrokenBundle: the model could not answer.
         """
         example = await self.decode(digest_of_pixels, picture)
-        return Embedded(await self.batcher.run(snapshot, picture), example, "")
-
-    def _open(self, data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], str]:
-        return image.decode(data, size, self.home.image_limits), digest(data)
+        return Embedded(await self.batcher.run(snapshot, Row({"image": picture})), example, "")
 
 
 def digest(data: bytes) -> str:
@@ -140,6 +137,15 @@ def digest_of_pixels(picture: NDArray[np.uint8]) -> str:
     """
     shape = "x".join(str(length) for length in picture.shape)
     return hashlib.sha256(f"uint8 {shape}\n".encode() + picture.tobytes()).hexdigest()
+
+
+def modality_of(snapshot: Snapshot) -> Modality:
+    """The modality that the snapshot's scene is of."""
+    return modality(snapshot.scene.modality)
+
+
+def _open(snapshot: Snapshot, data: bytes) -> tuple[Row, str, str]:
+    return snapshot.preprocessor.read(data), digest(data), modality_of(snapshot).sniff(data)
 
 
 async def _in(pool: ThreadPoolExecutor, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

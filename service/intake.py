@@ -13,7 +13,7 @@ from core.events import Feedback, Receipt
 from core.evidence import Evidence
 from core.ids import scene_of
 from core.labels import check_label
-from core.modality import image
+from core.preprocess import modality
 from core.types import Prediction, Scene
 from service.api.instances import bytes_of
 from service.api.schemas import FeedbackIn
@@ -57,8 +57,7 @@ def _scene(told: FeedbackIn) -> str:
 async def _data(context: Context, told: FeedbackIn, scene: Scene) -> bytes | None:
     if told.instance is None:
         return None
-    most = context.home.settings.serve.max_image_bytes
-    return await context.decode(bytes_of, told.instance, scene, most)
+    return await context.decode(bytes_of, told.instance, scene, context.home.limits)
 
 
 def _feedback(told: FeedbackIn, scene: Scene, data: bytes | None) -> Feedback:
@@ -96,7 +95,7 @@ async def _evidence(context: Context, told: FeedbackIn, scene: Scene, data: byte
         features |= (await _made(context, scene, given)).features
     else:
         await context.store(context.home.artifacts.put, given)
-    return Evidence(example=found.example, features=features, media=image.sniff(given))
+    return Evidence(example=found.example, features=features, media=modality(scene.modality).sniff(given))
 
 
 async def _made(context: Context, scene: Scene, data: bytes) -> Evidence:

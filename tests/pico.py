@@ -130,7 +130,9 @@ def another(home: Home, scene: Scene, seed: int) -> Version:
     probe = Version(scene=scene.name, version="", number=0, manifest={"extractor": extractor, "features": WIDTH})
     follower = home.follower(scene, probe)
     follower.catch_up()
-    embed(home.evidence, Session(graph), extractor, follower.missing, limits=home.image_limits)
+    session = Session(graph)
+    reader = image.preprocessor(session.inputs, {}, home.limits)
+    embed(home.evidence, session, reader, extractor, follower.missing)
     return add_version(home, scene, graph, extractor)
 
 
@@ -156,7 +158,7 @@ def _teach(
     for k, label in enumerate(labels):
         for number in range(each):
             data = picture(label, number)
-            pixels = image.decode(data, (SIDE, SIDE), home.image_limits)
+            pixels = image.decode(data, (SIDE, SIDE), home.limits)
             (features,) = session.features({"image": pixels[None]})
             example = home.artifacts.put(data)
             assert example == hashlib.sha256(data).hexdigest()

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from core.preprocess import Limits, Preprocessor, modality
 from core.session import Session
 from core.types import Scene
 from exporters.backbone import Backbone
@@ -35,6 +36,7 @@ class Assembly:
     transforms: tuple[Transform, ...]
     model: bytes = field(repr=False)
     session: Session = field(repr=False)
+    preprocessor: Preprocessor = field(repr=False)
     extractor: str
 
     @property
@@ -44,7 +46,14 @@ class Assembly:
 
 
 def assemble(
-    names: Sequence[str], size: int, kind: Kind, scene: Scene, cache: Path, draw: Draw, threads: int
+    names: Sequence[str],
+    size: int,
+    kind: Kind,
+    scene: Scene,
+    cache: Path,
+    draw: Draw,
+    threads: int,
+    limits: Limits,
 ) -> Assembly:
     """Load, export (or take from the cache) and compose.
 
@@ -54,6 +63,7 @@ def assemble(
         kind: how each member's features are transformed.
         scene: gives the task and the scale of a regression.
         draw: gives training pictures of a size, on which a standardised transform is measured.
+        limits: what an example may cost.
 
     Raises:
         LookupError: an unknown backbone; LeptonError: its weights are not to be had, or it cannot be exported.
@@ -65,7 +75,9 @@ def assemble(
     )
     members = [Member(graph=graph, transform=transform) for graph, transform in zip(graphs, transforms, strict=True)]
     model = compose(members, task=scene.task, offset=scene.offset, scale=scene.scale)
-    return Assembly(backbones, transforms, model, Session(model, threads=threads), extractor_digest(model))
+    session = Session(model, threads=threads)
+    preprocessor = modality(scene.modality).preprocessor(session.inputs, {}, limits)
+    return Assembly(backbones, transforms, model, session, preprocessor, extractor_digest(model))
 
 
 def _transform(kind: Kind, graph: bytes, draw: Draw, size: tuple[int, int]) -> Transform:

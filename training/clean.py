@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.errors import InvalidInput, LeptonError, TooLarge, UnsupportedMedia
-from core.modality.image import Limits, decode
+from core.modality.image import decode
+from core.preprocess import Limits
 from training.listing import Row
 from training.report import Finding
 

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 
 from core.errors import InvalidInput
-from core.modality.image import Limits
+from core.preprocess import Limits
 from core.types import Example, Split, Task
 from training.clean import LabelError, Picture, read_all
 from training.copies import find_twins, one_of_each, without_leaks

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from core.cache import FeatureCache, usable
 from core.errors import Conflict, InvalidInput, LeptonError
 from core.modality import image
+from core.preprocess import Limits
 from core.session import Session
 from core.types import Example, GridRows
 
@@ -41,7 +42,7 @@ def extract(
     extractor: str,
     examples: Sequence[Example],
     cache: Path,
-    limits: image.Limits,
+    limits: Limits,
     progress: Progress | None = None,
 ) -> GridRows:
     """(N, D) int16 features of the examples, in their order; only what the cache lacks is computed.
@@ -107,7 +108,7 @@ def _replace(path: Path, data: bytes) -> None:
             raise
 
 
-def _pixels(example: Example, size: tuple[int, int], limits: image.Limits) -> NDArray[np.uint8]:
+def _pixels(example: Example, size: tuple[int, int], limits: Limits) -> NDArray[np.uint8]:
     try:
         data = Path(example.path).read_bytes()
     except OSError as error:

@@ -83,7 +83,7 @@ def register(
 
 def decoded(home: Home, examples: Sequence[Example], size: tuple[int, int]) -> Pixels:
     """(N, H, W, 3) pictures of the examples, as training and serving see them."""
-    return np.stack([image.decode(Path(e.path).read_bytes(), size, home.image_limits) for e in examples])
+    return np.stack([image.decode(Path(e.path).read_bytes(), size, home.limits) for e in examples])
 
 
 def _golden(home: Home, model: bytes, examples: Sequence[Example]) -> Golden:

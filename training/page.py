@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.errors import LeptonError
-from core.modality.image import Limits, decode
+from core.modality.image import decode
+from core.preprocess import Limits
 from training.report import KINDS, DataReport, Finding, shown
 
 CARDS = 24  # findings drawn for each kind; the rest is counted

@@ -109,13 +109,21 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         home.cache,
         lambda size: package.decoded(home, drawn, size),
         os.cpu_count() or 1,
+        home.limits,
     )
     parity = package.check_parity(assembly, package.decoded(home, drawn, assembly.session.size))
     reporter.stage(f"extracting features by {chosen.name} at {' × '.join(map(str, assembly.session.size))} px")
     rows = _extract(home, assembly, dataset, reporter)
     reporter.stage("solving the head")
     learned = closed_form.learn(
-        home, scene, assembly.session, assembly.extractor, taught, _stack(rows, taught), reporter.progress
+        home,
+        scene,
+        assembly.session,
+        assembly.preprocessor,
+        assembly.extractor,
+        taught,
+        _stack(rows, taught),
+        reporter.progress,
     )
     dataset = _with_label_errors(dataset, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
@@ -146,7 +154,7 @@ def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
         label=request.label,
         task=request.task or "auto",
         seed=request.seed,
-        limits=home.image_limits,
+        limits=home.limits,
         progress=reporter.progress,
     )
     _write_report(home, request.scene, dataset)
@@ -165,7 +173,7 @@ def _choose(home: Home, request: Request, dataset: Dataset) -> tuple[Candidate, 
         [(name, size) for name in names],
         home.cache,
         task=dataset.task,
-        limits=home.image_limits,
+        limits=home.limits,
         budget=request.budget,
         seed=request.seed,
     )
@@ -202,7 +210,7 @@ def _extract(home: Home, assembly: Assembly, dataset: Dataset, reporter: Reporte
         assembly.extractor,
         dataset.examples,
         home.cache,
-        home.image_limits,
+        home.limits,
         reporter.progress,
     )
     return {example.digest: row for example, row in zip(dataset.examples, rows_ND, strict=True)}

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from core.calibrate import leave_one_out
 from core.errors import InvalidInput, LeptonError
 from core.modality import image
+from core.preprocess import Limits
 from core.session import Session
 from core.types import Doubles, Example, GridRows, Task
 from exporters.compose import Member, compose, extractor_digest
@@ -91,7 +92,7 @@ def input_size(median_side: float, seconds_each: float = math.inf) -> int:
     return max(fitting, default=_SIZES[0])
 
 
-def median_side(examples: Sequence[Example], limits: image.Limits, most: int = 200) -> float:
+def median_side(examples: Sequence[Example], limits: Limits, most: int = 200) -> float:
     """Median of the longer sides, in pixels, of up to ``most`` readable pictures spread over ``examples``.
 
     Raises:
@@ -130,7 +131,7 @@ def select(
     cache: Path,
     *,
     task: Task = "classification",
-    limits: image.Limits,
+    limits: Limits,
     budget: float = math.inf,
     seed: int = 0,
     clock: Clock = time.perf_counter,
@@ -227,9 +228,7 @@ def _try_all(
     return trials, others
 
 
-def _try(
-    name: str, size: int, rows: Sequence[Example], cache: Path, task: Task, limits: image.Limits, seed: int
-) -> Trial:
+def _try(name: str, size: int, rows: Sequence[Example], cache: Path, task: Task, limits: Limits, seed: int) -> Trial:
     backbone = zoo.load(name, size)
     model = compose([Member(graph=features.graph(backbone, cache))], task=task)
     session = Session(model)
@@ -250,7 +249,7 @@ def _try(
     return Trial(candidate=candidate, outcomes_N=outcomes_N)
 
 
-def _latency(session: Session, picture: bytes, limits: image.Limits) -> float:
+def _latency(session: Session, picture: bytes, limits: Limits) -> float:
     pixels_BHWC = image.decode(picture, session.size, limits)[None]
     seconds = []
     for _ in range(_WARM + _PROBES):

@@ -2,7 +2,7 @@
 
 Promises that any bytes whatever give a (H, W, 3) uint8 RGB array or a LeptonError; that the bytes alone, never a name
 or a content type, choose the decoder; and that the caps hold before memory is taken. Every modality file offers the
-same names: ``PREPROCESSING``, ``Limits``, ``sniff`` and ``decode``. Knows nothing of models, files or HTTP.
+names of ``core.preprocess``. Knows nothing of models, files or HTTP.
 
 What is defined: the first frame of an animation; EXIF orientation is applied; alpha is composited on white; 16-bit
 samples keep their high byte; CMYK, grey and palette become RGB; the whole picture is resized (bicubic, antialiased, no
@@ -16,21 +16,23 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from core.errors import InvalidInput, LeptonError, TooLarge, UnsupportedMedia
+from core.errors import BrokenBundle, InvalidInput, LeptonError, TooLarge, UnsupportedMedia
+from core.preprocess import BOMB, Inputs, Limits, Row, from_base64, to_base64
+from core.session import Input
 
 # Names what `decode` does in cache keys and manifests: count it up with any change of a pixel.
 PREPROCESSING = "image/1"
+KEY = "image"
+MEDIA = ("image/jpeg", "image/png", "image/webp")
 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
-_BOMB = 89_478_485  # Pillow's own warning line (Image.MAX_IMAGE_PIXELS); our cap may not lie above it
 _GAP = 3.0  # JPEG scaling and box reduction stop at 3 times the target: indistinguishable from a full bicubic resize
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,25 +46,6 @@ _TURNS = {
 _ORIENTATION = 0x0112  # the EXIF tag
 
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a picture may cost.
-
-    Attributes:
-        max_bytes: length of the encoded picture.
-        max_pixels: height times width as the header states them, checked before anything is decoded.
-    """
-
-    max_bytes: int = 20_000_000
-    max_pixels: int = 50_000_000
-
-    def __post_init__(self) -> None:
-        if self.max_bytes < 1:
-            raise ValueError(f"max_bytes is {self.max_bytes}; expected at least 1")
-        if not 1 <= self.max_pixels <= _BOMB:
-            raise ValueError(f"max_pixels is {self.max_pixels}; expected 1 to {_BOMB}")
 
 
 def sniff(data: bytes) -> str:
@@ -96,6 +79,52 @@ def decode(data: bytes, size: tuple[int, int], limits: Limits) -> NDArray[np.uin
         return _pixels(image, size)
 
 
+def from_json(content: object, limits: Limits) -> bytes:
+    """The file in ``{"b64": …}``. Raises as ``core.preprocess.from_base64``."""
+    return from_base64(content, KEY, limits)
+
+
+def to_json(data: bytes) -> object:
+    """The file as ``{"b64": …}``."""
+    return to_base64(data)
+
+
+class PicturePreprocessor:
+    """Pictures of one size, (H, W), as the input ``image``, (B, H, W, 3) uint8."""
+
+    def __init__(self, size: tuple[int, int], limits: Limits) -> None:
+        self.size = size
+        self.key = f"{PREPROCESSING}/{size[0]}x{size[1]}"
+        self.files: Mapping[str, bytes] = {}
+        self._limits = limits
+
+    def read(self, data: bytes) -> Row:
+        """One picture. Raises as ``decode``."""
+        return Row({KEY: decode(data, self.size, self._limits)})
+
+    def batch(self, rows: Sequence[Row]) -> Inputs:
+        """Pictures side by side."""
+        return {KEY: np.stack([row.arrays[KEY] for row in rows])}
+
+    def blank(self) -> Row:
+        """A black picture."""
+        return Row({KEY: np.zeros((*self.size, 3), np.uint8)})
+
+
+def preprocessor(inputs: Mapping[str, Input], files: Mapping[str, bytes], limits: Limits) -> PicturePreprocessor:
+    """The preprocessor of a model whose input ``image`` has a fixed size; ``files`` are not needed.
+
+    Raises:
+        BrokenBundle: the model takes no picture of a fixed size.
+    """
+    shape = inputs[KEY].shape if KEY in inputs else ()
+    if len(shape) != 3 or shape[0] is None or shape[1] is None:
+        raise BrokenBundle(
+            f"the model takes {sorted(inputs)}; expected {KEY} of a fixed size", "use a model.onnx of lepton export"
+        )
+    return PicturePreprocessor((shape[0], shape[1]), limits)
+
+
 def extent(data: bytes, limits: Limits) -> tuple[int, int]:
     """(height, width) of the stored picture, from its header alone and before any rotation. Raises as ``decode``."""
     with _opened(data, limits) as image:
@@ -120,7 +149,7 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     except LeptonError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_many_pixels(f"over {_BOMB}", limits) from error
+        raise _too_many_pixels(f"over {BOMB}", limits) from error
     except Exception as error:  # Pillow's decoders raise whatever broken bytes lead them into, also in the with body
         raise InvalidInput(
             f"the {media} picture of {len(data)} bytes cannot be decoded: {error}",
@@ -139,7 +168,7 @@ def _pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     resized = _rgb(image).resize(target, Image.Resampling.BICUBIC, reducing_gap=_GAP)
     if turn in _TURNS:
         resized = resized.transpose(_TURNS[turn])
-    return np.array(resized, dtype=np.uint8)
+    return np.asarray(resized, dtype=np.uint8)
 
 
 def _check_pixels(width: int, height: int, limits: Limits) -> None:

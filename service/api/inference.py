@@ -112,7 +112,7 @@ def _stated_size(given: InputIn) -> int | None:
 
 
 def _instances(given: InputIn, content: Content, snapshot: Snapshot, most: int, most_bytes: int) -> Sequence[Any]:
-    expected: dict[str, tuple[str, list[int]]] = {IMAGE: ("UINT8", [*snapshot.size, 3]), FILES: ("BYTES", [])}
+    expected: dict[str, tuple[str, list[int]]] = {IMAGE: ("UINT8", [*snapshot.session.size, 3]), FILES: ("BYTES", [])}
     if given.name not in expected:
         raise InvalidInput(f"there is no input {given.name[:80]!r}", INPUTS)
     datatype, shape = expected[given.name]

@@ -110,7 +110,7 @@ async def _infer(context: Context, snapshot: Snapshot, request: Request) -> Resp
     serve = context.home.settings.serve
     lengths = request.headers.getlist(LENGTH)
     body = await request.body()
-    asked = await context.decode(inference.read, body, lengths, snapshot, serve.max_instances, serve.max_image_bytes)
+    asked = await context.decode(inference.read, body, lengths, snapshot, serve.max_instances, serve.max_instance_bytes)
     answered = await answer_all(context, snapshot, asked.instances)
     told, length = await context.decode(outputs.answer, snapshot, asked.name, asked.outputs, answered)
     headers = {"Lepton-Worker": context.worker} | ({} if length is None else {LENGTH: str(length)})

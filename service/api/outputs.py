@@ -38,7 +38,7 @@ MEANING = {
 
 def metadata(snapshot: Snapshot) -> dict[str, Any]:
     """What a model takes and gives; -1 stands for the batch, and for classes, which come and go with the labels."""
-    height, width = snapshot.size
+    height, width = snapshot.session.size
     kinds = {
         "probabilities": ("FP32", [-1, -1]),
         "value": ("FP32", [-1]),

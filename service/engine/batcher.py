@@ -1,9 +1,9 @@
 """Gathers instances of several requests into one run of the model, without ever making one wait for company.
 
 Promises that the model is never idle while something waits, that one run holds instances of one snapshot only, at
-most ``max_batch``, and that an instance which makes a run fail fails alone. Knows nothing of pictures or of HTTP.
+most ``max_batch``, and that an instance which makes a run fail fails alone. Knows nothing of modalities or of HTTP.
 
-Legend: B batch, K classes, D features, H height, W width.
+Legend: B batch, K classes, D features.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import BrokenBundle, LeptonError, Unavailable
+from core.preprocess import Row
 from core.types import Floats, GridRows
 from service.engine.snapshot import Snapshot
-
-Picture = NDArray[np.uint8]
 
 
 class Observer(Protocol):
@@ -48,7 +46,7 @@ class Answer:
 @dataclass(eq=False)
 class _Item:
     snapshot: Snapshot
-    picture: Picture
+    row: Row
     since: float
     future: Future[Answer] = field(default_factory=Future)
 
@@ -75,13 +73,13 @@ class Batcher:
         """Begin to run what is submitted, and what was submitted before."""
         self._thread.start()
 
-    def submit(self, snapshot: Snapshot, picture: Picture) -> Future[Answer]:
-        """Queue one picture, (H, W, 3) of the snapshot's size.
+    def submit(self, snapshot: Snapshot, row: Row) -> Future[Answer]:
+        """Queue one row of the snapshot's preprocessor.
 
         Raises:
             Unavailable: the batcher is closed.
         """
-        item = _Item(snapshot, picture, self._clock())
+        item = _Item(snapshot, row, self._clock())
         with self._more:
             if self._closed:
                 raise Unavailable("this worker is shutting down", "send the request again")
@@ -89,9 +87,9 @@ class Batcher:
             self._more.notify()
         return item.future
 
-    async def run(self, snapshot: Snapshot, picture: Picture) -> Answer:
+    async def run(self, snapshot: Snapshot, row: Row) -> Answer:
         """As ``submit``, awaited; a caller that is cancelled takes its instance with it."""
-        return await asyncio.wrap_future(self.submit(snapshot, picture))
+        return await asyncio.wrap_future(self.submit(snapshot, row))
 
     def alive(self) -> bool:
         """Whether the thread runs."""
@@ -132,7 +130,7 @@ class Batcher:
         for item in batch:
             self._observer.waited(start - item.since)
         try:
-            outputs_BK, features_BD = batch[0].snapshot.run([item.picture for item in batch])
+            outputs_BK, features_BD = batch[0].snapshot.run([item.row for item in batch])
         except Exception as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(_explained(error))

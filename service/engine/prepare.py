@@ -28,9 +28,9 @@ def prepare(home: Home, scene: Scene, version: str, *, threads: int, device: Dev
     bundle = home.bundle(version)
     manifest = bundle.manifest
     session = Session(bundle.model, threads=threads, device=device)
-    size = session.size
+    preprocessor = home.preprocessor(bundle, session)
     for batch in sorted({1, max_batch}):
-        session.predict({"image": np.zeros((batch, *size, 3), np.uint8)})
+        session.predict(preprocessor.batch([preprocessor.blank()] * batch))
     check_golden(bundle, session, max_batch)
     stored = Snapshot(
         scene=scene,
@@ -41,7 +41,7 @@ def prepare(home: Home, scene: Scene, version: str, *, threads: int, device: Dev
         labels=manifest.labels if scene.task == "classification" else ("value",),
         sequence=manifest.lineage.sequence,
         extractor=manifest.extractor,
-        size=size,
+        preprocessor=preprocessor,
         fallback=True,  # no revision is left: this head is not known to be that of what stands
     )
     latest = home.registry.latest_revision(scene.name, version)

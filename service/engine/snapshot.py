@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from core.preprocess import Preprocessor, Row
 from core.session import Session
 from core.types import Floats, GridRows, Head, Revision, Scene
 
@@ -25,7 +23,7 @@ class Snapshot:
         labels: of the head, in column order.
         sequence: the last label event that the head includes.
         extractor: name of what computes the features.
-        size: (H, W) of the pictures that the session takes.
+        preprocessor: reads examples for the session.
     """
 
     scene: Scene
@@ -36,16 +34,16 @@ class Snapshot:
     labels: tuple[str, ...]
     sequence: int
     extractor: str
-    size: tuple[int, int]
+    preprocessor: Preprocessor = field(repr=False)
     fallback: bool = False
 
-    def run(self, pictures: Sequence[NDArray[np.uint8]]) -> tuple[Floats, GridRows]:
-        """Answers (B, K) and features (B, D) of pictures of ``size``.
+    def run(self, rows: Sequence[Row]) -> tuple[Floats, GridRows]:
+        """Answers (B, K) and features (B, D) of rows of the preprocessor.
 
         Raises:
             BrokenBundle: the model gave something that is no answer.
         """
-        output = self.session.predict({"image": np.stack(pictures)}, self.head)
+        output = self.session.predict(self.preprocessor.batch(rows), self.head)
         return output.outputs, output.features
 
     def with_revision(self, revision: Revision) -> Snapshot:
@@ -60,6 +58,6 @@ class Snapshot:
             labels=head.labels,
             sequence=head.sequence,
             extractor=self.extractor,
-            size=self.size,
+            preprocessor=self.preprocessor,
             fallback=head.fallback,
         )

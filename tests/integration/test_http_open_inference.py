@@ -25,7 +25,7 @@ SIDE = pico.SIDE
 
 
 def pixels(home: Home, label: str, number: int) -> np.ndarray:
-    return image.decode(pico.picture(label, number), (SIDE, SIDE), home.image_limits)
+    return image.decode(pico.picture(label, number), (SIDE, SIDE), home.limits)
 
 
 def raw(pictures: list[np.ndarray]) -> dict[str, Any]:

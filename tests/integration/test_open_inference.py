@@ -66,7 +66,7 @@ def enlarged(data: bytes) -> bytes:
 
 
 def pixels(home: Home, data: list[bytes]) -> np.ndarray:
-    return np.stack([image.decode(each, (pico.SIDE, pico.SIDE), home.image_limits) for each in data])
+    return np.stack([image.decode(each, (pico.SIDE, pico.SIDE), home.limits) for each in data])
 
 
 def as_pixels(home: Home, data: list[bytes], binary: bool, module: Any = triton) -> Any:

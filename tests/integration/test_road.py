@@ -15,6 +15,7 @@ from core.events import Feedback
 from core.evidence import Evidence
 from core.home import open_home
 from core.modality import image
+from core.preprocess import Limits
 from core.session import Session
 from lepton.main import run
 from tests.pico import LABELS, SIDE, picture, png
@@ -185,5 +186,5 @@ def test_pictures_of_people_are_not_among_the_golden_rows(
     golden = open_home(config.load()).bundle(done["version"]).golden.inputs["image"]
     pictures = {picture(label, n, side=SIDE * 2) for label in LABELS for n in range(12)}
     size = (golden.shape[1], golden.shape[2])
-    shown = {image.decode(data, size, image.Limits()).tobytes() for data in pictures}
+    shown = {image.decode(data, size, Limits()).tobytes() for data in pictures}
     assert not any(row.tobytes() in shown for row in golden)

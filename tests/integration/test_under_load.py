@@ -168,7 +168,7 @@ def _computed(
     home: Home, heads: dict[tuple[str, int], Head], files: list[Path]
 ) -> Iterator[tuple[tuple[str, int], Floats]]:
     size = (pico.SIDE, pico.SIDE)
-    pixels = np.stack([image.decode(file.read_bytes(), size, home.image_limits) for file in files])
+    pixels = np.stack([image.decode(file.read_bytes(), size, home.limits) for file in files])
     sessions = {version: Session(home.bundle(version).model) for version, _ in heads}
     for (version, number), head in heads.items():
         yield (version, number), sessions[version].predict({"image": pixels}, head).outputs

@@ -11,10 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import BrokenBundle, LeptonError, Unavailable
+from core.modality.image import PicturePreprocessor
+from core.preprocess import Limits, Row
 from core.session import Output, Session
 from core.types import Head, Scene
 from service.engine.admission import Admission
-from service.engine.batcher import Batcher, Picture
+from service.engine.batcher import Batcher
 from service.engine.snapshot import Snapshot
 from tests.waiting import until
 
@@ -60,12 +62,12 @@ def snapshot(session: Session) -> Snapshot:
         labels=("a",),
         sequence=0,
         extractor="e",
-        size=(1, 1),
+        preprocessor=PicturePreprocessor((1, 1), Limits()),
     )
 
 
-def pixel(value: int) -> Picture:
-    return np.full((1, 1, 3), value, np.uint8)
+def pixel(value: int) -> Row:
+    return Row({"image": np.full((1, 1, 3), value, np.uint8)})
 
 
 @pytest.fixture

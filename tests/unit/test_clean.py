@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import InvalidInput
-from core.modality.image import Limits, decode
+from core.modality.image import decode
+from core.preprocess import Limits
 from tests.pictures import png, twin
 from training.clean import SIDE, clusters, label_errors, looks_alike, twin_pairs
 from training.split import assign, quota, unite

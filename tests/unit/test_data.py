@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InvalidInput, NotFound
-from core.modality.image import Limits
+from core.preprocess import Limits
 from tests.pictures import class_folders, png, put, twin
 from training.clean import LabelError
 from training.data import Dataset, load, with_label_errors

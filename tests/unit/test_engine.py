@@ -18,7 +18,6 @@ from core.events import Feedback
 from core.evidence import Evidence
 from core.home import Home, open_home
 from core.lease import acquire
-from core.modality import image
 from core.session import Session
 from core.types import Head, Scene, Version
 from service.engine.engine import Engine, EngineSettings
@@ -53,8 +52,8 @@ def engine(home: Home) -> Iterator[Engine]:
 def say(home: Home, label: str, number: int, extractor_of: Snapshot) -> None:
     """A label for a fresh picture, with its features."""
     data = pico.picture(label, number)
-    pixels = image.decode(data, extractor_of.size, home.image_limits)
-    (features,) = extractor_of.session.features({"image": pixels[None]})
+    reader = extractor_of.preprocessor
+    (features,) = extractor_of.session.features(reader.batch([reader.read(data)]))
     example = home.artifacts.put(data)
     evidence = Evidence(example=example, features={extractor_of.extractor: features}, media="image/png")
     home.ledger.add(Feedback(scene="shapes", label=label, example=example), evidence)
@@ -103,7 +102,7 @@ def test_a_new_revision_swaps_the_head_alone_and_a_held_snapshot_stays_as_it_was
     engine.start()
     until(engine.ready)
     before = engine.snapshot("shapes")
-    picture = [image.decode(pico.picture("circle", 50), before.size, home.image_limits)]
+    picture = [before.preprocessor.read(pico.picture("circle", 50))]
     told = before.run(picture)[0].copy()
     for number in range(100, 104):
         say(home, "square", number, before)
@@ -209,7 +208,7 @@ def test_golden_rows_that_are_answered_differently_are_refused(home: Home, part:
         "outputs": replace(golden, outputs=golden.outputs + np.float32(0.01)),
     }[part]
     with pytest.raises(BrokenBundle, match="answers its golden rows differently"):
-        check_golden(Bundle(made.version, made.manifest, made.model, wrong), session, 2)
+        check_golden(Bundle(made.version, made.manifest, made.model, wrong, {}), session, 2)
 
 
 def test_a_second_version_has_features_for_all_that_stands(home: Home) -> None:

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from core.errors import BadConfiguration, Conflict, InvalidInput, TooLarge
-from core.modality.image import Limits, decode
+from core.modality.image import decode
+from core.preprocess import Limits
 from core.session import Session
 from core.types import Example
 from exporters.backbone import member

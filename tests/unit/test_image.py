@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import InvalidInput, LeptonError, TooLarge, UnsupportedMedia
-from core.modality.image import Limits, decode, extent, sniff
+from core.modality.image import decode, extent, sniff
+from core.preprocess import Limits
 
 LIMITS = Limits()
 

@@ -132,16 +132,20 @@ def test_embedding_tells_what_it_could_not_read(home: Home, pico: Pico) -> None:
     stored = [Evidence(example=example, features={}, media="image/png") for example in (spoiled, good, changed)]
     home.evidence.keep(stored)
     (home.artifacts.root / "blobs" / changed[:2] / changed).write_bytes(picture("circle", 9))
-    session = Session(home.bundle(pico.version.version).model)
-    done = embed(home.evidence, session, "x", ["0" * 64, spoiled, good, changed], limits=home.image_limits)
+    bundle = home.bundle(pico.version.version)
+    session = Session(bundle.model)
+    reader = home.preprocessor(bundle, session)
+    done = embed(home.evidence, session, reader, "x", ["0" * 64, spoiled, good, changed])
     assert done.done == 1 and set(done.unavailable) == {"0" * 64, spoiled, changed}
     assert set(home.evidence.features("x", [spoiled, good, changed])) == {good}
 
 
 def test_embedding_gives_the_features_that_teaching_gave(home: Home, pico: Pico) -> None:
     extractor = str(pico.version.manifest["extractor"])
-    session = Session(home.bundle(pico.version.version).model)
-    embed(home.evidence, session, "again", pico.examples, limits=home.image_limits)
+    bundle = home.bundle(pico.version.version)
+    session = Session(bundle.model)
+    reader = home.preprocessor(bundle, session)
+    embed(home.evidence, session, reader, "again", pico.examples)
     first, again = (home.evidence.features(name, pico.examples) for name in (extractor, "again"))
     assert len(first) == len(pico.examples)
     assert all(first[example].tobytes() == again[example].tobytes() for example in pico.examples)

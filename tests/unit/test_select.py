@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from core.errors import InvalidInput
-from core.modality.image import Limits
+from core.preprocess import Limits
 from core.types import Example
 from training.backbone import onnx_file
 from training.select import Candidate, Trial, decide, input_size, median_side, outcomes, score, select, subsample

@@ -22,6 +22,7 @@ from core.events import Feedback
 from core.evidence import Evidence
 from core.follow import Follower
 from core.home import Home
+from core.preprocess import Preprocessor
 from core.session import Session
 from core.solve import factorise, one_thread, solve
 from core.statistics import from_grid
@@ -50,6 +51,7 @@ def learn(
     home: Home,
     scene: Scene,
     session: Session,
+    preprocessor: Preprocessor,
     extractor: str,
     examples: Sequence[Example],
     features_ND: GridRows,
@@ -86,7 +88,7 @@ def learn(
     )
     follower.catch_up()
     if follower.missing:
-        embed(home.evidence, session, extractor, follower.missing, limits=home.image_limits, progress=progress)
+        embed(home.evidence, session, preprocessor, extractor, follower.missing, progress=progress)
         follower.catch_up()
     head = follower.head()
     if head is None:
