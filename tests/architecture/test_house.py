@@ -24,7 +24,8 @@ PACKAGES = ("core", "training", "exporters", "service", "learner", "lepton")
 FOLDERS = (*PACKAGES, "benchmarks", "tests")
 LONGEST = 400
 UNDRAWN = {"__init__.py", "py.typed"}
-HEAVY = {"torch", "torchvision", "timm", "onnx", "onnxscript", "sklearn", "cleanlab", "training", "exporters"}
+TOOLS = {"torch", "torchvision", "timm", "transformers", "onnx", "onnxscript", "sklearn", "cleanlab", "pyarrow"}
+HEAVY = TOOLS | {"training", "exporters"}
 WEB = {"bentoml", "fastapi", "starlette"}
 FORBIDDEN = {"core": HEAVY | WEB, "learner": HEAVY | WEB | {"service"}, "service": HEAVY | {"learner"}}
 
