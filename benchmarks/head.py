@@ -14,7 +14,6 @@ Legend: N examples, D features, K classes, R rank of the labelled rows.
 from __future__ import annotations
 
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,22 +22,19 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from scipy import stats
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from benchmarks import scenes
+from benchmarks.debian import BENCH
+from benchmarks.draws import Answers, Names, Score, closed_form, logistic, mean_and_half, score
 from benchmarks.report import Claim, Row, finish, options
-from core.head import fit_head
 from core.modality.image import decode
-from core.preprocess import Limits
+from core.preprocess import Limits, modality
 from core.session import Session
 from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows
 from exporters.compose import Member, compose, extractor_digest
 from training import data, zoo
-from training.evaluate import balanced_accuracy, expected_calibration_error
 from training.features import extract, graph
 
 BACKBONE, SIZE = "efficientnet_lite0", 224
@@ -46,9 +42,6 @@ SHOTS = (5, 10, 20)
 HELD = 5  # pictures of every class that are always left for the test
 PENALTIES = {"standardised": np.logspace(-5, 1, 7), "sqrt_l2": np.logspace(-1, 4, 6)}  # C; the best lies inside
 OURS = "closed form"
-
-Names = NDArray[np.str_]
-Probabilities = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +52,6 @@ class Scene:
     grid_ND: GridRows
     raw_ND: Doubles
     labels_N: Names
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """One head on one draw: shares between 0 and 1, and seconds to fit."""
-
-    balanced: float
-    ece: float
-    seconds: float
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows += cell_rows
             gains.append(gain)
             claims.append(claim)
-    average, half = _mean_and_half(np.mean(gains, axis=0))
+    average, half = mean_and_half(np.mean(gains, axis=0))
     words = f"ours minus the better logistic regression, mean of all, points (± {half:.2f}), above 0"
     claims.append(Claim(claim=words, value=average, bound=0.0, holds=average > 0))
     return finish(f"Balanced accuracy in %, {draws} draws", rows, claims, given.json)
@@ -96,11 +80,12 @@ def _features(name: str, folder: Path) -> Scene:
     """Both forms of the features of every picture, from caches after the first run."""
     dataset = data.load(folder)
     examples = dataset.examples
-    cache = scenes.BENCH / "features"
-    member = graph(zoo.load(BACKBONE, SIZE), cache)
+    cache = BENCH / "features"
+    member = graph(zoo.load(BACKBONE, zoo.Setting(size=SIZE)), cache)
     model = compose([Member(graph=member)])
-    digest = extractor_digest(model)
-    grid_ND = extract(Session(model, threads=2), digest, examples, cache, Limits())
+    digest, session = extractor_digest(model), Session(model, threads=2)
+    reader = modality("image").preprocessor(session.inputs, {}, Limits())
+    grid_ND = extract(session, reader, digest, examples, cache)
     file = cache / f"raw-{digest[:16]}-{dataset.digest[:16]}.npy"
     if not file.exists():
         np.save(file, _raw(member, examples))
@@ -129,61 +114,31 @@ def _draw(scene: Scene, shots: int, seed: int) -> dict[str, Score]:
     mean, deviation = raw_ND[taken].mean(axis=0), raw_ND[taken].std(axis=0)
     standard_ND = (raw_ND - mean) / np.where(deviation > 0, deviation, 1.0)
 
-    def ours() -> tuple[Probabilities, Names]:
-        head = fit_head(scene.grid_ND[taken], labels.tolist())
-        scores_NK = scaled_ND[~taken] @ head.weight + head.bias
-        shares_NK = np.exp(scores_NK - scores_NK.max(axis=1, keepdims=True))
-        return shares_NK / shares_NK.sum(axis=1, keepdims=True), np.array(head.labels)
+    def ours() -> Answers:
+        return closed_form(scene.grid_ND[taken], labels, scene.grid_ND[~taken])
 
-    def peer(name: str, rows_ND: Doubles) -> Callable[[], tuple[Probabilities, Names]]:
-        return lambda: _logistic(rows_ND[taken], labels, rows_ND[~taken], PENALTIES[name], seed)
+    def peer(name: str, rows_ND: Doubles) -> Callable[[], Answers]:
+        return lambda: logistic(rows_ND[taken], labels, rows_ND[~taken], PENALTIES[name], seed)
 
     heads = {
         OURS: ours,
         "logistic, standardised": peer("standardised", standard_ND),
         "logistic, sqrt + L2": peer("sqrt_l2", scaled_ND),
     }
-    return {name: _score(fit, scene.labels_N[~taken]) for name, fit in heads.items()}
-
-
-def _logistic(
-    rows_ND: Doubles, labels: Names, test_ND: Doubles, penalties: NDArray[np.float64], seed: int
-) -> tuple[Probabilities, Names]:
-    """Tuned logistic regression, in the span of the labelled rows.
-
-    The optimum under an L2 penalty lies in that span, so the rotation changes its result in nothing but speed.
-    """
-    _, _, basis_RD = np.linalg.svd(rows_ND, full_matrices=False)
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    model = LogisticRegression(max_iter=2000)
-    search = GridSearchCV(model, {"C": penalties}, scoring="neg_log_loss", cv=folds)
-    search.fit(rows_ND @ basis_RD.T, labels)
-    return search.predict_proba(test_ND @ basis_RD.T), search.classes_
-
-
-def _score(fit: Callable[[], tuple[Probabilities, Names]], truth: Names) -> Score:
-    started = time.perf_counter()
-    probabilities_NK, classes = fit()
-    seconds = time.perf_counter() - started
-    truth_N = np.searchsorted(classes, truth)
-    return Score(
-        balanced=balanced_accuracy(probabilities_NK.argmax(axis=1), truth_N),
-        ece=expected_calibration_error(probabilities_NK, truth_N),
-        seconds=seconds,
-    )
+    return {name: score(fit, scene.labels_N[~taken]) for name, fit in heads.items()}
 
 
 def _summary(scene: str, shots: int, draws: Sequence[dict[str, Score]]) -> tuple[list[Row], Doubles, Claim]:
     """A table row for each head, the paired differences to the better peer in points, and the claim on them."""
     columns: defaultdict[str, list[Score]] = defaultdict(list)
     for draw in draws:
-        for name, score in draw.items():
-            columns[name].append(score)
+        for name, one in draw.items():
+            columns[name].append(one)
     balanced = {name: 100 * np.array([score.balanced for score in scores]) for name, scores in columns.items()}
     rows: list[Row] = []
     for name, scores in columns.items():
-        difference = None if name == OURS else _mean_and_half(balanced[OURS] - balanced[name])
-        mean, half = _mean_and_half(balanced[name])
+        difference = None if name == OURS else mean_and_half(balanced[OURS] - balanced[name])
+        mean, half = mean_and_half(balanced[name])
         rows.append(
             {
                 "scene": scene,
@@ -197,15 +152,9 @@ def _summary(scene: str, shots: int, draws: Sequence[dict[str, Score]]) -> tuple
         )
     better = max((name for name in balanced if name != OURS), key=lambda name: float(balanced[name].mean()))
     gains = balanced[OURS] - balanced[better]
-    gain, half = _mean_and_half(gains)
+    gain, half = mean_and_half(gains)
     words = f"{scene}, {shots} labels: ours minus {better}, points, not below the interval"
     return rows, gains, Claim(claim=words, value=gain, bound=-half, holds=gain >= -half)
-
-
-def _mean_and_half(values: Doubles) -> tuple[float, float]:
-    """Mean over draws and half its 95 % interval (Student)."""
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(half)
 
 
 if __name__ == "__main__":

@@ -10,24 +10,19 @@ Promises the same files at every call, made once: a scene appears complete or no
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-import numpy as np
-
+from benchmarks.debian import BENCH, once, unpack
 from core.errors import BadConfiguration
 from core.preprocess import Limits
-from lepton import samples
-from training.clean import clusters, read_all, twin_pairs
+from lepton.demonstration import digits_data
+from training.clean import clusters, read_all
 from training.copies import one_of_each
+from training.kinds import kind
 from training.listing import read
 
-BENCH = Path(".bench")
 SMALLEST = 20  # pictures a class
 
 # class → folders below the package's root, read with all their subfolders
@@ -60,7 +55,7 @@ CLIP_ART: dict[str, tuple[str, ...]] = {
 def photo(bench: Path = BENCH) -> Path:
     """The photo scene, without mirrored and flipped copies, cartoons and what was drawn as SVG."""
     root = bench / "debian" / "tuxpaint-stamps-default"
-    return _once(bench / "scenes" / "photo", lambda out: _collect(root, "tuxpaint/stamps", PHOTO, _photograph, out))
+    return once(bench / "scenes" / "photo", lambda out: _collect(root, "tuxpaint/stamps", PHOTO, _photograph, out))
 
 
 def clip_art(bench: Path = BENCH) -> Path:
@@ -70,37 +65,24 @@ def clip_art(bench: Path = BENCH) -> Path:
         _collect(bench / "debian" / "openclipart-png", "openclipart/png", CLIP_ART, lambda file: True, out)
         _drop_copies(out)
 
-    return _once(bench / "scenes" / "clip_art", make)
+    return once(bench / "scenes" / "clip_art", make)
 
 
 def mnist(out: Path, exclude: Collection[str] = ()) -> Path:
     """MNIST's 5,000 digits in ``out``, without the classes in ``exclude``."""
-    return _once(out, lambda folder: samples.mnist(folder, exclude))
+    return once(out, lambda folder: digits_data.mnist(folder, exclude))
 
 
 def digits(out: Path) -> Path:
     """scikit-learn's 1,797 digits in ``out``."""
-    return _once(out, samples.small_digits)
-
-
-def _once(out: Path, make: Callable[[Path], object]) -> Path:
-    """``out``, filled by ``make`` if it is not there: built beside it, then renamed."""
-    if out.is_dir():
-        return out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".new-") as folder:
-        made = Path(folder) / "scene"
-        made.mkdir()
-        make(made)
-        made.rename(out)
-    return out
+    return once(out, digits_data.small_digits)
 
 
 def _collect(
     package: Path, folder: str, classes: dict[str, tuple[str, ...]], wanted: Callable[[Path], bool], out: Path
 ) -> None:
     """Copy the wanted pictures of a Debian package into class folders."""
-    root = _once(package, lambda into: _unpack(package.name, into)) / "usr" / "share" / folder
+    root = once(package, lambda into: unpack(package.name, into)) / "usr" / "share" / folder
     for label, sources in classes.items():
         (out / label).mkdir()
         files = [file for source in sources for file in sorted((root / source).rglob("*.png")) if wanted(file)]
@@ -117,38 +99,12 @@ def _photograph(file: Path) -> bool:
 
 
 def _drop_copies(folder: Path) -> None:
-    rows = read(folder).rows
-    pictures, _ = read_all(rows, Limits())
-    kept, _ = one_of_each(pictures, "classification")
-    groups = clusters(twin_pairs(np.stack([picture.thumbnail for picture in kept])))
+    rows, pictures = read(folder).rows, kind("image")
+    readable, _ = read_all(rows, pictures, Limits())
+    kept, _ = one_of_each(readable, "classification")
+    groups = clusters(pictures.near([item.look for item in kept]))
     spare = {i for group in groups for i in group[1:]}
-    names = {picture.row.path for i, picture in enumerate(kept) if i not in spare}
+    names = {item.row.path for i, item in enumerate(kept) if i not in spare}
     for row in rows:
-        if row.path not in names:
+        if row.path is not None and row.path not in names:
             row.path.unlink()
-
-
-def _unpack(package: str, into: Path) -> None:
-    """Download a Debian package and unpack it into ``into``; nothing is installed."""
-    if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        raise BadConfiguration(f"{package} needs apt-get and dpkg", "run this benchmark on Debian or Ubuntu")
-    with tempfile.TemporaryDirectory() as place, _report(f"{package} cannot be downloaded"):
-        if _run("apt-get", "download", package, folder=place).returncode:
-            _run("apt-get", "update", folder=place)
-            _run("apt-get", "download", package, folder=place).check_returncode()
-        (archive,) = Path(place).glob("*.deb")
-        _run("dpkg", "-x", str(archive), str(into.absolute()), folder=place).check_returncode()
-
-
-@contextmanager
-def _report(message: str) -> Iterator[None]:
-    try:
-        yield
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr or "").strip().splitlines()[-1:]
-        raise BadConfiguration(f"{message}: {' '.join(said)}", "check apt's sources, run apt-get update") from error
-
-
-def _run(*command: str, folder: str) -> subprocess.CompletedProcess[str]:
-    plain = {**os.environ, "LC_ALL": "C"}
-    return subprocess.run(command, cwd=folder, env=plain, capture_output=True, text=True, check=False)

@@ -21,16 +21,15 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from benchmarks.scenes import BENCH
+from benchmarks.debian import BENCH
 from core.config import Settings
 from core.database import revisions
 from core.events import TRAINING, Feedback
 from core.evidence import Evidence
 from core.home import Home, open_home
-from core.preprocess import Limits
 from core.session import Session
 from core.types import Example, GridRows
-from lepton import samples
+from lepton.demonstration import digits_data
 from training.features import extract
 
 SCENE = "digits"
@@ -96,9 +95,8 @@ def filled(base: Path, examples: int) -> Path:
 
 def pictures(seed: int) -> list[Picture]:
     """The digits of the other scene, every picture once, in an order of their own."""
-    found = {
-        file.read_bytes(): file.parent.name for file in sorted(samples.small_digits(PLACE / "digits").glob("*/*.png"))
-    }
+    files = sorted(digits_data.small_digits(PLACE / "digits").glob("*/*.png"))
+    found = {file.read_bytes(): file.parent.name for file in files}
     listed = [Picture(label, data) for data, label in found.items()]
     return [listed[n] for n in np.random.default_rng(seed).permutation(len(listed))]
 
@@ -116,12 +114,13 @@ def published_at(place: Path) -> Callable[[int], float]:
 
 def _rows(home: Home, version: str, extractor: str, count: int, cache: Path) -> tuple[GridRows, list[str]]:
     """(N, D) features and labels: MNIST first, then the same again with noise."""
-    folders = sorted(samples.mnist(PLACE / "mnist").iterdir())
+    folders = sorted(digits_data.mnist(PLACE / "mnist").iterdir())
     files = [file for folder in folders for file in sorted(folder.glob("*.png"))[EACH:]]
     examples = [_example(files[n]) for n in np.random.default_rng(2).permutation(len(files))]
     needed = examples[: min(count, len(examples))]
-    session = Session(home.bundle(version).model, threads=2)
-    real_ND = extract(session, extractor, needed, cache, Limits())
+    bundle = home.bundle(version)
+    session = Session(bundle.model, threads=2)
+    real_ND = extract(session, home.preprocessor(bundle, session), extractor, needed, cache)
     places_N = np.arange(count) % len(needed)
     noise_ND = np.random.default_rng(3).normal(0.0, NOISE, (count, real_ND.shape[1]))
     noise_ND[: len(needed)] = 0.0
@@ -135,7 +134,7 @@ def _example(file: Path) -> Example:
 
 
 def _few(out: Path) -> Path:
-    for folder in sorted(samples.mnist(PLACE / "mnist").iterdir()):
+    for folder in sorted(digits_data.mnist(PLACE / "mnist").iterdir()):
         (out / folder.name).mkdir(parents=True)
         for file in sorted(folder.glob("*.png"))[:EACH]:
             shutil.copy(file, out / folder.name)

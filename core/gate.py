@@ -1,0 +1,282 @@
+"""Candidate against champion on paired outcomes: accept or refuse, with every number and reason.
+
+Promises that a candidate which is accepted was shown not to be worse, overall, in each class and in each slice, on
+every hold-out, and to be better on one; that what was not measured refuses; and that a decision is a record which can
+be read without the program. Pure functions; knows nothing of models, storage or traffic.
+
+The order: non-inferiority (lower bound of the paired difference in balanced accuracy, bootstrap stratified by class),
+superiority (exact McNemar test), then what it costs (calibration, latency, size, parity). A hold-out that has decided
+before has spent of its level: its k-th use gets 6 / (pi k)**2 of it, which sums to the whole (alpha-spending).
+
+McNemar, Psychometrika 12 (1947). Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13. For
+``evidence``: Ville (1939); Ramdas et al., "Game-theoretic statistics and safe anytime-valid inference",
+arXiv 2210.01948; the mixture over alternatives is Robbins' (1970).
+
+Legend: N examples, K classes, R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincc, betaln
+from scipy.stats import binom
+
+from core.errors import InvalidInput
+
+RESAMPLES = 2000
+RARE = "rare classes"  # name of the group of those with fewer rows than can be judged alone
+HALF = 0.5  # added to each kind of outcome of a class: twenty rows without a difference are no proof of none
+
+Flags = NDArray[np.bool_]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a candidate must show.
+
+    Attributes:
+        margin: loss in balanced accuracy that is none, overall. part_margin: the same of a class or a slice.
+        alpha: chance that a candidate no better than the champion is called better.
+        least: rows of a hold-out, and of a class or slice to be judged by itself.
+        calibration: rise of the calibration error that is allowed. latency, size: factors that are.
+        holdouts: names of the hold-outs that must be there.
+    """
+
+    margin: float = 0.01
+    part_margin: float = 0.10
+    alpha: float = 0.05
+    least: int = 20
+    calibration: float = 0.02
+    latency: float = 1.25
+    size: float = 1.5
+    holdouts: tuple[str, ...] = ("anchor", "fresh")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not 0 < self.alpha < 1:
+            raise InvalidInput(f"alpha is {self.alpha}", "give a chance between 0 and 1, such as 0.05")
+        if min(self.margin, self.part_margin, self.calibration) < 0 or min(self.latency, self.size) <= 0:
+            raise InvalidInput("a margin of the gate is negative", "give margins of 0 or more, factors above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """The same examples answered by both.
+
+    Attributes:
+        truth: class of each of N examples.
+        champion, candidate: (N,) whether it was answered right.
+        slices: name to (N,) membership.
+        uses: how many decisions were made by these examples before.
+    """
+
+    truth: Sequence[str]
+    champion: Flags = field(repr=False)
+    candidate: Flags = field(repr=False)
+    slices: Mapping[str, Flags] = field(default_factory=dict)
+    uses: int = 0
+
+    def __post_init__(self) -> None:
+        """Check shapes."""
+        shapes = {len(self.truth), len(self.champion), len(self.candidate), *map(len, self.slices.values())}
+        if len(shapes) != 1:
+            raise InvalidInput(f"paired outcomes have {sorted(shapes)} rows", "answer the same examples by both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What else was measured of a version; None where it was not, which refuses.
+
+    Attributes:
+        calibration_error: 0 to 1. milliseconds: of one prediction. size: of the bundle in bytes.
+        parity: whether the exported graph was shown to answer as the original.
+    """
+
+    calibration_error: float | None = None
+    milliseconds: float | None = None
+    size: int | None = None
+    parity: bool | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was asked: its value, the bound, whether it holds, and in words."""
+
+    name: str
+    value: float | None
+    bound: float
+    holds: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Accepted where every check holds; ``reasons`` are the words of those that do not."""
+
+    accepted: bool
+    checks: tuple[Check, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it was refused; empty where it was not."""
+        return tuple(check.words for check in self.checks if not check.holds)
+
+    def to_json(self) -> dict[str, object]:
+        """The record."""
+        return {"accepted": self.accepted, "reasons": self.reasons, "checks": [asdict(check) for check in self.checks]}
+
+
+def decide(
+    holdouts: Mapping[str, Outcomes], champion: Cost, candidate: Cost, policy: Policy | None = None, seed: int = 0
+) -> Decision:
+    """Accept or refuse a candidate.
+
+    Example:
+        >>> right = np.arange(400) % 10 > 0
+        >>> same = Outcomes(truth=["cat", "dog"] * 200, champion=right, candidate=right)
+        >>> cost = Cost(calibration_error=0.05, milliseconds=5.0, size=10**7, parity=True)
+        >>> told = decide({"anchor": same, "fresh": same}, cost, cost, Policy(margin=0.05))
+        >>> told.accepted, told.reasons
+        (False, ('better on no hold-out: the smallest p is 1, of 0.0152 at most',))
+    """
+    asked = policy or Policy()
+    chance = np.random.default_rng(seed)
+    checks = [check for name in asked.holdouts for check in _not_worse(name, holdouts.get(name), asked, chance)]
+    checks.append(_better(holdouts, asked))
+    checks += _affordable(champion, candidate, asked)
+    return Decision(all(check.holds for check in checks), tuple(checks))
+
+
+def lower_bound(outcomes: Outcomes, alpha: float, chance: np.random.Generator) -> float:
+    """Lower bound of candidate minus champion in balanced accuracy, one-sided at ``alpha``.
+
+    Paired bootstrap, stratified by class: only how often a class's examples were lost, kept or won matters, so a
+    resample is a draw of these three counts.
+    """
+    return _overall({name: _resampled(outcomes, of_N, chance) for name, of_N in _by_class(outcomes).items()}, alpha)
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Exact one-sided p of as many wins among the examples on which exactly one of the two is right.
+
+    >>> round(mcnemar(9, 1), 4), mcnemar(0, 0)
+    (0.0107, 1.0)
+    """
+    return float(binom.sf(wins - 1, wins + losses, 0.5)) if wins + losses else 1.0
+
+
+def spent(alpha: float, uses: int) -> float:
+    """What a hold-out that was used so often before may still spend of ``alpha`` in this decision.
+
+    >>> round(sum(spent(0.05, uses) for uses in range(100_000)), 4)
+    0.05
+    """
+    return alpha * 6 / (math.pi * (uses + 1)) ** 2
+
+
+def evidence(wins: int, losses: int) -> float:
+    """How strongly the outcomes so far speak for the candidate: an e-value, valid however often it is looked at.
+
+    Under the hypothesis that the candidate is no better, the chance that this ever reaches 1 / alpha is at most alpha.
+    ``evidence(losses, wins)`` speaks for the champion.
+
+    >>> evidence(0, 0), round(evidence(20, 2)), round(evidence(11, 11), 2)
+    (1.0, 1579, 0.26)
+    """
+    above_half = betaincc(wins + 1, losses + 1, 0.5)  # of the uniform mixture over chances to win from 1/2 to 1
+    if above_half == 0.0:
+        return 0.0
+    return float(np.exp((wins + losses + 1) * math.log(2) + betaln(wins + 1, losses + 1) + math.log(above_half)))
+
+
+def _by_class(outcomes: Outcomes) -> dict[str, Flags]:
+    truth_N = np.asarray(outcomes.truth)
+    return {str(name): truth_N == name for name in np.unique(truth_N)}
+
+
+def _resampled(outcomes: Outcomes, of_N: Flags, chance: np.random.Generator) -> Doubles:
+    """R differences in the share of right answers among some examples."""
+    won = np.count_nonzero(of_N & outcomes.candidate & ~outcomes.champion)
+    lost = np.count_nonzero(of_N & outcomes.champion & ~outcomes.candidate)
+    rows = np.count_nonzero(of_N)
+    counts = np.array([won, lost, rows - won - lost]) + HALF
+    drawn_R3 = chance.multinomial(rows, counts / counts.sum(), RESAMPLES)
+    difference_R: Doubles = (drawn_R3[:, 0] - drawn_R3[:, 1]) / rows
+    return difference_R
+
+
+def _not_worse(name: str, outcomes: Outcomes | None, policy: Policy, chance: np.random.Generator) -> Iterator[Check]:
+    rows = 0 if outcomes is None else len(outcomes.truth)
+    if outcomes is None or rows < policy.least:
+        words = f"{name}: {rows} labelled examples, of {policy.least} at least"
+        yield Check(f"{name}.rows", float(rows), float(policy.least), False, words)
+        return
+    classes = _by_class(outcomes)
+    drawn = {part: _resampled(outcomes, of_N, chance) for part, of_N in classes.items()}
+    yield _bounded(name, _overall(drawn, policy.alpha), policy.margin)
+    for part, of_N in _parts(classes, outcomes.slices, policy.least):
+        drawn_R = drawn[part] if part in drawn else _resampled(outcomes, of_N, chance)
+        yield _bounded(f"{name}.{part}", float(np.quantile(drawn_R, policy.alpha)), policy.part_margin)
+
+
+def _bounded(name: str, low: float, margin: float) -> Check:
+    words = f"{name}: may be worse by {100 * max(0.0, -low):.1f} points, of {100 * margin:.1f} at most"
+    return Check(f"{name}.not_worse", low, -margin, low > -margin, words)
+
+
+def _overall(drawn: Mapping[str, Doubles], alpha: float) -> float:
+    """Lower bound of the mean over classes."""
+    return float(np.quantile(np.mean(list(drawn.values()), axis=0), alpha))
+
+
+def _parts(classes: Mapping[str, Flags], slices: Mapping[str, Flags], least: int) -> Iterator[tuple[str, Flags]]:
+    """Classes and slices that can be judged by themselves; classes that cannot, together."""
+    rare = [of_N for of_N in classes.values() if of_N.sum() < least]
+    yield from ((name, of_N) for name, of_N in classes.items() if of_N.sum() >= least)
+    if rare and sum(of_N.sum() for of_N in rare) >= least:
+        yield RARE, np.logical_or.reduce(rare)
+    yield from ((f"slice {name}", of_N) for name, of_N in slices.items() if of_N.sum() >= least)
+
+
+def _better(holdouts: Mapping[str, Outcomes], policy: Policy) -> Check:
+    """Superiority on one hold-out; several tries share the level."""
+    tries = max(1, len(policy.holdouts))
+    best, bound = 1.0, spent(policy.alpha, 0) / tries
+    holds = False
+    for name in policy.holdouts:
+        outcomes = holdouts.get(name)
+        if outcomes is None:
+            continue
+        wins = int(np.count_nonzero(outcomes.candidate & ~outcomes.champion))
+        losses = int(np.count_nonzero(outcomes.champion & ~outcomes.candidate))
+        p, allowed = mcnemar(wins, losses), spent(policy.alpha, outcomes.uses) / tries
+        holds = holds or p <= allowed
+        if p / allowed <= best / bound:
+            best, bound = p, allowed
+    words = f"better on no hold-out: the smallest p is {best:.3g}, of {bound:.3g} at most"
+    return Check("better", best, bound, holds, words)
+
+
+def _affordable(champion: Cost, candidate: Cost, policy: Policy) -> list[Check]:
+    told = [
+        _within("calibration_error", candidate.calibration_error, champion.calibration_error, add=policy.calibration),
+        _within("milliseconds", candidate.milliseconds, champion.milliseconds, factor=policy.latency),
+        _within("size", candidate.size, champion.size, factor=policy.size),
+    ]
+    shown = None if candidate.parity is None else float(candidate.parity)
+    words = "parity with the original was not shown"
+    return [*told, Check("parity", shown, 1.0, bool(candidate.parity), words)]
+
+
+def _within(name: str, value: float | None, held: float | None, *, add: float = 0.0, factor: float = 1.0) -> Check:
+    """Whether a cost is at most ``factor`` times the champion's, and ``add``."""
+    if value is None or held is None:
+        return Check(name, value, math.nan, False, f"{name} was not measured")
+    bound = held * factor + add
+    return Check(name, float(value), bound, value <= bound, f"{name} is {value:.4g}, of {bound:.4g} at most")

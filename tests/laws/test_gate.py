@@ -1,0 +1,172 @@
+"""Laws of the gate: what is no better does not pass, what is worse is kept out, and looking often costs nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import gate
+from core.errors import InvalidInput
+from core.gate import Cost, Decision, Outcomes, Policy
+
+CYCLES = 1000
+COST = Cost(calibration_error=0.05, milliseconds=5.0, size=10_000_000, parity=True)
+counts = st.integers(0, 400)
+
+
+def outcomes(chance: np.random.Generator, rows: int, champion: float, candidate: float, churn: float) -> Outcomes:
+    """Both answer alike but for a share ``churn`` of the rows, where each is right by itself."""
+    shared_N = chance.random(rows)
+    apart_N = chance.random(rows) < churn
+    alone_N = np.where(apart_N, chance.random(rows), shared_N)
+    truth = [str(k) for k in chance.integers(0, 4, rows)]
+    return Outcomes(truth=truth, champion=shared_N < champion, candidate=alone_N < candidate)
+
+
+def decided(chance: np.random.Generator, candidate: float, policy: Policy, uses: int = 0) -> Decision:
+    held = {name: outcomes(chance, 600, 0.85, candidate, 0.1) for name in policy.holdouts}
+    return gate.decide({name: replace(o, uses=uses) for name, o in held.items()}, COST, COST, policy, seed=uses)
+
+
+def test_of_a_thousand_candidates_that_are_no_better_no_more_than_alpha_pass() -> None:
+    chance, policy = np.random.default_rng(1), Policy()
+    passed = sum(decided(chance, 0.85, policy).accepted for _ in range(CYCLES))
+    assert passed <= policy.alpha * CYCLES
+
+
+def test_a_hold_out_used_over_and_over_lets_no_more_than_alpha_pass_in_all_its_life() -> None:
+    policy, lives, passed = Policy(), 100, 0
+    for life in range(lives):
+        chance = np.random.default_rng(life)
+        passed += any(decided(chance, 0.85, policy, uses).accepted for uses in range(20))
+    assert passed <= 0.15 * lives  # 0.05 expected at most; 0.15 is beyond four standard deviations
+
+
+def test_a_loss_of_three_points_is_refused() -> None:
+    chance = np.random.default_rng(2)
+    refused = sum(not decided(chance, 0.82, Policy()).accepted for _ in range(CYCLES))
+    assert refused >= 0.95 * CYCLES
+
+
+def test_a_gain_of_six_points_passes_with_rows_enough() -> None:
+    chance, policy = np.random.default_rng(3), Policy()
+    passed = 0
+    for seed in range(50):
+        held = {name: outcomes(chance, 3000, 0.85, 0.91, 0.1) for name in policy.holdouts}
+        passed += gate.decide(held, COST, COST, policy, seed).accepted
+    assert passed >= 45
+
+
+def test_the_anytime_test_holds_its_level_when_looked_at_after_every_label() -> None:
+    chance, alpha, crossed, streams = np.random.default_rng(4), 0.05, 0, 2000
+    for wins_N in np.cumsum(chance.random((streams, 300)) < 0.5, axis=1):
+        seen = range(1, 301)
+        crossed += any(gate.evidence(int(w), n - int(w)) >= 1 / alpha for n, w in zip(seen, wins_N, strict=True))
+    assert crossed <= (alpha + 4 * math.sqrt(alpha * (1 - alpha) / streams)) * streams
+
+
+@given(counts, counts)
+def test_the_evidence_is_a_fair_bet_at_every_step(wins: int, losses: int) -> None:
+    """Under an even chance the next value is, on average, no more than the present one; wins raise it."""
+    now = gate.evidence(wins, losses)
+    won, lost = gate.evidence(wins + 1, losses), gate.evidence(wins, losses + 1)
+    assert (won + lost) / 2 <= now * (1 + 1e-9)
+    assert won >= now >= lost
+
+
+@given(counts, counts)
+def test_mcnemar_is_the_binomial_tail(wins: int, losses: int) -> None:
+    n = wins + losses
+    tail = sum(math.comb(n, k) for k in range(wins, n + 1)) / 2**n if n <= 60 else None
+    p = gate.mcnemar(wins, losses)
+    assert 0 < p <= 1
+    assert tail is None or p == pytest.approx(tail)
+
+
+@pytest.mark.parametrize("missing", ["calibration_error", "milliseconds", "size", "parity"])
+def test_what_was_not_measured_refuses(missing: str) -> None:
+    held = good()
+    assert gate.decide(held, COST, COST).accepted
+    told = gate.decide(held, COST, replace(COST, **{missing: None}))
+    assert not told.accepted
+    assert len(told.reasons) == 1 and ("not measured" in told.reasons[0] or "not shown" in told.reasons[0])
+
+
+@pytest.mark.parametrize("absent", ["anchor", "fresh"])
+def test_a_hold_out_that_is_not_there_refuses(absent: str) -> None:
+    held = good()
+    del held[absent]
+    told = gate.decide(held, COST, COST)
+    assert not told.accepted
+    assert told.reasons == (f"{absent}: 0 labelled examples, of 20 at least",)
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        Cost(calibration_error=0.08, milliseconds=5.0, size=10_000_000, parity=True),
+        Cost(calibration_error=0.05, milliseconds=7.0, size=10_000_000, parity=True),
+        Cost(calibration_error=0.05, milliseconds=5.0, size=16_000_000, parity=True),
+        Cost(calibration_error=0.05, milliseconds=5.0, size=10_000_000, parity=False),
+    ],
+)
+def test_what_costs_too_much_is_refused_by_that_reason_alone(worse: Cost) -> None:
+    assert len(gate.decide(good(), COST, worse).reasons) == 1
+
+
+def test_a_gain_overall_does_not_buy_the_loss_of_a_class_or_of_a_slice() -> None:
+    truth = ["common"] * 3000 + ["seldom"] * 100
+    champion_N = np.arange(3100) % 10 > 1
+    candidate_N = champion_N | (np.arange(3100) % 10 == 1)
+    candidate_N[3000:] &= np.arange(100) % 3 > 0
+    for slices in ({}, {"night": np.arange(3100) >= 3000}):
+        alike = Outcomes(truth=truth, champion=champion_N, candidate=candidate_N, slices=slices)
+        told = gate.decide({"anchor": alike, "fresh": alike}, COST, COST, Policy(margin=0.2))
+        named = {check.name for check in told.checks if not check.holds}
+        assert {"anchor.seldom.not_worse", "fresh.seldom.not_worse"} <= named
+        assert ("anchor.slice night.not_worse" in named) == bool(slices)
+
+
+def test_rare_classes_are_judged_together() -> None:
+    truth = ["common"] * 1000 + [f"rare {k}" for k in range(30)]
+    champion_N = np.ones(1030, np.bool_)
+    candidate_N = champion_N.copy()
+    candidate_N[1000:1020] = False
+    alike = Outcomes(truth=truth, champion=champion_N, candidate=candidate_N)
+    told = gate.decide({"anchor": alike, "fresh": alike}, COST, COST, Policy(margin=1.0))
+    assert any(reason.startswith("anchor.rare classes") for reason in told.reasons)
+
+
+def test_a_decision_is_a_record_with_all_its_numbers() -> None:
+    told = gate.decide(good(), COST, COST)
+    record = json.loads(json.dumps(told.to_json()))
+    assert record["accepted"] is True and record["reasons"] == []
+    assert {"name", "value", "bound", "holds", "words"} == set(record["checks"][0])
+
+
+def test_the_same_outcomes_and_seed_give_the_same_decision() -> None:
+    assert gate.decide(good(), COST, COST, seed=5) == gate.decide(good(), COST, COST, seed=5)
+
+
+def test_unpaired_outcomes_and_senseless_policies_are_refused() -> None:
+    flags = np.ones(3, np.bool_)
+    with pytest.raises(InvalidInput, match=r"have \[2, 3\] rows"):
+        Outcomes(truth=["a", "b"], champion=flags, candidate=flags)
+    with pytest.raises(InvalidInput, match="alpha is 0"):
+        Policy(alpha=0)
+    with pytest.raises(InvalidInput, match="negative"):
+        Policy(margin=-0.1)
+
+
+def good() -> dict[str, Outcomes]:
+    """A candidate that is better on both hold-outs beyond doubt."""
+    truth = [str(n % 4) for n in range(1200)]
+    champion_N = np.arange(1200) % 7 > 1
+    candidate_N = np.arange(1200) % 7 > 0
+    return {name: Outcomes(truth=truth, champion=champion_N, candidate=candidate_N) for name in ("anchor", "fresh")}
