@@ -105,6 +105,7 @@ versions = sa.Table(
     sa.Column("state", sa.String, nullable=False),
     sa.Column("reason", sa.String, nullable=False, server_default=""),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("origin", sa.String, nullable=False, server_default="own"),  # or "foreign": not made by this home
     sa.UniqueConstraint("scene", "number"),
 )
 aliases = sa.Table(
@@ -115,6 +116,16 @@ aliases = sa.Table(
     sa.Column("version", sa.String, nullable=False),
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("updated_at", sa.Float, nullable=False),
+)
+challenges = sa.Table(
+    "challenges",
+    ledger_tables,
+    sa.Column("scene", sa.String, primary_key=True),
+    sa.Column("version", sa.String),  # NULL once it has ended; the row stays, so that the generation goes on
+    sa.Column("mode", sa.String),
+    sa.Column("share", sa.Float),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("began_at", sa.Float, nullable=False),
 )
 audit = sa.Table(
     "audit",
@@ -169,6 +180,8 @@ predictions = sa.Table(
     sa.Column("margin", sa.Float, nullable=False),
     sa.Column("media", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False, index=True),
+    sa.Column("role", sa.String, nullable=False, server_default="champion"),  # of the version that answered
+    sa.Column("parent", sa.String),  # of a shadow: the prediction that was answered
     sa.Index("predictions_by_scene", "scene", "created_at"),
 )
 instances = sa.Table(
@@ -177,6 +190,15 @@ instances = sa.Table(
     sa.Column("example", sa.String, primary_key=True),
     sa.Column("bytes", sa.LargeBinary, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False, index=True),
+)
+workers = sa.Table(
+    "workers",
+    prediction_tables,
+    sa.Column("host", sa.String, primary_key=True),
+    sa.Column("pid", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("worker", sa.String, nullable=False),  # its index on the host
+    sa.Column("serving", sa.JSON, nullable=False),  # scene → version, revision and since when
+    sa.Column("seen_at", sa.Float, nullable=False),
 )
 
 

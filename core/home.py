@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.artifacts import Artifacts
 from core.bundle import Bundle, read
+from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
 from core.errors import BrokenBundle
@@ -18,6 +19,7 @@ from core.preprocess import Limits, Preprocessor, modality
 from core.registry import Registry
 from core.session import Session
 from core.types import Scene, Version
+from core.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Home:
     ledger: Ledger
     evidence: EvidenceStore
     predictions: PredictionLog
+    challenges: Challenges
+    workers: Workers
 
     @property
     def ledger_path(self) -> Path:
@@ -92,12 +96,14 @@ def open_home(settings: Settings) -> Home:
         BadConfiguration: the folder cannot be made or written, or is of a newer Lepton.
     """
     ledger_database = open_ledger(settings.home)
-    artifacts = Artifacts(settings.home)
+    artifacts, predictions_database = Artifacts(settings.home), open_predictions(settings.home)
     return Home(
         settings=settings,
         artifacts=artifacts,
         registry=Registry(ledger_database),
         ledger=Ledger(ledger_database, settings.labels.weight),
         evidence=EvidenceStore(ledger_database, artifacts),
-        predictions=PredictionLog(open_predictions(settings.home)),
+        predictions=PredictionLog(predictions_database),
+        challenges=Challenges(ledger_database),
+        workers=Workers(predictions_database),
     )

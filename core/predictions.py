@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from core.database import Database, instances, predictions
-from core.types import Prediction
+from core.types import GridRows, Prediction
 
 PAGE = 500
+ROWS = 1024  # in one statement; SQLite takes 32,766 values
+
+_values = attrgetter(*predictions.c.keys())
 
 
 class PredictionLog:
@@ -25,21 +29,14 @@ class PredictionLog:
         self.database = database
 
     def append(self, batch: Sequence[Prediction]) -> None:
-        """Write a group of predictions in one transaction; those that are there already are kept as they are."""
+        """Write a group of predictions in one transaction; those that are there already are kept as they are.
+
+        Many rows go into one statement, because the interpreter's lock is given away and fetched back for each.
+        """
+        kept = {p.example: (p.example, p.instance, p.created_at) for p in batch if p.instance is not None}
         with self.database.write() as connection:
-            rows = [_row(prediction) for prediction in batch]
-            connection.execute(insert(predictions).on_conflict_do_nothing(), rows)
-            kept = [
-                {"example": p.example, "bytes": p.instance, "seen_at": p.created_at}
-                for p in batch
-                if p.instance is not None
-            ]
-            if kept:
-                statement = insert(instances)
-                renewed = statement.on_conflict_do_update(
-                    index_elements=["example"], set_={"seen_at": statement.excluded.seen_at}
-                )
-                connection.execute(renewed, kept)
+            _insert(connection, predictions, [_row(prediction) for prediction in batch], "NOTHING")
+            _insert(connection, instances, list(kept.values()), "UPDATE SET seen_at = excluded.seen_at")
 
     def find(self, prediction_ids: Iterable[str]) -> dict[str, Prediction]:
         """The logged ones among these ids, with their input where it was kept."""
@@ -59,7 +56,7 @@ class PredictionLog:
         """The newest predictions of a scene, newest first, one an example, without inputs."""
         latest = (
             sa.select(sa.func.max(predictions.c.created_at).label("at"), predictions.c.example.label("which"))
-            .where(predictions.c.scene == scene)
+            .where(predictions.c.scene == scene, predictions.c.role != "shadow")
             .group_by(predictions.c.example)
             .order_by(sa.desc("at"))
             .limit(limit)
@@ -69,11 +66,25 @@ class PredictionLog:
             rows = connection.execute(
                 sa.select(predictions, sa.null().label("bytes"))
                 .join(latest, (predictions.c.example == latest.c.which) & (predictions.c.created_at == latest.c.at))
-                .where(predictions.c.scene == scene)
+                .where(predictions.c.scene == scene, predictions.c.role != "shadow")
                 .order_by(predictions.c.created_at.desc())
             )
             once = {row.example: _prediction(row) for row in rows}
         return list(once.values())
+
+    def features(self, extractor: str, examples: Iterable[str]) -> dict[str, GridRows]:
+        """Features of those examples that any prediction, a shadow's too, has under this extractor."""
+        listed, found = list(examples), dict[str, GridRows]()
+        with self.database.read() as connection:
+            for start in range(0, len(listed), PAGE):
+                mine = predictions.c.example.in_(listed[start : start + PAGE])
+                rows = connection.execute(
+                    sa.select(predictions.c.example, predictions.c.features).where(
+                        mine, predictions.c.extractor == extractor
+                    )
+                )
+                found |= {row.example: np.frombuffer(row.features, np.int16) for row in rows}
+        return found
 
     def instance(self, example: str) -> bytes | None:
         """The input of an example, where it was kept."""
@@ -124,22 +135,25 @@ class PredictionLog:
         return size * (pages - free)
 
 
-def _row(prediction: Prediction) -> dict[str, object]:
-    return {
-        "prediction_id": prediction.prediction_id,
-        "scene": prediction.scene,
-        "version": prediction.version,
-        "extractor": prediction.extractor,
-        "revision": prediction.revision,
-        "example": prediction.example,
-        "features": prediction.features.tobytes(),
-        "label": prediction.label,
-        "value": prediction.value,
-        "confidence": prediction.confidence,
-        "margin": prediction.margin,
-        "media": prediction.media,
-        "created_at": prediction.created_at,
-    }
+def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[object, ...]], otherwise: str) -> None:
+    """Insert rows, ``otherwise`` where the primary key is known, by as few statements as their number has bits.
+
+    Statements of so few lengths are prepared once by the driver.
+    """
+    columns = ", ".join(f'"{column.name}"' for column in table.c)
+    (key,) = table.primary_key
+    mark = f"({', '.join('?' * len(table.c))})"
+    start = 0
+    while start < len(rows):
+        count = min(1 << (len(rows) - start).bit_length() - 1, ROWS)
+        marks = ", ".join([mark] * count)
+        statement = f'INSERT INTO {table.name} ({columns}) VALUES {marks} ON CONFLICT ("{key.name}") DO {otherwise}'
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[start : start + count])))
+        start += count
+
+
+def _row(prediction: Prediction) -> tuple[object, ...]:
+    return tuple(value.tobytes() if isinstance(value, np.ndarray) else value for value in _values(prediction))
 
 
 def _prediction(row: sa.Row[tuple[object, ...]]) -> Prediction:

@@ -1,4 +1,4 @@
-"""Making a version champion: only with features for all that stands, and with the head of today's labels.
+"""Making a version champion, or challenger: only with features for all that stands, and today's labels in its head.
 
 Promises that alias, revision and audit row move together or not at all. Knows nothing of gates or of traffic.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.challenges import Challenge, Mode, check
 from core.embed import embed
 from core.errors import Conflict
+from core.follow import Follower
 from core.home import Home
 from core.registry import Alias
 from core.session import Session
-from core.types import Head
+from core.types import Head, Version
 
 
 def promote(home: Home, scene: str, version: str, *, expected_generation: int, action: str = "promote") -> Alias:
@@ -25,17 +27,14 @@ def promote(home: Home, scene: str, version: str, *, expected_generation: int, a
     """
     held, chosen = home.registry.scene(scene), home.registry.version(scene, version)
     if chosen.state == "quarantined":
-        raise Conflict(f"version {chosen.version[:12]} is quarantined: {chosen.reason}", "promote another version")
+        raise Conflict(
+            f"version {chosen.version[:12]} is quarantined: {chosen.reason}",
+            f"promote another version, or release it: lepton versions {scene} --release {chosen.version[:12]}",
+        )
     home.bundle(chosen.version)
     follower = home.follower(held, chosen)
     follower.catch_up()
-    waiting = [example for example in follower.missing if home.evidence.input(example) is not None]
-    if waiting:
-        raise Conflict(
-            f"{len(waiting)} standing examples have no features under version {chosen.version[:12]} yet",
-            f"run: lepton promote {scene} {chosen.version[:12]}",
-        )
-
+    _complete(home, follower, chosen, f"lepton promote {scene} {chosen.version[:12]}")
     detail: dict[str, object] = {"unavailable": len(follower.missing)}
 
     def today() -> Head | None:
@@ -53,6 +52,31 @@ def promote(home: Home, scene: str, version: str, *, expected_generation: int, a
     )
 
 
+def challenge(home: Home, scene: str, version: str, *, mode: Mode, share: float, expected_generation: int) -> Challenge:
+    """Let a version that has features for everything that stands challenge the champion.
+
+    Raises:
+        NotFound: no such scene or version.
+        InvalidInput: no such mode or share, or the version is champion.
+        Conflict: the challenge moved, the version is quarantined, or examples still lack features under it.
+        BrokenBundle: its files are not what they should be.
+    """
+    held, chosen = home.registry.scene(scene), home.registry.version(scene, version)
+    check(mode, share)
+    home.bundle(chosen.version)
+    follower = home.follower(held, chosen)
+    follower.catch_up()
+    _complete(home, follower, chosen, f"lepton challenge {scene} {chosen.version[:12]} --mode {mode} --share {share}")
+
+    def today() -> Head | None:
+        follower.catch_up()
+        return follower.head()
+
+    return home.challenges.begin(
+        scene, chosen.version, mode=mode, share=share, expected_generation=expected_generation, head=today
+    )
+
+
 def prepare(home: Home, scene: str, version: str, progress: Callable[[int, int], None]) -> int:
     """Embed what stands but lacks features under a version; returns how many examples have no input any more."""
     held, chosen = home.registry.scene(scene), home.registry.version(scene, version)
@@ -65,3 +89,13 @@ def prepare(home: Home, scene: str, version: str, progress: Callable[[int, int],
     reader = home.preprocessor(bundle, session)
     done = embed(home.evidence, session, reader, follower.extractor, follower.missing, progress=progress)
     return len(done.unavailable)
+
+
+def _complete(home: Home, follower: Follower, version: Version, remedy: str) -> None:
+    """Whether all that stands and can be read has features under the version."""
+    waiting = [example for example in follower.missing if home.evidence.input(example) is not None]
+    if waiting:
+        raise Conflict(
+            f"{len(waiting)} standing examples have no features under version {version.version[:12]} yet",
+            f"run: {remedy}",
+        )

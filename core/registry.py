@@ -10,10 +10,13 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from core.audit import note
+from core.challenges import end_of
 from core.database import Database, aliases, audit, revisions, scenes, versions
 from core.errors import Conflict, InvalidInput, NotFound
 from core.ids import check_scene
@@ -27,10 +30,11 @@ SHORTEST_PREFIX = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Alias:
-    """Which version an alias names; ``generation`` counts its moves."""
+    """Which version an alias names; ``generation`` counts its moves, ``updated_at`` is when the last one was."""
 
     version: str
     generation: int
+    updated_at: float = 0.0
 
 
 class Registry:
@@ -86,18 +90,30 @@ class Registry:
         with self.database.read() as connection:
             return [_scene(row._mapping) for row in connection.execute(sa.select(scenes).order_by(scenes.c.name))]
 
-    def register(self, scene: str, version: str, manifest: Mapping[str, object], head: Head) -> Version:
-        """Add a version with the head in its bundle as revision 0; a scene's first version becomes champion."""
+    def register(
+        self,
+        scene: str,
+        version: str,
+        manifest: Mapping[str, object],
+        head: Head,
+        *,
+        origin: Literal["own", "foreign"] = "own",
+    ) -> Version:
+        """Add a version with the head in its bundle as revision 0; a scene's first version becomes champion.
+
+        One of ``foreign`` origin is tried in a process of its own before a worker loads it.
+        """
         with self.database.write() as connection:
             here = sa.select(versions).where(versions.c.scene == scene)
             if connection.execute(here.where(versions.c.version == version)).first() is None:
                 last = sa.select(sa.func.max(versions.c.number)).where(versions.c.scene == scene)
                 number = (connection.execute(last).scalar() or 0) + 1
                 row = {"scene": scene, "version": version, "number": number, "manifest": dict(manifest)}
+                row["origin"] = origin
                 connection.execute(sa.insert(versions), row | {"state": "ready", "created_at": self._clock()})
                 first = Revision(scene=scene, version=version, number=0, head=head)
                 insert_revision(connection, first, self._clock())
-                _log(connection, scene, self._clock(), "register", version=version)
+                note(connection, scene, self._clock(), "register", version=version)
                 if _alias(connection, scene, CHAMPION) is None:
                     self._move(connection, scene, version, None, "promote", {"reason": "first version"})
         return self.version(scene, version)
@@ -188,10 +204,30 @@ class Registry:
                 .where(versions.c.scene == scene, versions.c.version == version)
                 .values(state="quarantined", reason=reason)
             )
-            _log(connection, scene, self._clock(), "quarantine", version=version, detail={"reason": reason})
+            note(connection, scene, self._clock(), "quarantine", version=version, detail={"reason": reason})
+            end_of(connection, scene, version, self._clock(), f"quarantined: {reason}")
             held, earlier = _alias(connection, scene, CHAMPION), _champions(connection, scene)
             if held is not None and held.version == version and earlier:
                 self._move(connection, scene, earlier[0], held, "rollback", {"reason": reason})
+
+    def release(self, scene: str, version: str) -> Version:
+        """Lift a version's quarantine, so that it can be promoted and is tried again.
+
+        Raises:
+            NotFound: no such version. Conflict: it is not quarantined.
+        """
+        held = self.version(scene, version)
+        with self.database.write() as connection:
+            lifted = connection.execute(
+                sa.update(versions)
+                .where(versions.c.scene == scene, versions.c.version == held.version, versions.c.state == "quarantined")
+                .values(state="ready", reason="")
+            ).rowcount
+            if not lifted:
+                raise Conflict(f"version {short(held.version)} is not quarantined", "promote it as it is")
+            detail = {"reason": held.reason}
+            note(connection, scene, self._clock(), "release", version=held.version, detail=detail)
+        return self.version(scene, held.version)
 
     def publish(self, scene: str, version: str, head: Head, *, lease: Lease, keep: int) -> Revision:
         """Publish a head as the version's next revision, and drop the arrays of those beyond the last ``keep``.
@@ -249,7 +285,9 @@ class Registry:
         return None if row is None else revision_of(row._mapping).head
 
     def served_since(self, scene: str, sequence: int) -> tuple[str, int] | None:
-        """The first version and revision whose head includes the event with this sequence."""
+        """The first version and revision whose head includes the event with this sequence, of those that have been
+        champion: a challenger answers some at most."""
+        led = sa.select(audit.c.version).where(audit.c.scene == scene, audit.c.action.in_(["promote", "rollback"]))
         with self.database.read() as connection:
             row = connection.execute(
                 sa.select(revisions.c.version, revisions.c.number)
@@ -258,6 +296,7 @@ class Registry:
                     revisions.c.scene == scene,
                     revisions.c.sequence >= sequence,
                     (revisions.c.number > 0) | (versions.c.number == 1),  # a later bundle's own head never serves
+                    revisions.c.version.in_(led),
                 )
                 .order_by(revisions.c.created_at, revisions.c.number)
                 .limit(1)
@@ -281,15 +320,16 @@ class Registry:
         action: str,
         detail: Mapping[str, object],
     ) -> Alias:
-        moved = Alias(version=version, generation=(held.generation if held else 0) + 1)
-        row = {"version": version, "generation": moved.generation, "updated_at": self._clock()}
+        moved = Alias(version=version, generation=(held.generation if held else 0) + 1, updated_at=self._clock())
+        row = {"version": version, "generation": moved.generation, "updated_at": moved.updated_at}
         connection.execute(
             insert(aliases)
             .values(scene=scene, alias=CHAMPION, **row)
             .on_conflict_do_update(index_elements=["scene", "alias"], set_=row)
         )
+        end_of(connection, scene, version, self._clock(), "it became champion")
         previous = held.version if held else None
-        _log(
+        note(
             connection,
             scene,
             self._clock(),
@@ -330,10 +370,11 @@ def _scene(row: sa.RowMapping) -> Scene:
 
 
 def _alias(connection: sa.Connection, scene: str, alias: str) -> Alias | None:
+    here = (aliases.c.scene == scene) & (aliases.c.alias == alias)
     row = connection.execute(
-        sa.select(aliases.c.version, aliases.c.generation).where(aliases.c.scene == scene, aliases.c.alias == alias)
+        sa.select(aliases.c.version, aliases.c.generation, aliases.c.updated_at).where(here)
     ).first()
-    return None if row is None else Alias(version=row.version, generation=row.generation)
+    return None if row is None else Alias(**row._mapping)
 
 
 def _champions(connection: sa.Connection, scene: str) -> list[str]:
@@ -345,21 +386,6 @@ def _champions(connection: sa.Connection, scene: str) -> list[str]:
         .order_by(audit.c.id.desc())
     )
     return list(dict.fromkeys(rows.scalars()))
-
-
-def _log(
-    connection: sa.Connection,
-    scene: str,
-    now: float,
-    action: str,
-    *,
-    version: str | None = None,
-    previous: str | None = None,
-    generation: int | None = None,
-    detail: Mapping[str, object] | None = None,
-) -> None:
-    row = {"scene": scene, "at": now, "action": action, "version": version, "previous": previous}
-    connection.execute(sa.insert(audit), row | {"generation": generation, "detail": dict(detail or {})})
 
 
 def short(version: str) -> str:

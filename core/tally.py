@@ -31,7 +31,7 @@ def tally(database: Database, scene: str, weight_of: Callable[[str], int]) -> di
         waits = sa.select(waiting.c.orphaned, sa.func.count()).where(waiting.c.scene == scene)
         late: dict[bool, int] = {bool(key): number for key, number in connection.execute(waits.group_by("orphaned"))}
         several = _several(connection, scene)
-        outcomes = [standing_of(connection, scene, example, weight_of).outcome(example) for example in several]
+        outcomes = [standing_of(connection, scene, [example], weight_of).outcome(example) for example in several]
         return {
             "training": taught,
             "accepted": said - sum(late.values()),

@@ -17,6 +17,7 @@ Task = Literal["classification", "regression"]
 Policy = Literal["reject", "accept"]
 EventKind = Literal["label", "correct", "withdraw", "join", "erase"]
 Split = Literal["train", "validation", "test"]
+Role = Literal["champion", "challenger", "shadow"]  # which of a scene's versions answered; a shadow answers nobody
 
 GridRows = NDArray[np.int16]  # features on the grid, steps of 2**-15
 Floats = NDArray[np.float32]
@@ -49,7 +50,8 @@ class Scene:
 class Example:
     """One labelled input of a data set, before it enters the ledger.
 
-    ``digest`` is the SHA-256 of the input's bytes and the example's identity everywhere.
+    ``digest`` is the SHA-256 of the input's bytes and the example's identity everywhere. ``content`` holds the bytes
+    where they lie in no file of their own (a line of a table); ``path`` is empty then.
     """
 
     digest: str
@@ -59,6 +61,7 @@ class Example:
     value: float | None = None
     group: str | None = None
     subject: str | None = None
+    content: bytes | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +121,10 @@ class Revision:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """One answered instance, as the prediction log keeps it. ``features`` is (D,) int16 on the grid."""
+    """One answered instance, as the prediction log keeps it. ``features`` is (D,) int16 on the grid.
+
+    ``parent`` is, of a shadow, the id of the prediction that was answered.
+    """
 
     prediction_id: str
     scene: str
@@ -134,11 +140,16 @@ class Prediction:
     created_at: float
     media: str = ""
     instance: bytes | None = field(repr=False, default=None)
+    role: Role = "champion"
+    parent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A registered bundle. ``version`` is the SHA-256 of its manifest; ``manifest`` the parsed JSON."""
+    """A registered bundle. ``version`` is the SHA-256 of its manifest; ``manifest`` the parsed JSON.
+
+    ``origin`` is foreign where this home did not make it: it is then tried in a limited process before it is served.
+    """
 
     scene: str
     version: str
@@ -147,3 +158,4 @@ class Version:
     state: Literal["ready", "quarantined"] = "ready"
     reason: str = ""
     created_at: float = 0.0
+    origin: Literal["own", "foreign"] = "own"

@@ -1,4 +1,4 @@
-"""One scene as the learner holds it: its champion followed, and its heads published.
+"""One scene as the learner holds it under one version, champion or challenger: followed, and its heads published.
 
 Promises that a revision is published whenever the ledger has moved, and only then. Knows nothing of leases' timing.
 """
@@ -6,10 +6,12 @@ Promises that a revision is published whenever the ledger has moved, and only th
 from __future__ import annotations
 
 import logging
+from collections import deque
 
 import numpy as np
 
 from core.embed import embed
+from core.evidence import Evidence
 from core.follow import Follower
 from core.home import Home
 from core.lease import Lease
@@ -20,18 +22,27 @@ from core.types import Head, Revision, Scene, Version
 logger = logging.getLogger(__name__)
 
 EMBED_AT_ONCE = 64  # examples embedded between two looks at the ledger
+LATE = 64  # examples without a readable input, whose shadow may still be logged
 
 
 class Lesson:
-    """Follows one scene under one version."""
+    """Follows one scene under one version.
 
-    def __init__(self, home: Home, scene: Scene, version: Version):
+    Args:
+        home: where everything lies.
+        scene, version: what is followed.
+        at_once: examples embedded between two looks at the ledger; others wait for as long as they take.
+    """
+
+    def __init__(self, home: Home, scene: Scene, version: Version, at_once: int = EMBED_AT_ONCE):
         self.scene = scene
         self.version = version
         self._home = home
         self._follower: Follower = home.follower(scene, version)
         self._extractor: tuple[Session, Preprocessor] | None = None
         self._unavailable: set[str] = set()
+        self._at_once = at_once
+        self._late: deque[str] = deque(maxlen=LATE)
         self._published = self._last_published()
 
     def study(self, lease: Lease) -> Revision | None:
@@ -51,6 +62,12 @@ class Lesson:
         )
         self._published = head.sequence
         return revision
+
+    def keep_up(self) -> bool:
+        """Take in what is new and embed what lacks features, without a head of it; whether there is more to do."""
+        self._follower.catch_up()
+        self._embed_missing()
+        return self.behind
 
     @property
     def behind(self) -> bool:
@@ -77,15 +94,17 @@ class Lesson:
         return latest.head.sequence if np.array_equal(head.weight, latest.head.weight) else -1
 
     def _embed_missing(self) -> int:
-        wanted = sorted(self._follower.missing - self._unavailable)[:EMBED_AT_ONCE]
+        changed = self._take_from_log()
+        wanted = self._wanted(self._at_once)
         if not wanted:
-            return 0
+            return changed
         if self._extractor is None:
             bundle = self._home.bundle(self.version.version)
             session = Session(bundle.model)
             self._extractor = session, self._home.preprocessor(bundle, session)
         done = embed(self._home.evidence, *self._extractor, self._follower.extractor, wanted)
         self._unavailable |= set(done.unavailable)
+        self._late.extend(done.unavailable)
         if done.unavailable:
             logger.warning(
                 "scene %s: %d labelled examples have no readable input any more and cannot be learned by version %s",
@@ -93,7 +112,21 @@ class Lesson:
                 len(done.unavailable),
                 self.version.version[:12],
             )
-        return self._follower.catch_up() if done.done else 0
+        return changed + (self._follower.catch_up() if done.done else 0)
+
+    def _wanted(self, most: int) -> list[str]:
+        return sorted(self._follower.missing - self._unavailable)[:most]
+
+    def _take_from_log(self) -> int:
+        """Features that this version computed when it answered, as a shadow for one; returns how many rows changed."""
+        sought = [*self._wanted(EMBED_AT_ONCE), *(self._follower.missing & set(self._late))]
+        if not sought:
+            return 0
+        found = self._home.predictions.features(self._follower.extractor, sought)
+        self._home.evidence.keep(
+            [Evidence(example=e, features={self._follower.extractor: f}) for e, f in found.items()]
+        )
+        return self._follower.catch_up() if found else 0
 
     def _fallback(self) -> Head:
         first = self._home.registry.first_head(self.scene.name, self.version.version)

@@ -7,16 +7,18 @@ any point loses nothing: all it knows can be read again from the ledger. Knows n
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 
 from core.database import Watch
-from core.errors import LeadershipLost, LeptonError
+from core.errors import LeadershipLost, LeptonError, NotFound
 from core.home import Home
 from core.lease import Lease, acquire, release
+from core.types import Role, Scene
 from learner.joins import join_waiting
-from learner.lesson import Lesson
+from learner.lesson import EMBED_AT_ONCE, Lesson
 from learner.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 LEASE = "learner"
 JOIN_SECONDS = 0.2  # how often waiting labels are looked for in the prediction log
 RENEWALS = 3  # renewals in the life of a lease
+QUIET_SECONDS = 1.0  # without news, after which the champion before the present one is looked after
+FEW = 4  # examples that are embedded at once for who is not champion: labels wait for no more than these
 
 
 class Learner:
@@ -41,7 +45,9 @@ class Learner:
         self._owner = owner
         self._metrics = metrics
         self._clock = clock
-        self._lessons: dict[str, Lesson] = {}
+        self._lessons: dict[tuple[str, Role], Lesson] = {}
+        self._previous: dict[str, Lesson] = {}
+        self._quiet_at = 0.0
         self._lease: Lease | None = None
         self._renew_at = 0.0
         self._join_at = 0.0
@@ -53,6 +59,9 @@ class Learner:
             while not stop.is_set():
                 if self.lead() and (watch.changed() or self.behind):
                     self.step()
+                    self._quiet_at = self._clock() + QUIET_SECONDS
+                elif self._lease is not None and self._clock() >= self._quiet_at:
+                    self._quiet_at = self._clock() if self.keep_previous() else math.inf
                 stop.wait(self._home.settings.learner.poll_seconds)
         finally:
             watch.close()
@@ -85,34 +94,68 @@ class Learner:
         return self._lease is not None
 
     def step(self) -> None:
-        """Bring every scene up to date."""
+        """Bring every scene up to date: all champions, then all challengers."""
         for scene in self._home.registry.scenes():
-            failures = self._metrics.failures.labels(scene.name)  # shown at zero before the first
-            try:
-                self._teach(scene.name)
-            except LeadershipLost as lost:
-                logger.warning("%s", lost)
-                self._lease, self._renew_at = None, 0.0
-                self._lessons.clear()
-                return
-            except Exception:
-                # Whatever it was, the ledger has it all: the scene is read again from the start at the next step.
-                logger.exception("scene %s could not be brought up to date", scene.name)
-                failures.inc()
-                self._lessons.pop(scene.name, None)
+            alias = self._home.registry.champion(scene.name)
+            if alias is not None:
+                self._look_after(scene.name, alias.version, "champion")
+        challenges = self._home.challenges.all()
+        for name, challenge in challenges.items():
+            self._look_after(name, challenge.version, "challenger")
+        for name, role in list(self._lessons):
+            if role == "challenger" and name not in challenges:
+                del self._lessons[name, role]
 
-    def _teach(self, name: str) -> None:
-        scene, alias = self._home.registry.scene(name), self._home.registry.champion(name)
-        if alias is None or self._lease is None:
+    def keep_previous(self) -> bool:
+        """Embed what stands for the champions before the present ones, so that a rollback need not; whether there is
+        more to do."""
+        more = False
+        for scene in self._home.registry.scenes():
+            try:
+                more = self._keep_previous(scene) or more
+            except Exception:  # a rollback embeds what is missing itself
+                logger.exception("scene %s: the version before the champion could not be kept up", scene.name)
+                self._previous.pop(scene.name, None)
+        return more
+
+    def _keep_previous(self, scene: Scene) -> bool:
+        try:
+            version = self._home.registry.previous_champion(scene.name)
+        except NotFound:
+            return False
+        lesson = self._previous.get(scene.name)
+        if lesson is None or lesson.version.version != version or lesson.scene != scene:
+            lesson = Lesson(self._home, scene, self._home.registry.version(scene.name, version), FEW)
+            self._previous[scene.name] = lesson
+        return lesson.keep_up()
+
+    def _look_after(self, name: str, version: str, role: Role) -> None:
+        if self._lease is None:
             return
-        lesson = self._lessons.get(name)
-        if lesson is None or lesson.version.version != alias.version or lesson.scene != scene:
-            lesson = Lesson(self._home, scene, self._home.registry.version(name, alias.version))
-            self._lessons[name] = lesson
-            self._metrics.follows(name, lesson.standing, lesson.conflicts)
+        failures = self._metrics.failures.labels(name)  # shown at zero before the first
+        try:
+            self._teach(name, version, role, self._lease)
+        except LeadershipLost as lost:
+            logger.warning("%s", lost)
+            self._lease, self._renew_at = None, 0.0
+            self._lessons.clear()
+        except Exception:
+            # Whatever it was, the ledger has it all: the scene is read again from the start at the next step.
+            logger.exception("scene %s could not be brought up to date for its %s", name, role)
+            failures.inc()
+            self._lessons.pop((name, role), None)
+
+    def _teach(self, name: str, version: str, role: Role, lease: Lease) -> None:
+        scene, lesson = self._home.registry.scene(name), self._lessons.get((name, role))
+        if lesson is None or lesson.version.version != version or lesson.scene != scene:
+            few = EMBED_AT_ONCE if role == "champion" else FEW
+            lesson = Lesson(self._home, scene, self._home.registry.version(name, version), few)
+            self._lessons[name, role] = lesson
+            if role == "champion":
+                self._metrics.follows(name, lesson.standing, lesson.conflicts)
         started = time.perf_counter()
-        revision = lesson.study(self._lease)
-        if revision is not None:
+        revision = lesson.study(lease)
+        if revision is not None and role == "champion":
             seconds = time.perf_counter() - started
             self._metrics.solved(name, revision.number, seconds, lesson.standing, lesson.conflicts)
             logger.info(

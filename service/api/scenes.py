@@ -5,6 +5,8 @@ Knows nothing of how a version is made ready.
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,8 +16,11 @@ from core.promotion import promote
 from core.registry import Alias
 from core.tally import tally
 from core.types import Scene, Version
+from core.workers import on_champion, skew_seconds
 from service.api.access import context_of
-from service.api.schemas import ChampionIn, documented, parse
+from service.api.body import json_of
+from service.api.challenger import told
+from service.api.schemas import ChampionIn, StateIn, documented, parse
 from service.context import Context
 from service.engine.snapshot import Snapshot
 
@@ -47,8 +52,16 @@ async def versions(scene: str, request: Request) -> dict[str, Any]:
 async def champion(scene: str, request: Request) -> dict[str, Any]:
     """Promote a version, if the champion has not moved since ``expected_generation``."""
     context = context_of(request)
-    asked = parse(ChampionIn, await request.body())
+    asked = parse(ChampionIn, await json_of(request))
     return await context.store(_promote, context, scene, asked)
+
+
+@router.put("/v1/scenes/{scene}/versions/{version}", openapi_extra=documented(StateIn))
+async def version(scene: str, version: str, request: Request) -> dict[str, Any]:
+    """Lift a version's quarantine, so that it can be promoted and is tried again."""
+    context = context_of(request)
+    parse(StateIn, await json_of(request))
+    return await context.store(_release, context, scene, version)
 
 
 def _scenes(context: Context) -> dict[str, Any]:
@@ -66,6 +79,24 @@ def _scene(context: Context, name: str) -> dict[str, Any]:
         "metrics": manifest.get("metrics"),
         "lineage": manifest.get("lineage"),
         "members": manifest.get("members"),
+        "challenger": told(context.home.challenges.of(name)),
+        "workers": _workers(context, name, alias),
+    }
+
+
+def _workers(context: Context, name: str, alias: Alias | None) -> dict[str, Any]:
+    """What the live workers of all hosts tell of themselves."""
+    live, version = context.home.workers.live(), alias.version if alias else ""
+    skew = skew_seconds(live, name, version, alias.updated_at, time.time()) if alias else 0.0
+    return {
+        "total": len(live),
+        "on_champion": on_champion(live, name, version),
+        "skew_seconds": round(skew, 3),
+        "serving": [
+            {"host": each.host, "worker": each.worker, **asdict(each.serving[name])}
+            for each in live
+            if name in each.serving
+        ],
     }
 
 
@@ -80,7 +111,7 @@ def _summary(context: Context, held: Scene) -> dict[str, Any]:
         "labels_served": list(serving.labels) if serving else [],
         "new_labels": held.new_labels,
         "champion": _champion(alias, serving),
-        "serving": _serving(serving),
+        "serving": _serving(context, serving),
     }
 
 
@@ -97,7 +128,7 @@ def _champion(alias: Alias | None, serving: Snapshot | None) -> dict[str, Any] |
     }
 
 
-def _serving(serving: Snapshot | None) -> dict[str, Any] | None:
+def _serving(context: Context, serving: Snapshot | None) -> dict[str, Any] | None:
     if serving is None:
         return None
     return {
@@ -105,6 +136,7 @@ def _serving(serving: Snapshot | None) -> dict[str, Any] | None:
         "revision": serving.revision,
         "sequence": serving.sequence,
         "fallback": serving.fallback,
+        "beside": context.engine.besides(serving.scene.name),
     }
 
 
@@ -123,6 +155,7 @@ def _version(held: Version, alias: Alias | None) -> dict[str, Any]:
         "state": held.state,
         "reason": held.reason,
         "champion": alias is not None and alias.version == held.version,
+        "origin": held.origin,
         "metrics": held.manifest.get("metrics"),
         "lineage": held.manifest.get("lineage"),
         "created_at": held.created_at,
@@ -137,3 +170,8 @@ def _promote(context: Context, name: str, asked: ChampionIn) -> dict[str, Any]:
         raise
     context.metrics.promotions.labels(name, "promoted").inc()
     return {"version": alias.version, "generation": alias.generation}
+
+
+def _release(context: Context, name: str, version: str) -> dict[str, Any]:
+    lifted = context.home.registry.release(name, version)
+    return {"version": lifted.version, "state": lifted.state}

@@ -6,31 +6,58 @@ traffic or of what serves now.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from core.bundle import Bundle
 from core.errors import BrokenBundle
+from core.execution import Device, Gpu
 from core.home import Home
-from core.session import Device, Session
+from core.session import Session
 from core.types import Head, Scene
 from service.engine.snapshot import Snapshot
 
 GRID_STEPS = 2  # that features may differ by between two machines
 TOLERANCE = 1e-3  # of probabilities, and of values in units of the scene's scale
 
+Trial = Callable[[str], None]  # loads and runs a version where it can do no harm; raises BrokenBundle
 
-def prepare(home: Home, scene: Scene, version: str, *, threads: int, device: Device, max_batch: int) -> Snapshot:
-    """A snapshot of a version with its newest head.
+
+def refuse(version: str) -> None:
+    """The trial of who has none.
 
     Raises:
-        BrokenBundle: a digest, a shape or a golden row is not what it should be.
+        BrokenBundle: always.
+    """
+    raise BrokenBundle(
+        f"version {version[:12]} was not made here, and nothing tries foreign versions in this process",
+        "serve it with lepton serve",
+    )
+
+
+def prepare(
+    home: Home,
+    scene: Scene,
+    version: str,
+    *,
+    threads: int,
+    device: Device,
+    max_batch: int,
+    trial: Trial = refuse,
+    gpu: Gpu | None = None,
+) -> Snapshot:
+    """A snapshot of a version with its newest head; a foreign version passes its trial first.
+
+    Raises:
+        BrokenBundle: a digest, a shape or a golden row is not what it should be, or the trial says so.
     """
     bundle = home.bundle(version)
+    if home.registry.version(scene.name, version).origin == "foreign":
+        trial(version)
     manifest = bundle.manifest
-    session = Session(bundle.model, threads=threads, device=device)
+    session = Session(bundle.model, threads=threads, device=device, gpu=gpu)
     preprocessor = home.preprocessor(bundle, session)
-    for batch in sorted({1, max_batch}):
-        session.predict(preprocessor.batch([preprocessor.blank()] * batch))
     check_golden(bundle, session, max_batch)
     stored = Snapshot(
         scene=scene,
@@ -45,10 +72,12 @@ def prepare(home: Home, scene: Scene, version: str, *, threads: int, device: Dev
         fallback=True,  # no revision is left: this head is not known to be that of what stands
     )
     latest = home.registry.latest_revision(scene.name, version)
-    if latest is None:
-        return stored
-    check_head(session, latest.head)
-    return stored.with_revision(latest)
+    if latest is not None:
+        check_head(session, latest.head)
+    snapshot = stored if latest is None else stored.with_revision(latest)
+    for batch in session.sizes(max_batch):
+        snapshot.run([preprocessor.blank()] * batch)
+    return snapshot
 
 
 def check_head(session: Session, head: Head) -> None:

@@ -1,0 +1,235 @@
+"""Champion against challenger on the labels that came since the challenge began: what a gate decides by.
+
+Promises that an answer counts only where it was given before anything was said of its example: else the head had
+learned what it is asked. Of an example that was asked about several times, the first answer counts. Knows nothing of
+who is to win.
+
+Wilson, "Probable inference, the law of succession, and statistical inference" (1927), for intervals of shares.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from core.challenges import Challenge
+from core.database import label_events, predictions
+from core.events import TRAINING, standing_of
+from core.gate import evidence
+from core.home import Home
+from core.types import Task
+
+Z = 1.959963984540054  # of a two-sided interval of 95 %
+PAGE = 500
+MOST = 5_000  # labelled examples, the newest; about a second
+
+Said = str | float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """What stands for an example, and what was answered before: None where that version was not asked."""
+
+    example: str
+    truth: Said
+    champion: Said | None
+    challenger: Said | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """How one version did on ``count`` labelled answers.
+
+    Attributes:
+        value: share of right answers, or the mean squared error of a regression; None where nothing is labelled.
+        low, high: interval of 95 %.
+    """
+
+    count: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Both versions on labelled traffic.
+
+    Attributes:
+        metric: ``accuracy`` or ``squared_error``.
+        paired: examples that both answered. A shadow and its champion are measured on these alone; of a split, each
+            on its own share.
+        agreement: share of examples with both answers, labelled or not, that are the same; None without any, and for
+            a regression.
+        wins, losses: examples on which the challenger alone was right, and the champion alone; of a regression, which
+            came nearer.
+        evidence: e-values for ``challenger`` and for ``champion``. If neither is better, the chance that one ever
+            reaches 20 is at most 5 %, however often it is looked at (see ``core.gate.evidence``).
+    """
+
+    metric: str
+    paired: int
+    champion: Measured
+    challenger: Measured
+    agreement: float | None
+    wins: int
+    losses: int
+    evidence: dict[str, float]
+
+
+def outcomes(home: Home, challenge: Challenge, champion: str, most: int = MOST) -> list[Paired]:
+    """Labelled examples that the champion or the challenger has answered since the challenge began."""
+    first = _first_words(home, challenge, most)
+    answers = _answers(home, challenge, champion, first)
+    truths = _truths(home, challenge.scene, sorted(answers))
+    return [
+        Paired(example=example, truth=truths[example], champion=ours, challenger=theirs)
+        for example, (ours, theirs) in answers.items()
+        if example in truths
+    ]
+
+
+def compare(home: Home, challenge: Challenge, champion: str) -> Comparison:
+    """Both versions measured on what was labelled since the challenge began."""
+    task = home.registry.scene(challenge.scene).task
+    rows = outcomes(home, challenge, champion)
+    both = [row for row in rows if row.champion is not None and row.challenger is not None]
+    counted = both if challenge.mode == "shadow" else rows
+    wins, losses = _duels(task, both)
+    return Comparison(
+        metric="accuracy" if task == "classification" else "squared_error",
+        paired=len(both),
+        champion=measure(task, [(row.champion, row.truth) for row in counted if row.champion is not None]),
+        challenger=measure(task, [(row.challenger, row.truth) for row in counted if row.challenger is not None]),
+        agreement=_agreement(home, challenge, champion) if task == "classification" else None,
+        wins=wins,
+        losses=losses,
+        evidence={"challenger": evidence(wins, losses), "champion": evidence(losses, wins)},
+    )
+
+
+def measure(task: Task, answers: Sequence[tuple[Said, Said]]) -> Measured:
+    """Answers against the truth.
+
+    Example:
+        >>> told = measure("classification", [("cat", "cat"), ("dog", "cat")])
+        >>> told.value, round(told.low or 0, 3), round(told.high or 0, 3)
+        (0.5, 0.095, 0.905)
+    """
+    count = len(answers)
+    if count == 0:
+        return Measured(count=0, value=None, low=None, high=None)
+    if task == "classification":
+        return _share(sum(said == truth for said, truth in answers), count)
+    errors = [(float(said) - float(truth)) ** 2 for said, truth in answers]
+    mean = sum(errors) / count
+    spread = math.sqrt(sum((error - mean) ** 2 for error in errors) / max(1, count - 1))
+    half = Z * spread / math.sqrt(count)
+    return Measured(count=count, value=mean, low=max(0.0, mean - half), high=mean + half)
+
+
+def _duels(task: Task, both: Sequence[Paired]) -> tuple[int, int]:
+    """How often exactly one of the two was right, or the nearer one."""
+
+    def miss(said: Said | None, truth: Said) -> float:
+        assert said is not None, "both answered"
+        return float(said != truth) if task == "classification" else abs(float(said) - float(truth))
+
+    misses = [(miss(row.champion, row.truth), miss(row.challenger, row.truth)) for row in both]
+    return sum(theirs < ours for ours, theirs in misses), sum(ours < theirs for ours, theirs in misses)
+
+
+def _share(right: int, count: int) -> Measured:
+    """Wilson's interval."""
+    share, scale = right / count, 1 + Z**2 / count
+    middle = (share + Z**2 / (2 * count)) / scale
+    half = Z / scale * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    return Measured(count=count, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
+
+
+def _first_words(home: Home, challenge: Challenge, most: int) -> dict[str, float]:
+    """Examples of feedback since the challenge began → when anything was first said of them."""
+    join = label_events.alias("joined")
+    example = sa.func.coalesce(label_events.c.example, join.c.example)
+    joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
+    here = (label_events.c.scene == challenge.scene) & (label_events.c.kind == "label") & example.is_not(None)
+    said = (
+        sa.select(example.label("which"), sa.func.min(label_events.c.received_at).label("first"))
+        .select_from(joined)
+        .where(here)
+        .group_by(example)
+        .having(sa.func.min(label_events.c.received_at) >= challenge.began_at)
+        .having(sa.func.max(label_events.c.source != TRAINING) == sa.true())
+        .order_by(sa.desc("first"))
+        .limit(most)
+    )
+    with home.ledger.database.read() as connection:
+        return {row.which: row.first for row in connection.execute(said)}
+
+
+def _answers(
+    home: Home, challenge: Challenge, champion: str, first: dict[str, float]
+) -> dict[str, tuple[Said | None, Said | None]]:
+    """Example → the first answers of champion and challenger before anything was said of it."""
+    found: dict[str, dict[str, Said]] = {}
+    listed = sorted(first)
+    with home.predictions.database.read() as connection:
+        for start in range(0, len(listed), PAGE):
+            rows = connection.execute(
+                sa.select(predictions)
+                .where(
+                    predictions.c.example.in_(listed[start : start + PAGE]),
+                    predictions.c.scene == challenge.scene,
+                    predictions.c.version.in_([champion, challenge.version]),
+                    predictions.c.created_at >= challenge.began_at,
+                )
+                .order_by(predictions.c.created_at)
+            )
+            for row in rows:
+                if row.created_at <= first[row.example]:
+                    said = row.label if row.value is None else row.value
+                    found.setdefault(row.example, {}).setdefault(row.version, said)
+    return {e: (said.get(champion), said.get(challenge.version)) for e, said in found.items()}
+
+
+def _truths(home: Home, scene: str, examples: Sequence[str]) -> dict[str, Said]:
+    """What stands of those examples of which something does, and no annotators tie."""
+    found: dict[str, Said] = {}
+    with home.ledger.database.read() as connection:
+        for start in range(0, len(examples), PAGE):
+            part = examples[start : start + PAGE]
+            standing = standing_of(connection, scene, part, home.settings.labels.weight)
+            for example in part:
+                outcome = standing.outcome(example)
+                if outcome is not None and not outcome.conflict:
+                    truth = outcome.value if outcome.value is not None else outcome.label
+                    assert truth is not None, "what stands and is no conflict says something"
+                    found[example] = truth
+    return found
+
+
+def _agreement(home: Home, challenge: Challenge, champion: str) -> float | None:
+    answered, shadow = predictions.alias("answered"), predictions.alias("shadow")
+    same = sa.func.avg(sa.case((answered.c.label == shadow.c.label, 1.0), else_=0.0))
+    pairs = shadow.join(answered, answered.c.prediction_id == shadow.c.parent)
+    newest = (
+        sa.select(shadow.c.prediction_id)
+        .where(
+            shadow.c.scene == challenge.scene,
+            shadow.c.role == "shadow",
+            shadow.c.version == challenge.version,
+            shadow.c.created_at >= challenge.began_at,
+        )
+        .order_by(shadow.c.created_at.desc())
+        .limit(MOST)
+    )
+    with home.predictions.database.read() as connection:
+        told = connection.execute(
+            sa.select(same)
+            .select_from(pairs)
+            .where(shadow.c.prediction_id.in_(newest.scalar_subquery()), answered.c.version == champion)
+        ).scalar()
+    return None if told is None else float(told)
