@@ -80,6 +80,12 @@ class Unavailable(LeptonError):
     status = 503
 
 
+class DeviceLost(Unavailable):
+    """The GPU is lost to this process, which cannot answer until it is started again."""
+
+    code = "device_lost"
+
+
 class BrokenBundle(LeptonError):
     """A bundle on disk whose digest, shape or content is not what its manifest says."""
 

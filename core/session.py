@@ -10,22 +10,23 @@ Legend: B batch, D features, K classes, H height, W width.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from core.errors import BadConfiguration, BrokenBundle, InvalidInput
+from core.binding import Bound, Plan, buckets
+from core.errors import BrokenBundle, InvalidInput, LeptonError
+from core.execution import NO_GRAPH, Device, Gpu, gone, loss, open_session, pulse
 from core.statistics import GRID
 from core.types import Floats, GridRows, Head, Task
 
-Device = Literal["cpu", "cuda", "auto"]
+logger = logging.getLogger(__name__)
 
-_SILENT = 4  # only fatal messages: overridable heads would otherwise warn twice a session
 _TYPES: dict[str, type[np.generic]] = {
     "tensor(uint8)": np.uint8,
     "tensor(int64)": np.int64,
@@ -59,19 +60,36 @@ class Session:
 
     Attributes:
         inputs: name to shape and type, without the head.
-        width: D. task: what the output means. device: ``cpu`` or ``cuda``, as chosen.
+        width: D. task: what the output means. device: ``cpu``, ``cuda`` or ``tensorrt``, as chosen.
+        lost: what was said when the GPU was lost to this process; None while it is there. It does not come back.
     """
 
-    def __init__(self, model: bytes, threads: int = 1, device: Device = "cpu") -> None:
+    def __init__(
+        self,
+        model: bytes,
+        threads: int = 1,
+        device: Device = "cpu",
+        gpu: Gpu | None = None,
+        *,
+        _bind: bool = False,
+    ) -> None:
         """Build from the bytes of ``model.onnx`` with ``threads`` compute threads.
+
+        Args:
+            gpu: which one, and how it computes; the first, as by default, if None.
+            _bind: bind buffers on the CPU as on a GPU, for tests.
 
         Raises:
             BrokenBundle: not a composed model; BadConfiguration: no such device.
         """
-        self._session, self.device = _build(model, threads, device)
+        gpu = gpu or Gpu()
+        opened = open_session(model, threads, device, gpu)
+        self._session, self.device = opened.session, opened.where
+        self.lost: str | None = None
+        self._index = gpu.index
         self._options = ort.RunOptions()
-        if self.device == "cuda":  # on the CPU the arena stays: malloc would keep more, in pieces, and every run slower
-            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "gpu:0")
+        if opened.graphs:
+            self._options.add_run_config_entry("gpu_graph_id", NO_GRAPH)
         self.inputs = {argument.name: _input(argument) for argument in self._session.get_inputs()}
         head = {argument.name: argument.shape for argument in self._session.get_overridable_initializers()}
         outputs = {argument.name for argument in self._session.get_outputs()}
@@ -85,6 +103,7 @@ class Session:
         self._answer = answers.pop()
         self.task: Task = "regression" if self._answer == "value" else "classification"
         self.width = int(head["head.weight"][0])
+        self._bound = self._buffers(gpu, graphs=opened.graphs) if _bind or self.device == "cuda" else None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -102,15 +121,65 @@ class Session:
             BrokenBundle: the head does not fit, or the features are not on the grid.
         """
         feeds = self._checked(inputs)
-        if head is not None:
-            feeds |= self._head(head)
-        answer, features_BD = self._session.run([self._answer, "features"], feeds, self._options)
+        given = {} if head is None else self._head(head)
+        answer, features_BD = self._guarded(feeds, given, head)
         return Output(outputs=answer, features=_on_grid(features_BD))
 
     def features(self, inputs: Mapping[str, NDArray[Any]]) -> GridRows:
         """Features alone: (B, D) int16 on the grid. Raises as ``predict``."""
+        if self._bound is not None:
+            return self.predict(inputs).features
         (features_BD,) = self._session.run(["features"], self._checked(inputs), self._options)
         return _on_grid(features_BD)
+
+    def sizes(self, max_batch: int) -> tuple[int, ...]:
+        """Batch sizes to run once before serving, since the first run of each is slow."""
+        return tuple(sorted({1, max_batch})) if self._bound is None else buckets(max_batch)
+
+    def _guarded(
+        self, feeds: dict[str, NDArray[Any]], given: dict[str, NDArray[Any]], head: Head | None
+    ) -> tuple[Floats, Floats]:
+        """One run, never on a GPU that was lost before."""
+        if self.lost is not None:
+            raise gone(self.lost)
+        try:
+            return self._run(feeds, given, head)
+        except LeptonError:
+            raise
+        except Exception as error:  # ONNX Runtime's errors share no public base
+            self.lost = loss(error) or (pulse(self._index) if self.device != "cpu" else None)
+            if self.lost is None:
+                raise
+            logger.critical("the GPU is lost to this process: %s", self.lost)
+            raise gone(self.lost) from error
+
+    def _run(
+        self, feeds: dict[str, NDArray[Any]], given: dict[str, NDArray[Any]], head: Head | None
+    ) -> tuple[Floats, Floats]:
+        if self._bound is not None:
+            return self._bound.run(feeds, head)
+        answer, features_BD = self._session.run([self._answer, "features"], feeds | given, self._options)
+        return answer, features_BD
+
+    def _buffers(self, gpu: Gpu, *, graphs: bool) -> Bound | None:
+        """Buffers that stay, where every axis but that of the batch is fixed."""
+        shapes = {
+            name: (tuple(axis for axis in each.shape if axis is not None), each.dtype)
+            for name, each in self.inputs.items()
+        }
+        if any(None in each.shape for each in self.inputs.values()):
+            return None
+        where: Literal["cpu", "cuda"] = "cpu" if self.device == "cpu" else "cuda"
+        plan = Plan(
+            inputs=shapes,
+            answer=self._answer,
+            width=self.width,
+            where=where,
+            index=gpu.index if where == "cuda" else 0,
+            graphs=graphs,
+            max_batch=gpu.max_batch,
+        )
+        return Bound(self._session, plan)
 
     def _checked(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if inputs.keys() != self.inputs.keys():
@@ -137,47 +206,6 @@ class Session:
         return {"head.weight": head.weight, "head.bias": head.bias}
 
 
-def _build(model: bytes, threads: int, device: Device) -> tuple[ort.InferenceSession, Literal["cpu", "cuda"]]:
-    if threads < 1:
-        raise BadConfiguration(f"threads is {threads}; expected at least 1", "give each worker one thread or more")
-    options = ort.SessionOptions()
-    options.log_severity_level = _SILENT
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # Python threads share these cores
-    if device != "cpu" and _has_gpu():
-        session = _open(model, options, ["CUDAExecutionProvider", "CPUExecutionProvider"])
-        if session.get_providers()[0] == "CUDAExecutionProvider":
-            return session, "cuda"
-    if device == "cuda":
-        raise BadConfiguration(
-            "device is cuda, but ONNX Runtime finds no usable NVIDIA GPU here",
-            "install the driver and onnxruntime-gpu[cuda,cudnn], or set device to auto or cpu",
-        )
-    return _open(model, options, ["CPUExecutionProvider"]), "cpu"
-
-
-def _open(model: bytes, options: ort.SessionOptions, providers: list[str]) -> ort.InferenceSession:
-    try:
-        return ort.InferenceSession(model, options, providers=providers, enable_fallback=False)
-    except Exception as error:  # ONNX Runtime has a class of its own for each way in which bytes can be wrong
-        raise BrokenBundle(
-            f"the {len(model)} bytes of the model cannot be loaded: {str(error)[:300]}",
-            "fetch the bundle again, or roll back to a version that loads",
-        ) from error
-
-
-def _has_gpu() -> bool:
-    """Whether an NVIDIA device is in sight. The CUDA provider is listed on machines without one, too."""
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        return False
-    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg")):
-        return False
-    ort.preload_dlls()
-    return True
-
-
 def _input(argument: ort.NodeArg) -> Input:
     if argument.type not in _TYPES:
         raise BrokenBundle(
@@ -191,8 +219,9 @@ def _input(argument: ort.NodeArg) -> Input:
 def _on_grid(features_BD: Floats) -> GridRows:
     """float32 multiples of 2**-15 as int16, exactly."""
     steps_BD = features_BD * np.float32(GRID)
-    grid_BD: GridRows = np.nan_to_num(steps_BD).clip(-GRID, GRID - 1).astype(np.int16)
-    if not np.array_equal(grid_BD, steps_BD):  # NaN became 0, which NaN does not equal
+    with np.errstate(invalid="ignore"):  # whatever NaN and numbers out of range become, they do not equal it
+        grid_BD: GridRows = steps_BD.astype(np.int16)
+    if not (grid_BD == steps_BD).all():
         raise BrokenBundle(
             "the model's features are not finite multiples of 2**-15 in [-1, 1)",
             "compose the model with exporters.compose, and check the backbone on these inputs",

@@ -9,8 +9,7 @@ import shutil
 import socket
 import sqlite3
 import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import typer
 
@@ -19,20 +18,12 @@ from core.config import Settings
 from core.database import wal_is_safe
 from core.errors import LeptonError
 from core.home import open_home
+from lepton import gpu
+from lepton.gpu import Finding
 from lepton.output import as_json, table
 
 LEAST_FREE = 2 * 2**30
 TRAINING = ("torch", "timm", "onnx", "onnxscript", "sklearn", "cleanlab")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. ``state``: ok, note (works, but know it), wrong."""
-
-    what: str
-    state: str
-    found: str
-    remedy: str = ""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +34,16 @@ def add_to(app: typer.Typer) -> None:
 def doctor(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """Say what this machine can do, and what is wrong with the set-up; exit 1 where something is wrong."""
     settings = config.load()
-    findings = [_python(), *_runtime(), _training(), _sqlite(), _home(settings), _disk(settings), *_ports(settings)]
+    findings = [
+        _python(),
+        *_runtime(),
+        *gpu.findings(settings.serve.device),
+        _training(),
+        _sqlite(),
+        _home(settings),
+        _disk(settings),
+        *_ports(settings),
+    ]
     if json:
         as_json([asdict(finding) for finding in findings])
     else:
@@ -62,7 +62,6 @@ def _runtime() -> list[Finding]:
 
     owners = [n for n in ("onnxruntime", "onnxruntime-gpu") if _installed(n)]
     clash = len(owners) == 2
-    devices = "CUDA" if Path("/dev/nvidiactl").exists() else "CPU only: no NVIDIA device here"
     return [
         Finding(
             "onnx runtime",
@@ -70,7 +69,6 @@ def _runtime() -> list[Finding]:
             f"{' and '.join(owners)} {onnxruntime.__version__}",
             "uninstall both, then install onnxruntime-gpu: they own the same files" if clash else "",
         ),
-        Finding("accelerator", "ok" if devices == "CUDA" else "note", devices),
         Finding("bentoml", "ok", importlib.metadata.version("bentoml")),
     ]
 

@@ -117,7 +117,7 @@ def test_a_head_of_another_width_is_refused(model: bytes) -> None:
 def test_threads_and_devices_that_are_not_there_are_refused(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadConfiguration, match="threads"):
         Session(model, threads=0)
-    monkeypatch.setattr("core.session._has_gpu", lambda: False)
+    monkeypatch.setattr("core.execution.devices", lambda: ())
     assert Session(model, device="auto").device == "cpu"
     with pytest.raises(BadConfiguration, match="NVIDIA"):
         Session(model, device="cuda")

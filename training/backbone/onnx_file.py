@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import InvalidInput, LeptonError, NotFound
-from training.zoo import Row
+from training.onnx_trial import output_shape
+from training.zoo import Row, Setting
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -73,7 +73,7 @@ def names() -> tuple[Row, ...]:
     return ()
 
 
-def examples(folder: Path) -> tuple[tuple[str, int], ...]:
+def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:
     """Two small seeded networks, written to ``folder``: NCHW floats to feature maps, and NHWC uint8 to a vector."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -106,17 +106,17 @@ def examples(folder: Path) -> tuple[tuple[str, int], ...]:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         path = folder / f"{graph.name}.onnx"
         path.write_bytes(model.SerializeToString())
-        made.append((str(path), size))
+        made.append((str(path), Setting(size=size)))
     return tuple(made)
 
 
-def load(name: str, size: int) -> Backbone:
-    """The backbone in the file at path ``name``, for pictures of ``size`` by ``size`` unless the file fixes its own.
+def load(name: str, setting: Setting) -> Backbone:
+    """The backbone in the file at path ``name``, for pictures of ``setting.size`` unless the file fixes its own.
 
     Raises:
         NotFound: no such file; InvalidInput: not a usable model, or a sidecar that does not fit it.
     """
-    from exporters.backbone import Backbone
+    from exporters.backbone import Backbone, pictures
 
     path = Path(name)
     if not path.is_file():
@@ -128,7 +128,7 @@ def load(name: str, size: int) -> Backbone:
     proto = _read(data, path.name)
     entry = _picture_input(proto, path.name)
     layout = sidecar.layout or _layout(entry, path.name)
-    shape = _picture_size(entry, layout, sidecar.size or size)
+    shape = _picture_size(entry, layout, sidecar.size or setting.side)
     source, dimension = _source(proto, entry, layout, shape, sidecar, path.name)
     return Backbone(
         name=f"onnx_file:{path.name}",
@@ -138,7 +138,7 @@ def load(name: str, size: int) -> Backbone:
         licence=sidecar.licence,
         parameters=sum(int(np.prod(tensor.dims)) for tensor in proto.graph.initializer if tensor.data_type in _FLOATS),
         dimension=dimension,
-        size=shape,
+        inputs=pictures(shape),
         body=source,
     )
 
@@ -214,9 +214,9 @@ def _source(
     model = proto.SerializeToString(deterministic=True)
     element = entry.type.tensor_type.elem_type
     axes = (3, *shape) if layout == "NCHW" else (*shape, 3)
-    out = _run_once(model, entry.name, np.zeros((1, *axes), _ELEMENTS[element]), output, name)
+    out = _run_once(model, entry.name, (1, *axes), np.dtype(_ELEMENTS[element]).name, output, name)
     maps = (2, 3) if (sidecar.output_layout or layout) == "NCHW" else (1, 2)
-    pooled = {2: (), 3: (1,), 4: maps}[out.ndim]
+    pooled = {2: (), 3: (1,), 4: maps}[len(out)]
     normal = element in _FLOATS or sidecar.mean is not None or sidecar.std is not None
     source = OnnxSource(
         model=model,
@@ -227,26 +227,21 @@ def _source(
         mean=_pixels(sidecar.mean or _MEAN) if normal else None,
         deviation=_pixels(sidecar.std or _STD) if normal else None,
     )
-    return source, int(np.mean(out, axis=pooled).shape[1])
+    return source, [length for axis, length in enumerate(out) if axis not in pooled][1]
 
 
-def _run_once(model: bytes, entry: str, picture: NDArray[Any], output: str, name: str) -> NDArray[Any]:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        out: NDArray[Any] = session.run([output], {entry: picture})[0]
-    except Exception as error:  # ONNX Runtime's errors share no public base
+def _run_once(
+    model: bytes, entry: str, shape: tuple[int, ...], element: str, output: str, name: str
+) -> tuple[int, ...]:
+    """The shape of what comes out, found in a limited process: the file may be anybody's."""
+    out, reason = output_shape(model, entry, shape, element, output)
+    if reason:
         raise InvalidInput(
-            f"{name} does not run on a picture of {picture.shape} up to {output!r}: {str(error)[:300]}",
+            f"{name} does not run on a picture of {shape} up to {output!r}: {reason}",
             f"state the right size, layout and output in {name}.json",
-        ) from error
-    if out.ndim not in (2, 3, 4):
-        raise InvalidInput(
-            f"{output!r} of {name} has shape {out.shape}; expected rank 2, 3 or 4", "choose another output"
         )
+    if len(out) not in (2, 3, 4):
+        raise InvalidInput(f"{output!r} of {name} has shape {out}; expected rank 2, 3 or 4", "choose another output")
     return out
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import BadConfiguration, InvalidInput
-from training.zoo import Row
+from training.zoo import Row, Setting
 
 if TYPE_CHECKING:
     from exporters.backbone import Backbone
@@ -45,31 +45,32 @@ def names() -> tuple[Row, ...]:
     )
 
 
-def examples(folder: Path) -> tuple[tuple[str, int], ...]:
+def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:
     """The smallest one, at 96 pixels."""
     del folder
-    return (("efficientnet_lite0", 96),)
+    return (("efficientnet_lite0", Setting(size=96)),)
 
 
-def load(name: str, size: int) -> Backbone:
-    """The backbone for pictures of ``size`` by ``size``, at least 32.
+def load(name: str, setting: Setting) -> Backbone:
+    """The backbone for pictures of ``setting.size`` by as much, at least 32.
 
     Raises:
         LookupError: another name; InvalidInput: too small; BadConfiguration: the package is missing or not as expected.
     """
     if name not in _PARAMETERS:
         raise LookupError(f"no packaged backbone is named {name!r}; choose one of: {', '.join(_PARAMETERS)}")
+    size = setting.side
     if size < _LEAST:
         raise InvalidInput(f"{name} was asked for at {size} pixels; expected at least {_LEAST}", "use 96 or more")
     import timm
     import torch
 
-    from exporters.backbone import Backbone, Normalised
+    from exporters.backbone import Backbone, Normalised, pictures
 
     path = _weights(name)
     model: Any = timm.create_model(f"tf_{name}", pretrained=False)
     model.load_state_dict(_zipped(torch.load(path, map_location="cpu", weights_only=True), model.state_dict(), path))
-    model.reset_classifier(0)
+    model.reset_classifier(0, global_pool="fast")  # a plain mean: the other way ends in shapes reckoned on the CPU
     return Backbone(
         name=name,
         source=f"package {_package(name).replace('_', '-')}",
@@ -78,7 +79,7 @@ def load(name: str, size: int) -> Backbone:
         licence="Apache-2.0",
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dimension=_DIMENSION,
-        size=(size, size),
+        inputs=pictures((size, size)),
         body=Normalised(model, _MEAN, _DEVIATION).eval(),
     )
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import InvalidInput, NotFound, Unavailable
-from training.zoo import Row
+from training.zoo import Row, Setting
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ def names() -> tuple[Row, ...]:
     )
 
 
-def examples(folder: Path) -> tuple[tuple[str, int], ...]:
+def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:
     """timm's smallest convolutional and transformer models, with seeded weights written to ``folder``."""
     import timm
     import torch
@@ -80,12 +80,12 @@ def examples(folder: Path) -> tuple[tuple[str, int], ...]:
             model = timm.create_model(name, pretrained=False)
         path = folder / f"{name}.safetensors"
         save_file(model.state_dict(), path)
-        made.append((f"{name}@{path}", size))
+        made.append((f"{name}@{path}", Setting(size=size)))
     return tuple(made)
 
 
-def load(name: str, size: int) -> Backbone:
-    """The backbone for pictures of ``size`` by ``size``.
+def load(name: str, setting: Setting) -> Backbone:
+    """The backbone for pictures of ``setting.size`` by as much.
 
     Raises:
         LookupError: timm has no such model; NotFound: no such file; Unavailable: neither cached nor to be fetched;
@@ -93,8 +93,9 @@ def load(name: str, size: int) -> Backbone:
     """
     import timm
 
-    from exporters.backbone import Backbone, Normalised
+    from exporters.backbone import Backbone, Normalised, pictures
 
+    size = setting.side
     model_name, _, given = name.partition("@")
     if not timm.is_model(model_name):
         near = timm.list_models(f"*{model_name[:6]}*")[:10] or timm.list_models()[:10]
@@ -117,7 +118,7 @@ def load(name: str, size: int) -> Backbone:
         licence=settings.license or "unknown",
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dimension=dimension,
-        size=(size, size),
+        inputs=pictures((size, size)),
         body=Normalised(model, _scaled(settings.mean), _scaled(settings.std)).eval(),
     )
 

@@ -1,0 +1,131 @@
+"""Foreign work in a child process with limits: what crashes, swallows memory or never ends does so there.
+
+Promises that the caller gets an answer or a reason, and that the child ends with it. The child sees no secret of the
+environment, writes no file and, where the kernel lets it, has no network. Knows nothing of what the work is.
+
+It is a fence against faults, not a sandbox: code that takes the child over may still read what this user may read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import LeptonError
+
+Work = Callable[[Sequence[str], bytes], Mapping[str, Any]]  # arguments, data → what can be written as JSON
+
+_ROOT = Path(__file__).parents[1]
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")  # of the environment
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # of prctl(2)
+_NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # of unshare(2)
+_FILES = 256  # open at a time
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "cannot allocate memory")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the child told, or the reason why it told nothing."""
+
+    told: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: float, megabytes: int) -> Outcome:
+    """Have ``module.work(arguments, data)`` done in a child.
+
+    Args:
+        seconds: by the wall clock, its start included.
+        megabytes: of memory that the child may write to, its libraries' (about 250) included.
+    """
+    command = [sys.executable, "-m", "core.confined", str(os.getpid()), str(seconds), str(megabytes), module]
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    environment = kept | {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
+    child = subprocess.Popen(
+        [*command, *arguments],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        said, _ = child.communicate(data, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return Outcome(reason=f"it did not end within {seconds:g} seconds")
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.communicate()
+    return _outcome(said, child.returncode, megabytes)
+
+
+def _outcome(said: bytes, code: int, megabytes: int) -> Outcome:
+    if code < 0:
+        name = signal.Signals(-code).name
+        why = {"SIGKILL": "it was killed, most likely for memory", "SIGXCPU": "it used up its processor time"}
+        return Outcome(reason=why.get(name, f"it crashed the process ({name})"))
+    try:
+        told = json.loads(said.splitlines()[-1])
+    except (IndexError, ValueError):
+        return Outcome(reason=f"its process ended with code {code} and said nothing")
+    if told.get("memory"):
+        return Outcome(reason=f"it needs more than {megabytes} MiB of memory")
+    return Outcome(reason=str(told["error"])) if "error" in told else Outcome(told["told"])
+
+
+def _confine(parent: int, seconds: float, megabytes: int) -> None:
+    """Limit this process, before it looks at anything foreign."""
+    try:
+        system = ctypes.CDLL(None, use_errno=True)
+        system.unshare(_NEW_NET) and system.unshare(_NEW_USER | _NEW_NET)  # refused here and there; then it is not
+        system.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    except (AttributeError, OSError, TypeError):  # Linux only
+        pass
+    if os.getppid() != parent:  # it ended before the signal was asked for
+        os._exit(1)
+    processor_seconds = math.ceil(seconds) * (os.cpu_count() or 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
+    resource.setrlimit(resource.RLIMIT_CPU, (processor_seconds, processor_seconds))
+    # Of the memory that can be written: that of the address space also counts what allocators only set aside.
+    resource.setrlimit(resource.RLIMIT_DATA, (megabytes * 2**20, megabytes * 2**20))
+
+
+def _report(module: str, arguments: Sequence[str]) -> dict[str, Any]:
+    try:
+        work: Work = importlib.import_module(module).work
+        return {"told": work(arguments, sys.stdin.buffer.read())}
+    except MemoryError:
+        return {"memory": True}
+    except LeptonError as error:
+        return {"memory": True} if _starved(error) else {"error": error.message}
+    except Exception as error:  # whatever foreign bytes bring about
+        return {"memory": True} if _starved(error) else {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+
+
+def _starved(error: Exception) -> bool:
+    return any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _main(parent: str, seconds: str, megabytes: str, module: str, *arguments: str) -> None:
+    _confine(int(parent), float(seconds), int(megabytes))
+    sys.stdout.write(json.dumps(_report(module, arguments)) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # a foreign model's destructors are not waited for
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
