@@ -9,14 +9,18 @@ import logging
 
 import bentoml
 from _bentoml_impl.serde import ALL_SERDE  # type: ignore[import-untyped]
+from bentoml._internal.server.http import traffic
 
 from service.api.application import application
 from service.bootstrap import build, end_with_parent, settings
 from service.context import Context
+from service.protocol import install
 
 SETTINGS = settings()
 logging.getLogger("service").setLevel(logging.INFO)  # BentoML shows warnings only, of others
 ALL_SERDE.pop("application/vnd.bentoml+pickle", None)
+# BentoML's timeout keeps a timer for a minute after every answer, and ends honest uploads over slow lines.
+setattr(traffic, "TimeoutMiddleware", lambda app, timeout: app)  # noqa: B010  # a class is expected
 
 
 def _build() -> Context:
@@ -24,6 +28,7 @@ def _build() -> Context:
 
 
 APP = application(_build, SETTINGS.serve.max_body_bytes)
+install(SETTINGS.serve, APP)  # uvicorn is configured after this module is loaded
 
 
 @bentoml.asgi_app(APP, path="/")

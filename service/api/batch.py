@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from core.errors import LeptonError, TooLarge
 from service.api.access import context_of
+from service.api.body import check_type
 from service.api.errors import told, unexpected
 from service.api.feedback import answer
 from service.api.schemas import FeedbackIn, parse
@@ -30,13 +31,16 @@ router = APIRouter(tags=["feedback"])
 
 PATH = "/v1/feedback:batch"
 MOST_LINES = 100_000
+WASTED = 4  # times the largest body: so much may come in one go that is no line
 TYPE = "application/x-ndjson"
+TAKEN = (TYPE, "application/jsonl", "application/json")
 EXTRA = {"requestBody": {"required": True, "content": {TYPE: {"schema": {"type": "string"}}}}}
 
 
 @router.post(PATH, openapi_extra=EXTRA)
 async def batch(request: Request) -> Response:
     """Labels as NDJSON: every line is a body of ``POST /v1/feedback``."""
+    check_type(request.headers, *TAKEN)
     return _Answers(context_of(request), request)
 
 
@@ -60,6 +64,7 @@ class _Answers(Response):
                     await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                     started = True
                 await send({"type": "http.response.body", "body": line, "more_body": True})
+            await working
             if not started:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -80,6 +85,10 @@ class _Answers(Response):
                 answers.put_nowait(_line(await self._answer(line)))
         except ClientDisconnect:
             logger.info("a batch broke off after %d lines", number)
+        except LeptonError as error:  # of the stream itself: it comes too slowly
+            if number == 0:
+                raise
+            answers.put_nowait(_line(told(error)))
         finally:
             answers.put_nowait(None)
 
@@ -97,8 +106,12 @@ class _Answers(Response):
 
 
 async def lines(chunks: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes | TooLarge]:
-    """Lines of a stream without their ends, empty ones left out; an error in place of one above ``most`` bytes."""
-    held, skipping = bytearray(), False
+    """Lines of a stream without their ends, empty ones left out; an error in place of one above ``most`` bytes.
+
+    Raises:
+        TooLarge: the stream goes on and on without a line that can be used.
+    """
+    held, skipping, wasted = bytearray(), False, 0
     async for chunk in chunks:
         *ended, rest = chunk.split(b"\n")
         for part in ended:
@@ -107,10 +120,15 @@ async def lines(chunks: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes 
                 yield TooLarge(f"a line has more than {most} bytes", "send a smaller instance")
             elif held.strip():
                 yield bytes(held)
+                wasted = 0
+            wasted += len(held) + 1
             held, skipping = bytearray(), False
         held += rest
         if len(held) > most:
+            wasted += len(held)
             held, skipping = bytearray(), True
+        if wasted > WASTED * most:
+            raise TooLarge(f"{WASTED * most} bytes held no line that can be used", "send labels, a line each")
     if skipping or len(held) > most:
         yield TooLarge(f"a line has more than {most} bytes", "send a smaller instance")
     elif held.strip():

@@ -1,7 +1,8 @@
-"""The layer around all routes: a cap on bodies, an account of every request, and a last catch.
+"""The layer around all routes: what no route may be sent, an account of every request, and a last catch.
 
-Promises that no body above the cap is ever held, whether it states its length or not, and that an error of ours is
-answered in the one form and logged with the request's id. Knows nothing of routes but their templates.
+Promises that no body above the cap is ever held, whether it states its length or not; that a compressed body is refused
+before it is read; that a body which comes too slowly ends; and that an error of ours is answered in the one form and
+logged with the request's id. Knows nothing of routes but their templates.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import logging
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.errors import LeptonError, MalformedRequest, TooLarge
+from core.errors import LeptonError, MalformedRequest, TooLarge, UnsupportedMedia
 from service.api.errors import response, unexpected
 from service.api.exchange import Exchange, template
+from service.api.refusals import LATE, too_slow
 
 logger = logging.getLogger(__name__)
-
-DRAINED = 4  # times the cap: so much of a refused body is read and thrown away, so that the client hears the answer
 
 
 class Edge:
@@ -41,10 +41,8 @@ class Edge:
             return
         exchange = Exchange(scope, receive, send)
         try:
-            if scope["path"] in self._streamed:
-                await self._app(scope, exchange.receive, exchange.send)
-            else:
-                await self._capped(scope, exchange.receive, exchange.send)
+            most = None if scope["path"] in self._streamed else self._most
+            await self._guarded(scope, _Incoming(scope, exchange.receive, most), exchange.send)
         except ClientDisconnect:  # nobody is left to be answered
             logger.info("request %s: the client left before it had sent everything", exchange.request_id)
         except Exception:
@@ -56,53 +54,59 @@ class Edge:
         finally:
             exchange.done()
 
-    async def _capped(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guarded(self, scope: Scope, incoming: _Incoming, send: Send) -> None:
+        async def answer(message: Message) -> None:
+            if incoming.refused and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
         try:
-            stated = _stated(scope)
-            if stated is not None and stated > self._most:
-                raise self._too_large()
-            await self._app(scope, _Counting(receive, self._most, self._too_large()), send)
+            incoming.check()
+            await self._app(scope, incoming, answer)
         except LeptonError as error:
-            answer = response(error, path=scope["path"])
-            if not await _drain(receive, self._most * DRAINED):
-                answer.headers["connection"] = "close"
-            await answer(scope, receive, send)
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body has more than {self._most} bytes", "send less in one request")
+            await response(error, path=scope["path"])(scope, incoming, answer)
 
 
-class _Counting:
-    """A ``receive`` that raises once more than ``most`` bytes have come."""
+class _Incoming:
+    """A ``receive`` that raises once more than ``most`` bytes have come, or too few in their time.
 
-    def __init__(self, receive: Receive, most: int, error: TooLarge) -> None:
-        self._receive = receive
-        self._left = most
-        self._error = error
+    Attributes:
+        refused: whether it has; the rest of the body is not waited for then.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, most: int | None) -> None:
+        self.refused = False
+        self._scope, self._receive = scope, receive
+        self._most = self._left = most
 
     async def __call__(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                raise self._error
+            if LATE in self._scope.get("state", ()) and message.get("more_body", False):
+                self.refused = True
+                raise too_slow()
+            if self._left is not None:
+                self._left -= len(message.get("body", b""))
+                if self._left < 0:
+                    raise self._too_large()
         return message
 
+    def check(self) -> None:
+        """Look at what the headers say of the body.
 
-def _stated(scope: Scope) -> int | None:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            if not value.isdigit():
-                raise MalformedRequest("the content length is no number", "send the length in bytes")
-            return int(value)
-    return None
+        Raises:
+            TooLarge: it is above the cap. UnsupportedMedia: compressed. MalformedRequest: its length is no number.
+        """
+        for name, value in self._scope["headers"]:
+            if name == b"content-length":
+                if not value.isdigit():
+                    raise MalformedRequest("the content length is no number", "send the length in bytes")
+                if self._most is not None and int(value) > self._most:
+                    raise self._too_large()
+            elif name == b"content-encoding" and value.strip().lower() not in {b"identity", b""}:
+                coding = value[:40].decode("latin-1")
+                raise UnsupportedMedia(f"the body is encoded as {coding!r}", "send it as it is, without compression")
 
-
-async def _drain(receive: Receive, most: int) -> bool:
-    """Read and forget the rest of a body; False where there is more than ``most``."""
-    while most > 0:
-        message = await receive()
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return True
-        most -= len(message.get("body", b""))
-    return False
+    def _too_large(self) -> TooLarge:
+        self.refused = True
+        return TooLarge(f"the body has more than {self._most} bytes", "send less in one request")

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from core.events import Receipt
 from core.labels import check_label
 from service.api.access import context_of
+from service.api.body import json_of
 from service.api.schemas import CorrectionIn, FeedbackIn, documented, parse
 from service.context import Context
 from service.intake import take
@@ -28,7 +29,7 @@ def answer(receipt: Receipt) -> dict[str, Any]:
 async def feedback(request: Request) -> dict[str, Any]:
     """Take a label in; when this is answered, it is on disk."""
     context = context_of(request)
-    told = await context.decode(parse, FeedbackIn, await request.body())
+    told = await context.decode(parse, FeedbackIn, await json_of(request))
     return answer(await take(context, told))
 
 
@@ -42,7 +43,7 @@ async def look_up(event_id: str, request: Request) -> dict[str, Any]:
 async def correct(event_id: str, request: Request) -> dict[str, Any]:
     """Say something else in place of what was said."""
     context = context_of(request)
-    told = parse(CorrectionIn, await request.body())
+    told = parse(CorrectionIn, await json_of(request))
     return await context.store(_correct, context, event_id, told)
 
 
