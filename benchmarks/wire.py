@@ -28,11 +28,13 @@ class Answer:
 
     Attributes:
         worker: index of the worker that answered.
+        version: the version that answered.
         sequence: the last label event that the head of the answer includes.
         predictions: one an instance, as the service tells them.
     """
 
     worker: str
+    version: str
     sequence: int
     predictions: Sequence[dict[str, Any]] = field(repr=False)
 
@@ -81,7 +83,9 @@ class Wire:
 
     def _predict(self, scene: str, body: bytes, kind: str) -> Answer:
         told, worker = self._post(f"/v1/scenes/{scene}/predict", body, kind)
-        return Answer(worker=worker, sequence=told["sequence"], predictions=told["predictions"])
+        return Answer(
+            worker=worker, version=told["version"], sequence=told["sequence"], predictions=told["predictions"]
+        )
 
     def _post(self, path: str, body: bytes, kind: str) -> tuple[dict[str, Any], str]:
         self._connection.request("POST", path, body, {"Content-Type": kind})

@@ -14,6 +14,10 @@ from pathlib import Path
 
 from core.errors import NotFound, Unavailable
 
+# What a machine is short of for now, by the number of its error: no file is to blame.
+SHORT = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT}
+)
 UNFINISHED = ".unfinished-"
 UNFINISHED_SECONDS = 3600.0
 

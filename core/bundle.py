@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from core.errors import BrokenBundle
+from core.artifacts import SHORT
+from core.errors import BrokenBundle, Unavailable
 from core.types import Policy, Task
 
 SCHEMA = 1
@@ -154,6 +155,7 @@ def read(folder: Path, version: str | None = None) -> Bundle:
 
     Raises:
         BrokenBundle: a file is missing, truncated or changed, or the manifest is not one.
+        Unavailable: the machine cannot open files just now.
     """
     told = _bytes(folder, MANIFEST)
     found = _digest(told)
@@ -206,6 +208,9 @@ def _bytes(folder: Path, name: str) -> bytes:
             raise _broken(folder, f"{name} is larger than {LARGEST_MANIFEST} bytes")
         return (folder / name).read_bytes()
     except OSError as error:
+        if error.errno in SHORT:
+            what = f"bundle {folder.name[:12]}: {name} cannot be read just now: {error.strerror}"
+            raise Unavailable(what, "it is tried again; raise the limit on open files, or free memory") from error
         raise _broken(folder, f"{name} cannot be read: {error.strerror}") from error
 
 

@@ -33,11 +33,29 @@ class ServeSettings:
     workers: int = 1
     """Worker processes."""
     device: str = "auto"
-    """``cpu``, ``cuda``, or ``auto``: CUDA where ONNX Runtime finds it, else the CPU."""
+    """``cpu``, ``cuda``, ``tensorrt``, or ``auto``: CUDA where ONNX Runtime finds it at the start, else the CPU."""
+    gpus: str = ""
+    """Numbers of the GPUs that the workers take in turn, such as ``0,1``; all that CUDA shows if empty."""
+    tf32: bool = False
+    """Whether matrix products on a GPU may round to ten bits: faster, but features then differ from those of other
+    machines, and heads are learned on features."""
+    cuda_graphs: bool = True
+    """Whether runs on a GPU are captured once for each batch size and replayed."""
     max_batch: int = 8
     """Instances that one run of the model takes at most."""
     max_body_bytes: int = 32 * 2**20
     """Largest request body; a larger one answers 413."""
+    max_header_bytes: int = 64 * 2**10
+    """Largest head of a request, its address and all its headers; a larger one answers 431."""
+    max_connections: int = 1024
+    """Open connections of one worker; one more is answered 503 and closed."""
+    header_seconds: float = 10.0
+    """How long the head of a request may take to arrive; then the connection is closed."""
+    body_seconds: float = 30.0
+    """How long a body may take to arrive, beside the time that it takes at ``body_rate``; then 408. Also how long a
+    client may leave an answer unread."""
+    body_rate: float = 4096.0
+    """Bytes a second at which a body must arrive when ``body_seconds`` are over; slow lines that go on are let be."""
     max_instances: int = 64
     """Most instances in one request."""
     max_instance_bytes: int = 20 * 2**20
@@ -49,15 +67,31 @@ class ServeSettings:
     max_text_characters: int = 100_000
     """Longest text."""
     max_waiting: int = 256
-    """Instances that may wait for the model in one worker; above that a request answers 503."""
+    """Instances that may wait for the model in one worker; above that a request answers 503. Four times as many may
+    where all of them are through within a second."""
+    deadline_seconds: float = 10.0
+    """Time that a request for predictions has, from its arrival; later its instances are dropped (503). A client may
+    ask for less by the header Lepton-Deadline."""
     poll_seconds: float = 0.05
     """How often a worker looks for a new revision or version."""
+    keep_previous: bool = True
+    """Whether a worker keeps the champion before the present one in memory, so that a rollback is at once; it costs the
+    memory of one more model for each scene that was promoted."""
+    log_predictions: bool = True
+    """Whether predictions are logged. Off, answers still have a prediction_id, but a label that names one stays pending
+    and becomes orphaned: send the instance along with it."""
     keep_instances: bool = True
     """Whether the prediction log keeps inputs, so that a label sent later can be learned by future backbones too."""
     prediction_days: float = 30.0
     """Age at which a logged prediction is dropped."""
     prediction_megabytes: float = 2048.0
     """Size of the prediction log above which the oldest are dropped."""
+    trial_seconds: float = 60.0
+    """Time that a version from elsewhere has to load and answer its golden rows in a process of its own."""
+    trial_megabytes: int = 2048
+    """Memory that this process may write to, the libraries' 250 included."""
+    tracing: str = "off"
+    """``otlp``: spans of OpenTelemetry over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says; ``off``: none."""
     access_log: str = "off"
     """``json``: a JSON line for every request, without payloads, paths or names of people; ``off``: none."""
     access_log_file: str = ""
@@ -67,14 +101,20 @@ class ServeSettings:
         """Check ranges."""
         _positive(self, "serve", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
         _positive(self, "serve", "max_instance_bytes", "max_image_pixels", "max_audio_seconds", "max_text_characters")
-        _positive(self, "serve", "poll_seconds", "prediction_days")
+        _positive(self, "serve", "poll_seconds", "prediction_days", "deadline_seconds")
+        _positive(self, "serve", "trial_seconds", "trial_megabytes")
         _positive(self, "serve", "prediction_megabytes")
+        _positive(self, "serve", "max_header_bytes", "max_connections", "header_seconds", "body_seconds", "body_rate")
         if self.max_image_pixels > MOST_PIXELS:
             raise BadConfiguration(
                 f"serve.max_image_pixels is {self.max_image_pixels}", f"give at most {MOST_PIXELS}, Pillow's own cap"
             )
-        if self.device not in {"auto", "cpu", "cuda"}:
-            raise BadConfiguration(f"serve.device is {self.device!r}", "choose auto, cpu or cuda")
+        if self.device not in {"auto", "cpu", "cuda", "tensorrt"}:
+            raise BadConfiguration(f"serve.device is {self.device!r}", "choose auto, cpu, cuda or tensorrt")
+        if self.gpus.strip("0123456789, "):
+            raise BadConfiguration(f"serve.gpus is {self.gpus!r}", "give numbers of GPUs, such as 0,1, or nothing")
+        if self.tracing not in {"off", "otlp"}:
+            raise BadConfiguration(f"serve.tracing is {self.tracing!r}", "choose off or otlp")
         if self.access_log not in {"off", "json"}:
             raise BadConfiguration(f"serve.access_log is {self.access_log!r}", "choose off or json")
 

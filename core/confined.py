@@ -31,15 +31,17 @@ _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")  # of the environment
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # of prctl(2)
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # of unshare(2)
 _FILES = 256  # open at a time
+_STOPPED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # somebody ends the program; the work is not to blame
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "cannot allocate memory")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the child told, or the reason why it told nothing."""
+    """What the child told, or the reason why it told nothing; ``stopped``: somebody ended it from outside."""
 
     told: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    stopped: bool = False
 
 
 def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: float, megabytes: int) -> Outcome:
@@ -58,6 +60,7 @@ def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: fl
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,  # what is typed at the terminal is meant for who asked
     )
     try:
         said, _ = child.communicate(data, timeout=seconds)
@@ -73,6 +76,8 @@ def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: fl
 def _outcome(said: bytes, code: int, megabytes: int) -> Outcome:
     if code < 0:
         name = signal.Signals(-code).name
+        if -code in _STOPPED:
+            return Outcome(reason=f"it was stopped by {name}", stopped=True)
         why = {"SIGKILL": "it was killed, most likely for memory", "SIGXCPU": "it used up its processor time"}
         return Outcome(reason=why.get(name, f"it crashed the process ({name})"))
     try:
@@ -86,6 +91,7 @@ def _outcome(said: bytes, code: int, megabytes: int) -> Outcome:
 
 def _confine(parent: int, seconds: float, megabytes: int) -> None:
     """Limit this process, before it looks at anything foreign."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would wait for the foreign work to end
     try:
         system = ctypes.CDLL(None, use_errno=True)
         system.unshare(_NEW_NET) and system.unshare(_NEW_USER | _NEW_NET)  # refused here and there; then it is not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class Home:
         """The folder of what can be computed again: features and exported graphs."""
         return self.settings.home / "cache"
 
-    @property
+    @functools.cached_property
     def limits(self) -> Limits:
         """What an example may cost."""
         serve = self.settings.serve

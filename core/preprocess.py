@@ -4,7 +4,8 @@ An example is bytes, whatever it is: a picture's file, a text in UTF-8, a table'
 is its identity everywhere. A modality is a file of ``core/modality`` with these names:
 
 * ``PREPROCESSING``: names what reading does, in cache keys and manifests; counted up with any change of a value.
-* ``KEY``: the field of an instance in JSON; ``MEDIA``: content types of a raw body that is one instance.
+* ``KEY``: the field of an instance in JSON.
+* ``MEDIA``: content types of a raw body that is one instance.
 * ``sniff(data)``: the media type that the bytes show, by nothing but the bytes.
 * ``from_json(content, limits)``: what a client wrote under ``KEY`` as bytes of the example; ``to_json(data)``: back.
 * ``preprocessor(inputs, files, limits)``: the ``Preprocessor`` of a model with those inputs and those bundle files.
@@ -15,6 +16,7 @@ Promises that whatever the bytes, there is a row or a LeptonError. Knows nothing
 from __future__ import annotations
 
 import binascii
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -123,13 +125,26 @@ class Modality(Protocol):
         """The preprocessor of a model."""
 
 
+@functools.cache
 def modality(name: str) -> Modality:
-    """A modality by its name.
+    """A modality by its name, or a mixture of several, sorted and joined by +.
 
     Raises:
         LookupError: there is none of that name; the message lists the choices.
     """
+    if "+" in name:
+        from core.mixture import Mixture  # made of modalities, so it comes after them
+
+        return Mixture(name)
     return cast("Modality", plugins.load(MODALITIES, name))
+
+
+def keys(name: str) -> tuple[str, ...]:
+    """The fields that an instance of a modality may have: one, or those of a mixture's parts, one of which is there.
+
+    A mixture's ``from_json`` and ``to_json`` take and give the whole object.
+    """
+    return tuple(modality(part).KEY for part in name.split("+"))
 
 
 def from_base64(content: object, key: str, limits: Limits) -> bytes:

@@ -1,8 +1,9 @@
-"""One pretrained model as a member graph: pictures in, raw features out, normalisation inside.
+"""One pretrained model as a member graph: what a preprocessor gives goes in, raw features come out.
 
-Promises ``member``: a Backbone of torch or of ONNX as ONNX bytes with the input ``image`` (uint8, [batch, H, W, 3])
-and the output ``raw`` (float32, [batch, D]), no weights in other files, only the batch axis free, and no trace of the
-machine in it. Knows nothing of where backbones come from, of transforms or of heads.
+Promises ``member``: a Backbone of torch or of ONNX as ONNX bytes with the inputs that it states (``image`` uint8
+[batch, H, W, 3], ``input_ids`` int64 [batch, length] …) and the output ``raw`` (float32, [batch, D]), no weights in
+other files, only the batch axis and the axes stated as free are free, and no trace of the machine in it. Knows nothing
+of where backbones come from, of transforms or of heads.
 
 Legend: B batch, H height, W width, C channels, D features.
 """
@@ -13,20 +14,23 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 import onnx.compose
 import torch
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from core.errors import InvalidInput
+from core.session import Input
 from exporters.compose import OPSET, at_opset, read
+from exporters.transform import Kind
 
 # Names this exporter in cache keys: count it up with any change of what `member` writes.
-EXPORTER = "member/1"
+EXPORTER = "member/2"
+_LENGTH = 16  # of free axes, where torch is shown an example; any but 0 and 1, which the exporter would freeze
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +55,25 @@ class OnnxSource:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemberGraph:
+    """An ONNX graph that is a member already: exactly the backbone's inputs, and ``raw``, float32 [batch, D]."""
+
+    model: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A pretrained model, loaded.
 
     Attributes:
         digest: SHA-256 (hex) of its weights and of everything else that its plugin read.
-        parameters: how many. dimension: D. size: (H, W) of its pictures.
+        parameters: how many. dimension: D.
+        inputs: input name to shape without the batch axis (None: a free axis) and type.
+        files: what its preprocessor needs beside the inputs, by name: goes into the bundle.
         tolerance: largest difference between original and exported features that is no fault (see exporters.parity).
-        body: a torch module that maps uint8 (B, H, W, 3) to float32 (B, D), or an ONNX model.
+        body: a torch module that takes the inputs by keyword and gives float32 (B, D), an ONNX model of pictures, or
+            a member graph.
+        transform: what suits its features, where the user names none.
     """
 
     name: str
@@ -68,9 +83,36 @@ class Backbone:
     licence: str
     parameters: int
     dimension: int
-    size: tuple[int, int]
-    body: torch.nn.Module | OnnxSource = field(repr=False)
+    inputs: Mapping[str, Input]
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    body: torch.nn.Module | OnnxSource | MemberGraph = field(repr=False)
     tolerance: float = 1e-4
+    transform: Kind = "sqrt_l2"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the pictures that it takes."""
+        height, width = self.inputs["image"].shape[:2]
+        assert height is not None, f"{self.name} takes pictures of any size"
+        assert width is not None, f"{self.name} takes pictures of any size"
+        return height, width
+
+
+def pictures(size: tuple[int, int]) -> dict[str, Input]:
+    """The inputs of a backbone that takes pictures of (H, W)."""
+    return {"image": Input((*size, 3), np.dtype(np.uint8))}
+
+
+def infos(inputs: Mapping[str, Input]) -> list[ValueInfoProto]:
+    """Graph inputs, the batch axis first; free axes are named by their place."""
+    return [
+        helper.make_tensor_value_info(
+            name,
+            helper.np_dtype_to_tensor_dtype(held.dtype),
+            ["batch", *(f"length{place}" if axis is None else axis for place, axis in enumerate(held.shape, 1))],
+        )
+        for name, held in inputs.items()
+    ]
 
 
 class Normalised(torch.nn.Module):
@@ -97,16 +139,18 @@ def member(backbone: Backbone) -> bytes:
     Raises:
         InvalidInput: torch cannot export the model, or its output is not (batch, D).
     """
-    wrapped = _wrap(backbone, backbone.body) if isinstance(backbone.body, OnnxSource) else _export(backbone)
+    if isinstance(backbone.body, MemberGraph):
+        wrapped = at_opset(read(backbone.body.model), backbone.name)
+    else:
+        wrapped = _wrap(backbone, backbone.body) if isinstance(backbone.body, OnnxSource) else _export(backbone)
     graph = wrapped.graph
-    if len(graph.input) != 1 or len(graph.output) != 1:
+    if {value.name for value in graph.input} != set(backbone.inputs) or [o.name for o in graph.output] != ["raw"]:
         raise InvalidInput(
             f"{backbone.name} has inputs {[i.name for i in graph.input]} and outputs {[o.name for o in graph.output]}",
-            "give a model of one picture input and one feature output",
+            f"give a model that takes {', '.join(backbone.inputs)} and has one feature output",
         )
     del graph.input[:], graph.output[:], graph.value_info[:]
-    height, width = backbone.size
-    graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", height, width, 3]))
+    graph.input.extend(infos(backbone.inputs))
     graph.output.append(helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", backbone.dimension]))
     _anonymous(wrapped)
     data: bytes = wrapped.SerializeToString(deterministic=True)
@@ -115,28 +159,43 @@ def member(backbone: Backbone) -> bytes:
 
 def _export(backbone: Backbone) -> ModelProto:
     assert isinstance(backbone.body, torch.nn.Module)
-    example = torch.zeros((2, *backbone.size, 3), dtype=torch.uint8)
+    example = {name: _example(held) for name, held in backbone.inputs.items()}
+    free = {name: _free(held) for name, held in backbone.inputs.items()}
     try:
         with _quiet():
             program = torch.onnx.export(
                 backbone.body.eval(),
-                (example,),
+                kwargs=example,
                 dynamo=True,
                 external_data=False,
                 opset_version=OPSET,
-                dynamic_shapes={"image": {0: torch.export.Dim.DYNAMIC}},
-                input_names=["image"],
+                dynamic_shapes=free,
+                input_names=list(backbone.inputs),
                 output_names=["raw"],
                 verbose=False,
             )
     except Exception as error:  # the exporter wraps whatever a model's own code raises
         raise InvalidInput(
-            f"torch cannot export {backbone.name} at {backbone.size}: {str(error)[:300]}",
+            f"torch cannot export {backbone.name} for {_told(backbone.inputs)}: {str(error)[:300]}",
             "choose another backbone, or give an ONNX file of it (onnx_file:PATH)",
         ) from error
     assert program is not None
     proto: ModelProto = program.model_proto
     return proto
+
+
+def _example(held: Input) -> torch.Tensor:
+    """Two rows of ones (a mask of zeros would leave nothing to average)."""
+    return torch.from_numpy(np.ones((2, *(axis or _LENGTH for axis in held.shape)), held.dtype))
+
+
+def _free(held: Input) -> dict[int, object]:
+    places = [0, *(place for place, axis in enumerate(held.shape, 1) if axis is None)]
+    return {place: torch.export.Dim.DYNAMIC for place in places}
+
+
+def _told(inputs: Mapping[str, Input]) -> str:
+    return ", ".join(f"{name} {tuple(axis or '?' for axis in held.shape)}" for name, held in inputs.items())
 
 
 def _wrap(backbone: Backbone, source: OnnxSource) -> ModelProto:

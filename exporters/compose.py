@@ -1,6 +1,6 @@
 """Members, transforms, the grid and the head as one ONNX graph: the form in which everything is served.
 
-    image -> member 1 ... member k -> transform each -> concat / sqrt(k) -> grid -> features . W + b -> softmax
+    inputs -> member 1 ... member k -> transform each -> concat / sqrt(k) -> grid -> features . W + b -> softmax
 
 Promises a file that is complete by itself and whose head (``head.weight``, ``head.bias``) can be replaced by name or
 per call, with any number of classes; what leads to ``features`` is the extractor, and ``extractor_digest`` names it.
@@ -22,6 +22,7 @@ import onnx.version_converter
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from core.errors import BrokenBundle, InvalidInput
+from core.mixture import PRESENT
 from core.types import Floats, Head, Task
 from exporters.transform import Transform, grid_nodes, nodes, scalar
 
@@ -32,10 +33,17 @@ _WEIGHT, _BIAS = "head.weight", "head.bias"
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One exported backbone (``image`` uint8 NHWC in, ``raw`` float32 (B, D) out) and what scales its features."""
+    """One exported backbone (its inputs in, ``raw`` float32 (B, D) out) and what scales its features.
+
+    Attributes:
+        part: in a mixture, its column of the input ``present``. mean_D: there, its mean scaled features, which stand
+            where the part is missing.
+    """
 
     graph: bytes = field(repr=False)
     transform: Transform = field(default_factory=Transform)
+    part: int | None = None
+    mean_D: Floats | None = field(repr=False, default=None)
 
 
 def compose(
@@ -46,23 +54,26 @@ def compose(
     ``offset`` and ``scale`` are the Scene's, for regression: value = score * scale + offset.
 
     Raises:
-        InvalidInput: no members, members of different picture sizes, or opsets that cannot be aligned.
+        InvalidInput: no members, members that want different things of one input, or opsets that cannot be aligned.
     """
     if not members:
         raise InvalidInput("a model of no members cannot be composed", "give at least one backbone")
     parts = [_prefixed(member.graph, number) for number, member in enumerate(members)]
-    image = _one_image([part.graph.input[0] for part in parts])
+    inputs = [*_union(parts), *_presence(members)]
     made: list[NodeProto] = []
     constants: list[TensorProto] = []
     for number, (part, member) in enumerate(zip(parts, members, strict=True)):
-        added = nodes(member.transform, f"m{number}/graph/raw", f"m{number}/scaled")
-        made += [helper.make_node("Identity", ["image"], [f"m{number}/graph/image"]), *part.graph.node, *added[0]]
-        constants += [*part.graph.initializer, *added[1]]
+        scaled = f"m{number}/scaled" if member.part is None else f"m{number}/given"
+        added = nodes(member.transform, f"m{number}/graph/raw", scaled)
+        made += [helper.make_node("Identity", [_plain(value.name, number)], [value.name]) for value in part.graph.input]
+        filled = _filled(member, scaled, f"m{number}/scaled")
+        made += [*part.graph.node, *added[0], *filled[0]]
+        constants += [*part.graph.initializer, *added[1], *filled[1]]
     width = sum(_width(part.graph.output[0]) for part in parts)
     for more, initializers in (_join(len(parts)), grid_nodes("joined", "features"), _answer(task, offset, scale)):
         made += more
         constants += initializers
-    graph = helper.make_graph(made, "lepton", [image, *_head_inputs(width)], _outputs(task, width), constants)
+    graph = helper.make_graph(made, "lepton", [*inputs, *_head_inputs(width)], _outputs(task, width), constants)
     graph.sparse_initializer.extend(sparse for part in parts for sparse in part.graph.sparse_initializer)
     graph.initializer.extend(_head_arrays(np.zeros((width, 1), np.float32), np.zeros(1, np.float32)))
     model = helper.make_model(graph, opset_imports=_opsets(parts), ir_version=_IR, producer_name="lepton")
@@ -116,6 +127,15 @@ def extractor_digest(model: bytes) -> str:
     return digest.hexdigest()
 
 
+def extractor_name(model: bytes, preprocessing: str) -> str:
+    """SHA-256 (hex) of all that a feature depends on beside the example: the graph, and how examples are read for it.
+
+    Args:
+        preprocessing: the key of the preprocessor.
+    """
+    return hashlib.sha256(f"{extractor_digest(model)}\n{preprocessing}".encode()).hexdigest()
+
+
 def read(model: bytes) -> ModelProto:
     """Parsed ONNX bytes.
 
@@ -154,14 +174,56 @@ def _prefixed(graph: bytes, number: int) -> ModelProto:
     return onnx.compose.add_prefix(at_opset(read(graph), f"member {number}"), f"m{number}/graph/")
 
 
-def _one_image(images: Sequence[ValueInfoProto]) -> ValueInfoProto:
-    sizes = {tuple(axis.dim_value for axis in image.type.tensor_type.shape.dim[1:]) for image in images}
-    if len(sizes) != 1:
-        raise InvalidInput(
-            f"members take pictures of {sorted(sizes)}; expected one size for all",
-            "load every backbone at the same size",
-        )
-    return helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *sizes.pop()])
+def _plain(name: str, number: int) -> str:
+    return name.removeprefix(f"m{number}/graph/")
+
+
+def _union(parts: Sequence[ModelProto]) -> list[ValueInfoProto]:
+    """Every input of the members once, by its own name."""
+    made: dict[str, ValueInfoProto] = {}
+    for number, part in enumerate(parts):
+        for value in part.graph.input:
+            name, tensor = _plain(value.name, number), value.type.tensor_type
+            axes = [axis.dim_value or f"length{place}" for place, axis in enumerate(tensor.shape.dim)]
+            wanted = helper.make_tensor_value_info(name, tensor.elem_type, ["batch", *axes[1:]])
+            if made.setdefault(name, wanted) != wanted:
+                raise InvalidInput(
+                    f"members disagree about the input {name}: {_shape(made[name])} and {_shape(wanted)}; expected one "
+                    "type and one size for all",
+                    "load every backbone at the same size, and fuse only backbones that read their input alike",
+                )
+    return list(made.values())
+
+
+def _shape(value: ValueInfoProto) -> str:
+    axes = ", ".join(str(axis.dim_value or axis.dim_param) for axis in value.type.tensor_type.shape.dim)
+    return f"{TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()} ({axes})"
+
+
+def _presence(members: Sequence[Member]) -> list[ValueInfoProto]:
+    """The input that says which parts of a mixture are there."""
+    columns = {member.part for member in members if member.part is not None}
+    if not columns:
+        return []
+    assert columns == set(range(len(columns))), f"parts {sorted(columns)} are not counted from 0"
+    return [helper.make_tensor_value_info(PRESENT, TensorProto.FLOAT, ["batch", len(columns)])]
+
+
+def _filled(member: Member, source: str, target: str) -> tuple[list[NodeProto], list[TensorProto]]:
+    """The block where its part is there, its mean where it is not: mean + present * (block - mean)."""
+    if member.part is None:
+        return [], []
+    assert member.mean_D is not None, "a member of a mixture needs the mean of its block"
+    made = [
+        helper.make_node("Gather", [PRESENT, f"{target}/column"], [f"{target}/there"], axis=1),
+        helper.make_node("Sub", [source, f"{target}/mean"], [f"{target}/centred"]),
+        helper.make_node("Mul", [f"{target}/centred", f"{target}/there"], [f"{target}/kept"]),
+        helper.make_node("Add", [f"{target}/kept", f"{target}/mean"], [target]),
+    ]
+    return made, [
+        numpy_helper.from_array(np.array([member.part], np.int64), f"{target}/column"),
+        numpy_helper.from_array(np.ascontiguousarray(member.mean_D, np.float32), f"{target}/mean"),
+    ]
 
 
 def _join(members: int) -> tuple[list[NodeProto], list[TensorProto]]:

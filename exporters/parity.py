@@ -3,12 +3,12 @@
 Promises that a graph with a frozen batch axis, another normalisation or layout, or other weights does not pass. Knows
 nothing of bundles: who exports calls ``check`` before anything is registered.
 
-Legend: N rows, B batch, H height, W width, D features.
+Legend: N rows, B batch, D features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from core.errors import InvalidInput, ParityFailed
 from core.session import Session
 from core.statistics import GRID
 from core.types import Doubles, Floats
-from exporters.backbone import Backbone, OnnxSource
+from exporters.backbone import Backbone, MemberGraph, OnnxSource
 from exporters.transform import Transform, apply, combine
 
 BATCHES = (1, 3, 16)
@@ -30,7 +30,7 @@ _CLASSES = 16  # of the random head that turns feature differences into decision
 _ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 _REMEDY = "do not ship this graph: choose another backbone, or give an ONNX file of it (onnx_file:PATH)"
 
-Pixels = NDArray[np.uint8]
+Arrays = Mapping[str, NDArray[Any]]  # input name → (N, …) rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,26 +50,26 @@ class Parity:
     batches: tuple[int, ...]
 
 
-def check(parts: Sequence[tuple[Backbone, Transform]], model: bytes, images_NHWC: Pixels) -> Parity:
+def check(parts: Sequence[tuple[Backbone, Transform]], model: bytes, rows: Arrays) -> Parity:
     """Compare the backbones themselves with ``model``, composed of them in this order.
 
     Args:
-        images_NHWC: at least 64 real pictures at the model's size, uint8.
+        rows: at least 64 real rows, as the model's preprocessor gives them.
 
     Raises:
         ParityFailed: the graph does not run at some batch size, or differs by more than the backbones' tolerance.
         InvalidInput: too few rows.
     """
-    rows = len(images_NHWC)
-    if rows < ROWS:
-        raise InvalidInput(f"parity was asked for on {rows} rows; expected at least {ROWS}", "give more real pictures")
+    count = _count(rows)
+    if count < ROWS:
+        raise InvalidInput(f"parity was asked for on {count} rows; expected at least {ROWS}", "give more real rows")
     names = " + ".join(backbone.name for backbone, _ in parts)
-    expected_ND = combine([apply(transform, raw(backbone, images_NHWC)) for backbone, transform in parts])
+    expected_ND = combine([apply(transform, raw(backbone, rows)) for backbone, transform in parts])
     tolerance = max(backbone.tolerance for backbone, _ in parts) + 0.5 / GRID
     session = Session(model)
     worst, agreement = 0.0, 1.0
     for batch in BATCHES:
-        features_ND = _served(session, images_NHWC, batch, names)
+        features_ND = _served(session, rows, batch, names)
         gaps_ND = np.abs(features_ND - expected_ND)
         row = int(gaps_ND.max(axis=1).argmax())
         gap = float(gaps_ND[row].max())
@@ -79,31 +79,50 @@ def check(parts: Sequence[tuple[Backbone, Transform]], model: bytes, images_NHWC
                 _REMEDY,
             )
         worst, agreement = max(worst, gap), min(agreement, _agreement(features_ND, expected_ND))
-    return Parity(max_abs=worst, tolerance=tolerance, argmax_agreement=agreement, rows=rows, batches=BATCHES)
+    return Parity(max_abs=worst, tolerance=tolerance, argmax_agreement=agreement, rows=count, batches=BATCHES)
 
 
-def raw(backbone: Backbone, images_NHWC: Pixels) -> Floats:
-    """(N, D) float32 of the original model, outside our graph: torch, or the ONNX file as it came."""
+def raw(backbone: Backbone, rows: Arrays) -> Floats:
+    """(N, D) float32 of the original model, outside our graph: torch, or the ONNX file as it came.
+
+    A member graph is its own original: it is run by itself, a row at a time, so that the composition is what is tested.
+    """
+    mine = {name: rows[name] for name in backbone.inputs}
     if isinstance(backbone.body, OnnxSource):
-        return _original(backbone.body, images_NHWC)
+        return _original(backbone.body, mine["image"])
+    if isinstance(backbone.body, MemberGraph):
+        session = ort.InferenceSession(backbone.body.model, _silent(), providers=["CPUExecutionProvider"])
+        return np.concatenate([session.run(["raw"], part)[0] for part in _batches(mine, 1)])
     module = backbone.body.eval()
     with torch.inference_mode():
-        parts = [module(torch.from_numpy(images_NHWC[i : i + 16])).numpy() for i in range(0, len(images_NHWC), 16)]
+        parts = [
+            module(**{name: torch.from_numpy(array) for name, array in part.items()}).numpy()
+            for part in _batches(mine, 16)
+        ]
     return np.concatenate(parts).astype(np.float32)
 
 
-def _served(session: Session, images_NHWC: Pixels, batch: int, names: str) -> Doubles:
+def _count(rows: Arrays) -> int:
+    return len(next(iter(rows.values())))
+
+
+def _batches(rows: Arrays, size: int) -> list[dict[str, NDArray[Any]]]:
+    return [{name: array[i : i + size] for name, array in rows.items()} for i in range(0, _count(rows), size)]
+
+
+def _served(session: Session, rows: Arrays, batch: int, names: str) -> Doubles:
     found: list[NDArray[np.int16]] = []
-    for start in range(0, len(images_NHWC), batch):
-        rows_BHWC = images_NHWC[start : start + batch]
+    for part in _batches(rows, batch):
+        size = _count(part)
         try:
-            found.append(session.features({"image": rows_BHWC}))
+            found.append(session.features(part))
         except Exception as error:  # ONNX Runtime's errors share no public base
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in part.items())
             raise ParityFailed(
-                f"{names} does not run at batch {len(rows_BHWC)}, size {session.size}: {str(error)[:300]}", _REMEDY
+                f"{names} does not run at batch {size}, {shapes}: {str(error)[:300]}", _REMEDY
             ) from error
-        if len(found[-1]) != len(rows_BHWC):
-            raise ParityFailed(f"{names} at batch {len(rows_BHWC)} gives {len(found[-1])} rows", _REMEDY)
+        if len(found[-1]) != size:
+            raise ParityFailed(f"{names} at batch {size} gives {len(found[-1])} rows", _REMEDY)
     return np.concatenate(found).astype(np.float64) / GRID
 
 
@@ -113,7 +132,7 @@ def _agreement(a_ND: Doubles, b_ND: Doubles) -> float:
     return float(same.mean())
 
 
-def _original(source: OnnxSource, images_NHWC: Pixels) -> Floats:
+def _original(source: OnnxSource, images_NHWC: NDArray[Any]) -> Floats:
     session = ort.InferenceSession(source.model, _silent(), providers=["CPUExecutionProvider"])
     entry = next(argument for argument in session.get_inputs() if argument.name == source.input)
     pixels: NDArray[Any] = images_NHWC

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from core.statistics import GRID, LARGEST
 from core.types import Doubles, Floats
 
-Kind = Literal["sqrt_l2", "l2", "standardised"]
+Kind = Literal["sqrt_l2", "l2", "standardised", "as_is"]
 
 _EPSILON = 1e-6  # smallest norm that is divided by
 
@@ -30,7 +30,8 @@ class Transform:
 
     Attributes:
         kind: ``sqrt_l2`` (signed square root, then unit length; measured best), ``l2`` (unit length) or
-            ``standardised`` ((x - mean) / deviation, clipped at +-clip, divided by clip).
+            ``standardised`` ((x - mean) / deviation, clipped at +-clip, divided by clip) or ``as_is`` (clipped at +-1,
+            for members whose features lie there by themselves).
         mean_D, deviation_D: (D,) float32, for ``standardised`` only; every deviation above 0.
         clip: in deviations.
     """
@@ -41,8 +42,8 @@ class Transform:
     clip: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("sqrt_l2", "l2", "standardised"):
-            raise ValueError(f"transform {self.kind!r} is unknown; expected sqrt_l2, l2 or standardised")
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"transform {self.kind!r} is unknown; expected one of {', '.join(get_args(Kind))}")
         given = self.mean_D is not None and self.deviation_D is not None
         if self.kind == "standardised" and not given:
             raise ValueError("a standardised transform needs mean_D and deviation_D; measure them on training features")
@@ -63,6 +64,9 @@ def apply(transform: Transform, raw_BD: NDArray[np.floating]) -> Doubles:
         standard_BD = (x_BD - transform.mean_D) / transform.deviation_D
         scaled_BD: Doubles = np.clip(standard_BD, -transform.clip, transform.clip) / transform.clip
         return scaled_BD
+    if transform.kind == "as_is":
+        clipped_BD: Doubles = np.clip(x_BD, -1.0, 1.0)
+        return clipped_BD
     if transform.kind == "sqrt_l2":
         x_BD = np.sign(x_BD) * np.sqrt(np.abs(x_BD))
     norms_B1 = np.linalg.norm(x_BD, axis=1, keepdims=True)
@@ -80,6 +84,9 @@ def nodes(transform: Transform, source: str, target: str) -> tuple[list[NodeProt
     """ONNX nodes and constants that turn tensor ``source`` (B, D) into ``target`` (B, D), named under ``target``."""
     if transform.kind == "standardised":
         return _standardised(transform, source, target)
+    if transform.kind == "as_is":
+        clip = helper.make_node("Clip", [source, f"{target}/low", f"{target}/high"], [target])
+        return [clip], [scalar(f"{target}/low", -1.0), scalar(f"{target}/high", 1.0)]
     made: list[NodeProto] = []
     values = source
     if transform.kind == "sqrt_l2":

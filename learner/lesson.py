@@ -9,6 +9,7 @@ import logging
 from collections import deque
 
 import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.embed import embed
 from core.evidence import Evidence
@@ -122,7 +123,11 @@ class Lesson:
         sought = [*self._wanted(EMBED_AT_ONCE), *(self._follower.missing & set(self._late))]
         if not sought:
             return 0
-        found = self._home.predictions.features(self._follower.extractor, sought)
+        try:
+            found = self._home.predictions.features(self._follower.extractor, sought)
+        except SQLAlchemyError:  # the log only saves work: what stands is learned without it
+            logger.exception("scene %s: the prediction log could not be read", self.scene.name)
+            return 0
         self._home.evidence.keep(
             [Evidence(example=e, features={self._follower.extractor: f}) for e, f in found.items()]
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -32,12 +31,12 @@ class Client:
             except httpx.TransportError:
                 continue
 
-    def predict(self, scene: str, pictures: Sequence[bytes]) -> list[dict[str, Any]]:
-        """An answer for every encoded picture, each with ``version``, ``revision`` and ``sequence`` beside."""
+    def predict(self, scene: str, instances: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """An answer for every instance, each with ``version``, ``revision`` and ``sequence`` beside."""
         answers: list[dict[str, Any]] = []
-        for start in range(0, len(pictures), BATCH):
-            instances = [{"image": {"b64": base64.b64encode(p).decode()}} for p in pictures[start : start + BATCH]]
-            told = self._json(self.http.post(f"/v1/scenes/{scene}/predict", json={"instances": instances}))
+        for start in range(0, len(instances), BATCH):
+            body = {"instances": instances[start : start + BATCH]}
+            told = self._json(self.http.post(f"/v1/scenes/{scene}/predict", json=body))
             common = {name: told[name] for name in ("version", "revision", "sequence")}
             answers += [answer | common for answer in told["predictions"]]
         return answers
@@ -51,7 +50,7 @@ class Client:
         """Take one label back; the receipt."""
         return self._json(self.http.delete(f"/v1/feedback/{event_id}"))
 
-    def wait_learned(self, scene: str, picture: bytes, sequence: int, seconds: float = PATIENCE) -> float:
+    def wait_learned(self, scene: str, instance: dict[str, Any], sequence: int, seconds: float = PATIENCE) -> float:
         """Return when an answer includes the event with this sequence; the seconds that it took.
 
         Raises:
@@ -59,7 +58,7 @@ class Client:
         """
         begun = time.perf_counter()
         for _ in _until(seconds, f"no answer of {scene} included event {sequence}"):
-            if self.predict(scene, [picture])[0]["sequence"] >= sequence:
+            if self.predict(scene, [instance])[0]["sequence"] >= sequence:
                 break
         return time.perf_counter() - begun
 

@@ -1,13 +1,10 @@
-"""``demo``: the whole circle on real digits, adapted, exported, served over HTTP, and taught by labels.
+"""``demo``: the whole circle on real data, adapted, exported, served over HTTP, and taught by labels.
 
-A model adapted on MNIST without the nine meets the digits of other writers and another scanner. Accuracy on a fixed
-part that is never labelled is shown before, and after 10, 50, 200 and 500 labels; then after a batch of wrong labels,
-and after that batch is withdrawn.
+Four acts, all served by one service: pictures (digits), texts, sounds and a table. Ends what it starts.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -15,59 +12,27 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import typer
 
 from core import config
-from core.errors import Conflict, LeptonError
-from core.home import open_home
-from core.types import Head
-from lepton import demo_page, samples
+from core.errors import BadConfiguration, Conflict, InvalidInput
 from lepton.client import Client
+from lepton.demonstration import acts, digits, page
+from lepton.demonstration.acts import Act
+from lepton.demonstration.page import Digits, Played
+from lepton.demonstration.steps import Play, Step
 from lepton.output import fact, notes, table
 
-SCENE = "digits"
-LEFT_OUT = "9"
-STEPS = (10, 50, 200, 500)
-TESTED = 400
-WRONG = 200
-SHOWN = 24  # pictures in the report
 STOP_SECONDS = 20.0
+IMAGE = "image"
+NAMES = (IMAGE, *acts.ACTS)
 OUT = typer.Option(Path("demo-output"), help="Folder for the report and the demonstration's home.")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One digit of the other scene."""
-
-    name: str
-    truth: str
-    data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """Accuracy on the fixed part after some labels.
-
-    Attributes:
-        classes: how many classes are served. new_class: share of the nines answered as nine.
-        waited: seconds from the last label to the first answer that includes it.
-    """
-
-    title: str
-    labels: int
-    right: int
-    rows: int
-    new_class: float
-    classes: int
-    revision: int
-    waited: float
+ONLY = typer.Option(None, "--only", help=f"Play this act alone; can be given several times: {', '.join(NAMES)}.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -75,34 +40,69 @@ def add_to(app: typer.Typer) -> None:
     app.command("demo")(demo)
 
 
-def demo(
-    out: Path = OUT,
-) -> None:
-    """Adapt, serve, label, learn and unlearn on real digits; ends what it starts."""
+def demo(out: Path = OUT, only: list[str] | None = ONLY) -> None:
+    """Adapt, serve, label, learn and unlearn on real data; ends what it starts."""
     begun = time.perf_counter()
-    home = out.absolute() / f"home-{os.getpid()}"
-    environment = _environment(home)
-    notes.print("… writing two scenes of digits: MNIST without nines, and the digits of scikit-learn")
-    mnist = samples.mnist(out / "mnist", {LEFT_OUT})
-    tested, pool = _split(samples.small_digits(out / "digits"))
-    adapted = _adapt(mnist, environment)
-    _lepton(environment, "export", SCENE, "--out", str(home / "exported"))
+    names = _names(only)
+    environment = _environment(out.absolute() / f"home-{os.getpid()}")
     settings = config.load(environment)
+    notes.print("… writing the data")
+    shown = _acts(names, out, skip=only is None)
+    first = _adapt(environment, digits.SCENE, digits.write(out), digits.BACKBONE) if IMAGE in names else None
+    for act in shown:
+        _adapt(environment, act.scene, act.data, act.backbone)
     with _running(environment):
         client = Client(f"http://127.0.0.1:{settings.serve.port}")
         client.wait_ready()
-        steps, before, after = _teach(client, tested, pool)
-        served = _served_head(settings)
-    scratch = _from_scratch(settings)
-    identical = _digest(served) == _digest(scratch)
-    _show(steps, served, scratch, time.perf_counter() - begun)
-    page = out / "report.html"
-    chosen = np.random.default_rng(0).permutation(len(tested))[:SHOWN]
-    pictures = [(tested[n].data, tested[n].truth, before[n], after[n]) for n in chosen]
-    demo_page.write(page, steps, pictures, adapted, _digest(served), _digest(scratch))
-    fact(report=page.absolute())
-    if not identical:
+        told = _digits(client, settings, out, first) if first else None
+        played = [_play(client, act) for act in shown]
+    file = out / "report.html"
+    page.write(file, told, played)
+    fact(took=f"{time.perf_counter() - begun:.0f} s", report=file.absolute())
+    if told is not None and told.served != told.scratch:
         raise Conflict("the served head is not the fit from scratch", "report this: it must never happen")
+
+
+def _names(only: Sequence[str] | None) -> tuple[str, ...]:
+    unknown = sorted(set(only or ()) - set(NAMES))
+    if unknown:
+        raise InvalidInput(f"there is no act {unknown[0]!r}", f"choose from {', '.join(NAMES)}")
+    return tuple(name for name in NAMES if not only or name in only)
+
+
+def _acts(names: Sequence[str], out: Path, *, skip: bool) -> list[Act]:
+    """The short acts that this machine can play; the others are named with what they lack."""
+    found = []
+    for name in names:
+        if name == IMAGE:
+            continue
+        try:
+            found.append(acts.prepared(name, out))
+        except BadConfiguration as error:
+            if not skip:
+                raise
+            notes.print(f"… without the act {name}: {error.message} → {error.remedy}")
+    return found
+
+
+def _digits(client: Client, settings: config.Settings, out: Path, adapted: dict[str, Any]) -> Digits:
+    told = digits.play(client, out)
+    served, scratch = digits.served_head(settings), digits.from_scratch(settings)
+    _show("Accuracy on digits of another scene that were never labelled", told.steps, digits.LEFT_OUT)
+    same = "bit-identical" if digits.digest(served) == digits.digest(scratch) else "DIFFERENT"
+    fact(
+        served_head=f"{digits.digest(served)[:16]}… (revision of {served.examples} examples)",
+        fit_from_scratch=f"{digits.digest(scratch)[:16]}…, {same}",
+    )
+    return Digits(adapted=adapted, told=told, served=digits.digest(served), scratch=digits.digest(scratch))
+
+
+def _play(client: Client, act: Act) -> Played:
+    play = Play(client, act.scene, act.tested)
+    play.measure("no labels", 0)
+    play.grow(act.pool, act.steps)
+    _show(act.title, play.steps)
+    return Played(act.title, play.steps)
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -114,21 +114,11 @@ def _environment(home: Path) -> dict[str, str]:
     return kept | {"LEPTON_HOME": str(home), "LEPTON_CONFIG": str(settings)}
 
 
-def _split(folder: Path) -> tuple[list[Picture], list[Picture]]:
-    """A fixed part to be measured on and never labelled, and the rest, shuffled by a fixed seed."""
-    files = sorted(folder.glob("*/*.png"))
-    pictures = [Picture(file.name, file.parent.name, file.read_bytes()) for file in files]
-    order = np.random.default_rng(7).permutation(len(pictures))
-    seen: set[bytes] = set()
-    tested = [pictures[n] for n in order[:TESTED]]
-    seen.update(picture.data for picture in tested)
-    return tested, [pictures[n] for n in order[TESTED:] if pictures[n].data not in seen]
-
-
-def _adapt(data: Path, environment: dict[str, str]) -> dict[str, Any]:
-    """Adapt by the command line, as a user does."""
-    arguments = ("adapt", SCENE, str(data), "--backbone", "efficientnet_lite0", "--new-labels", "accept", "--json")
+def _adapt(environment: dict[str, str], scene: str, data: Path, backbone: str) -> dict[str, Any]:
+    """Adapt and export by the command line, as a user does."""
+    arguments = ("adapt", scene, str(data), "--backbone", backbone, "--new-labels", "accept", "--json")
     told: dict[str, Any] = json.loads(_lepton(environment, *arguments))
+    _lepton(environment, "export", scene, "--out", str(Path(environment["LEPTON_HOME"]) / "exported" / scene))
     return told
 
 
@@ -161,109 +151,23 @@ def _running(environment: dict[str, str]) -> Iterator[None]:
                 up.kill()
 
 
-def _teach(client: Client, tested: list[Picture], pool: list[Picture]) -> tuple[list[Step], list[str], list[str]]:
-    """Labels in steps, then a wrong batch that is withdrawn; also the first and the last answers on the fixed part."""
-    steps: list[Step] = []
-    answers = [_measure(client, tested, "no labels", 0, 0.0, steps)]
-    sent = 0
-    for goal in STEPS:
-        receipt: dict[str, Any] = {}
-        for picture, answer in _predicted(client, pool[sent:goal]):
-            receipt = client.label(answer["prediction_id"], picture.truth, annotator="demo")
-        waited = client.wait_learned(SCENE, tested[0].data, receipt["sequence"])
-        sent = goal
-        answers.append(_measure(client, tested, f"{goal} labels", goal, waited, steps))
-    spoiled = [
-        client.label(answer["prediction_id"], str((int(picture.truth) + 1) % 10), annotator="careless")
-        for picture, answer in _predicted(client, pool[sent : sent + WRONG])
+def _show(title: str, steps: Sequence[Step], new_class: str | None = None) -> None:
+    columns = ["after", "labels", "accuracy", "95 % interval", "classes", "revision", "learned in"]
+    more = [] if new_class is None else [f"{new_class}s found"]
+    table(f"{title} ({steps[0].rows} examples)", columns + more, [_cells(step, new_class) for step in steps])
+
+
+def _cells(step: Step, new_class: str | None) -> list[object]:
+    cells: list[object] = [
+        step.title,
+        step.labels,
+        f"{100 * step.right / step.rows:.1f} %",
+        "{:.1f} to {:.1f}".format(*page.wilson(step.right, step.rows)),
+        step.classes,
+        step.revision,
+        f"{step.waited:.2f} s" if step.labels else "",
     ]
-    waited = client.wait_learned(SCENE, tested[0].data, spoiled[-1]["sequence"])
-    _measure(client, tested, f"+ {WRONG} wrong", sent + WRONG, waited, steps)
-    undone = [client.withdraw(receipt["event_id"]) for receipt in spoiled]
-    waited = client.wait_learned(SCENE, tested[0].data, undone[-1]["sequence"])
-    answers.append(_measure(client, tested, "wrong withdrawn", sent, waited, steps))
-    return steps, answers[0], answers[-1]
-
-
-def _predicted(client: Client, pictures: list[Picture]) -> Iterator[tuple[Picture, dict[str, Any]]]:
-    return zip(pictures, client.predict(SCENE, [picture.data for picture in pictures]), strict=True)
-
-
-def _measure(
-    client: Client, tested: list[Picture], title: str, labels: int, waited: float, steps: list[Step]
-) -> list[str]:
-    notes.print(f"… {title}: predicting {len(tested)} pictures that are never labelled")
-    told = client.predict(SCENE, [picture.data for picture in tested])
-    answers = [str(answer["label"]) for answer in told]
-    right = [answer == picture.truth for answer, picture in zip(answers, tested, strict=True)]
-    nines = [ok for ok, picture in zip(right, tested, strict=True) if picture.truth == LEFT_OUT]
-    steps.append(
-        Step(
-            title=title,
-            labels=labels,
-            right=sum(right),
-            rows=len(tested),
-            new_class=sum(nines) / len(nines),
-            classes=len(told[0]["probabilities"]),
-            revision=told[0]["revision"],
-            waited=waited,
-        )
-    )
-    return answers
-
-
-def _served_head(settings: config.Settings) -> Head:
-    home = open_home(settings)
-    alias = home.registry.champion(SCENE)
-    assert alias is not None
-    revision = home.registry.latest_revision(SCENE, alias.version)
-    assert revision is not None
-    home.close()
-    return revision.head
-
-
-def _from_scratch(settings: config.Settings) -> Head:
-    """The head of the labels that stand, from nothing but the ledger."""
-    home = open_home(settings)
-    alias = home.registry.champion(SCENE)
-    assert alias is not None
-    follower = home.follower(home.registry.scene(SCENE), home.registry.version(SCENE, alias.version))
-    follower.catch_up()
-    head = follower.head()
-    home.close()
-    if head is None:
-        raise LeptonError("nothing stands", "report this: it must never happen")
-    return head
-
-
-def _digest(head: Head) -> str:
-    return hashlib.sha256(head.weight.tobytes() + head.bias.tobytes()).hexdigest()
-
-
-def _show(steps: list[Step], served: Head, scratch: Head, seconds: float) -> None:
-    table(
-        f"Accuracy on {steps[0].rows} digits of the other scene that were never labelled",
-        ["after", "labels", "accuracy", "95 % interval", "nines found", "classes", "revision", "learned in"],
-        [
-            [
-                step.title,
-                step.labels,
-                f"{100 * step.right / step.rows:.1f} %",
-                "{:.1f} to {:.1f}".format(*demo_page.wilson(step.right, step.rows)),
-                f"{100 * step.new_class:.0f} %",
-                step.classes,
-                step.revision,
-                f"{step.waited:.2f} s" if step.labels else "",
-            ]
-            for step in steps
-        ],
-    )
-    same = _digest(served) == _digest(scratch)
-    fact(
-        served_head=f"{_digest(served)[:16]}… (revision of {served.examples} examples)",
-        fit_from_scratch=f"{_digest(scratch)[:16]}…, {'bit-identical' if same else 'DIFFERENT'}",
-        took=f"{seconds:.0f} s",
-    )
+    return cells if new_class is None else [*cells, f"{100 * step.share[new_class]:.0f} %"]
 
 
 def _free_port() -> int:

@@ -17,20 +17,26 @@ from core.bundle import read
 from core.errors import BadConfiguration, Conflict, InvalidInput, LeptonError, NotFound
 from core.home import Home, open_home
 from core.ids import check_scene
-from core.modality import image
+from core.preprocess import Preprocessor
 from core.registry import short
 from core.session import Session
 from core.tally import labelled
 from core.types import Head, Scene, Version
+from lepton.instances import instances
 from lepton.output import Stages, as_json, fact, interval, say, table
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
+FILES = typer.Argument(None, help="Files, each one input.")
+TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
+FEATURES = typer.Option(None, "--features", help='A row of a table, as {"column": value}; may be given several times.')
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
 VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
+DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
+LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -46,25 +52,25 @@ def add_to(app: typer.Typer) -> None:
 
 def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     scene: str,
-    data: Path,
-    modality: str = typer.Option("image", help="Kind of input: image."),
-    label: str = typer.Option(None, help="Label column of a CSV; default: label."),
+    data: Path = DATA,
+    labels: Path = LABELS,
+    modality: str = typer.Option("auto", help="auto, image, text, audio or tabular; auto follows files or columns."),
+    label: str = typer.Option(None, help="Label column of a table; default: label."),
     task: str = typer.Option("auto", help="auto, classification or regression."),
     backbone: list[str] = BACKBONES,
     recipe: str = typer.Option("auto", help="auto or closed_form."),
     fuse: str = typer.Option("auto", help="auto or none."),
-    transform: str = typer.Option("sqrt_l2", help="Feature transform: sqrt_l2, l2 or standardised."),
+    transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
     budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
     json: bool = JSON,
 ) -> None:
-    """Go the whole road from a folder or a CSV to a registered version."""
-    _one_of("modality", modality, ["image"])
+    """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
     _one_of("task", task, ["auto", "classification", "regression"])
     _one_of("fuse", fuse, ["auto", "none"])
-    _one_of("transform", transform, ["sqrt_l2", "l2", "standardised"])
+    _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
     pipeline = _training("pipeline")
@@ -72,11 +78,13 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     request = pipeline.Request(
         scene=check_scene(scene),
         data=data,
+        names=labels,
         label=label,
+        modality=None if modality == "auto" else modality,
         task=None if task == "auto" else task,
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
-        transform=transform,
+        transform=None if transform == "auto" else transform,
         budget=_seconds(budget),
         size=size,
         seed=seed,
@@ -100,17 +108,25 @@ def evaluate(
     loading, measuring, extracting = _training("data"), _training("measure"), _training("features")
     with Stages() as stages:
         stages.stage("reading and checking the data")
-        dataset = loading.load(data, label=label, task=held.task, limits=home.limits, progress=stages.progress)
+        dataset = loading.load(
+            data,
+            label=label,
+            modality=held.modality,
+            task=held.task,
+            limits=home.limits,
+            progress=stages.progress,
+        )
         given = any(e.split == "test" for e in dataset.examples) and "split" in _columns(data)
         examples = dataset.of("test") if given else dataset.examples
         stages.stage("extracting features")
-        session = Session(home.bundle(chosen.version).model, threads=2)
+        bundle = home.bundle(chosen.version)
+        session = Session(bundle.model, threads=2)
         rows_ND = extracting.extract(
             session,
-            str(chosen.manifest["extractor"]),
+            home.preprocessor(bundle, session),
+            bundle.manifest.extractor,
             examples,
             home.cache,
-            home.limits,
             stages.progress,
         )
     metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, 0)
@@ -125,24 +141,32 @@ def evaluate(
     return None
 
 
-def predict(scene: str, files: list[Path], version: str = VERSION, json: bool = JSON) -> None:
-    """Answer files by the serving engine, without the server."""
+def predict(
+    scene: str,
+    files: list[Path] = FILES,
+    text: list[str] = TEXTS,
+    features: list[str] = FEATURES,
+    version: str = VERSION,
+    json: bool = JSON,
+) -> None:
+    """Answer files, texts or rows of a table by the serving engine, without the server."""
     home = open_home(config.load())
     held, chosen, head = _served(home, scene, version)
-    session = Session(home.bundle(chosen.version).model, threads=2)
+    bundle = home.bundle(chosen.version)
+    session = Session(bundle.model, threads=2)
+    preprocessor = home.preprocessor(bundle, session)
     answers: list[dict[str, Any]] = []
-    for file in files:
+    for named, bring in instances(held, home.limits, files or [], text or [], features or []):
         try:
-            pixels_HWC = image.decode(file.read_bytes(), session.size, home.limits)
-            answers.append({"file": str(file)} | _answer(held, head, session, pixels_HWC))
+            answers.append(named | _answer(held, head, session, preprocessor, bring()))
         except (LeptonError, OSError) as error:
-            answers.append({"file": str(file), "error": getattr(error, "strerror", None) or str(error)})
+            answers.append(named | {"error": getattr(error, "strerror", None) or str(error)})
     if json:
         as_json(answers)
     else:
-        columns = ["file", "value" if held.task == "regression" else "label", "confidence"]
+        columns = ["input", "value" if held.task == "regression" else "label", "confidence"]
         rows = [
-            [a["file"], a.get("error") or a.get("label", a.get("value")), _percent(a.get("confidence"))]
+            [_first(a)[:80], a.get("error") or a.get("label", a.get("value")), _percent(a.get("confidence"))]
             for a in answers
         ]
         table(f"{scene} {short(chosen.version)}", columns, rows)
@@ -180,7 +204,7 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
     if json:
         return as_json([asdict(row) for row in rows])
     return table(
-        "Backbones (any other: timm:NAME, onnx_file:PATH)",
+        "Backbones (any other: timm:NAME, transformers:NAME, onnx_file:PATH)",
         ["name", "modality", "features", "parameters", "licence", "source", "offline"],
         [
             [r.name, r.modality, r.dimension, f"{r.parameters:,}", r.licence, r.source, "yes" if r.offline else "no"]
@@ -206,15 +230,19 @@ def _served(home: Home, scene: str, version: str | None) -> tuple[Scene, Version
     return held, chosen, revision.head
 
 
-def _answer(
-    scene: Scene, head: Head, session: Session, pixels_HWC: np.ndarray[Any, np.dtype[np.uint8]]
-) -> dict[str, Any]:
-    output_K = session.predict({"image": pixels_HWC[None]}, head).outputs[0]
+def _first(answer: dict[str, Any]) -> str:
+    return str(next(iter(answer.values())))
+
+
+def _answer(scene: Scene, head: Head, session: Session, preprocessor: Preprocessor, data: bytes) -> dict[str, Any]:
+    row = preprocessor.read(data)
+    flags = {"flags": {word: list(names) for word, names in row.flags.items()}} if row.flags else {}
+    output_K = session.predict(preprocessor.batch([row]), head).outputs[0]
     if scene.task == "regression":
-        return {"value": float(output_K[0])}
+        return {"value": float(output_K[0])} | flags
     best = int(output_K.argmax())
     told = {label: float(p) for label, p in zip(head.labels, output_K, strict=True)}
-    return {"label": head.labels[best], "confidence": float(output_K[best]), "probabilities": told}
+    return {"label": head.labels[best], "confidence": float(output_K[best]), "probabilities": told} | flags
 
 
 def _percent(share: float | None) -> str:
@@ -245,10 +273,9 @@ def _training(name: str) -> Any:
 
 
 def _columns(data: Path) -> list[str]:
-    if data.suffix.lower() != ".csv":
+    if data.is_dir():
         return []
-    with data.open(encoding="utf-8-sig", errors="replace") as file:
-        return [column.strip() for column in file.readline().split(",")]
+    return list(_training("tables").read(data).columns)
 
 
 def _one_of(option: str, value: str, choices: list[str]) -> None:
@@ -283,11 +310,11 @@ def _show_adapted(home: Home, done: Adapted) -> None:
         say(line)
     table(
         "Backbones tried (leave-one-out on training examples)",
-        ["backbone", "pixels", "score", "95 % interval", "ms a picture", "MB", "chosen", "why"],
+        ["backbone", "pixels", "score", "95 % interval", "ms each", "MB", "chosen", "why"],
         [
             [
                 c.name,
-                c.size,
+                c.size or "",
                 "" if c.score is None else f"{100 * c.score:.1f} %",
                 "" if c.score is None else f"{100 * c.low:.1f} to {100 * c.high:.1f}",
                 "" if c.score is None else f"{c.milliseconds:.1f}",

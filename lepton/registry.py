@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from core import config
+from core.challenges import Challenge
 from core.home import open_home
 from core.promotion import prepare, promote
 from core.registry import short
@@ -67,13 +68,19 @@ def list_scenes(json: bool = JSON) -> None:
     )
 
 
-def list_versions(scene: str, json: bool = JSON) -> None:
+def list_versions(
+    scene: str,
+    release: str | None = typer.Option(None, "--release", help="Lift the quarantine of this version first."),
+    json: bool = JSON,
+) -> None:
     """List the versions of a scene, the champion marked."""
     home = open_home(config.load())
     home.registry.scene(scene)
+    if release is not None:
+        home.registry.release(scene, release)
     alias = home.registry.champion(scene)
     found = home.registry.versions(scene)
-    champion = alias.version if alias else None
+    champion, challenge = alias.version if alias else None, home.challenges.of(scene)
     if json:
         return as_json([asdict(version) | {"champion": version.version == champion} for version in found])
     return table(
@@ -83,7 +90,7 @@ def list_versions(scene: str, json: bool = JSON) -> None:
             [
                 short(version.version),
                 version.number,
-                "yes" if version.version == champion else "",
+                "yes" if version.version == champion else _challenging(challenge, version),
                 version.state + (f": {version.reason}" if version.reason else ""),
                 _backbones(version),
                 _accuracy(version),
@@ -126,6 +133,12 @@ def _promote(scene: str, version: str, action: str, json: bool) -> None:
     if gone:
         say(f"{gone} labelled examples have no readable input any more and are not in its head")
     return None
+
+
+def _challenging(challenge: Challenge | None, version: Version) -> str:
+    if challenge is None or challenge.version != version.version:
+        return ""
+    return f"challenger ({challenge.mode}, {100 * challenge.share:g} %)"
 
 
 def _backbones(version: Version) -> str:

@@ -1,9 +1,7 @@
-"""Instances to answers, all by one snapshot: admitted, decoded, run, counted and logged.
+"""Instances to answers, all by one snapshot: admitted, read, run, counted and logged.
 
 Promises that a bad instance among several has its own error in its place, or, where the caller can tell only of the
 whole, that nothing of a refused request is logged. Knows nothing of HTTP.
-
-Legend: H height, W width.
 """
 
 from __future__ import annotations
@@ -11,120 +9,201 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from core.errors import InvalidInput, LeptonError, TooLarge
+from core.errors import BrokenBundle, LeptonError, TooLarge
 from core.ids import prediction_id
 from core.types import Floats, Prediction
-from service.api.instances import bytes_of
-from service.context import Context, Embedded
+from service.context import Context
+from service.engine.admission import Overloaded
 from service.engine.answer import Verdict, verdict
+from service.engine.batcher import expired
+from service.engine.queues import FOREVER, Answer
+from service.engine.routing import Routed
 from service.engine.snapshot import Snapshot
+from service.reading import Ready, inline, ready
+from service.tracing import NOT_TRACED, Trace
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request for answers.
+
+    Attributes:
+        instances: each the bytes of a file, a row of tensors, or what a client wrote of it in JSON.
+        size: bytes of the request.
+        deadline: of the batcher's clock.
+        top_k: probabilities that are told, best first; all if None.
+    """
+
+    instances: Sequence[Any]
+    size: int
+    deadline: float = FOREVER
+    top_k: int | None = None
+    trace: Trace = field(default=NOT_TRACED)
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
-    """An instance with what is logged of it, what is told of it, and the row that the model gave, (K,) float32."""
+    """An instance with what is logged of it, what is told of it, and the row that the model gave, (K,) float32.
+
+    ``ready`` is the instance as the model took it.
+    """
 
     prediction: Prediction
     verdict: Verdict
     outputs: Floats
+    ready: Ready
 
 
 Outcome = Answered | LeptonError
 
 
-async def answer(
-    context: Context, snapshot: Snapshot, instances: Sequence[Any], top_k: int | None = None
-) -> list[Outcome]:
-    """An outcome for every instance, in order.
+async def answer(context: Context, routed: Routed, asked: Asked) -> tuple[Snapshot, list[Outcome]]:
+    """An outcome for every instance, in order, and the snapshot that gave them all.
 
-    An instance is the bytes of a file, a decoded picture, (H, W, 3) uint8 of the snapshot's size, or what a client
-    wrote of it in JSON. No input is kept of a decoded picture: it has one size, and another model needs another.
+    No input is kept of tensors: they fit one model, and another needs others.
 
     Raises:
-        TooLarge: more instances than the cap. Unavailable: too many wait.
+        TooLarge: more instances than the cap. Overloaded: too many wait, or too long.
     """
-    outcomes = await _outcomes(context, snapshot, instances, top_k)
-    _count(context, snapshot, outcomes)
-    context.log.put([outcome.prediction for outcome in outcomes if isinstance(outcome, Answered)])
-    return outcomes
+    routed, outcomes = await _by_either(context, routed, asked)
+    _keep(context, routed, outcomes)
+    return routed.snapshot, outcomes
 
 
-async def answer_all(context: Context, snapshot: Snapshot, instances: Sequence[Any]) -> list[Answered]:
+async def answer_all(context: Context, routed: Routed, asked: Asked) -> tuple[Snapshot, list[Answered]]:
     """As ``answer``, but one bad instance refuses all, by its own error with its number.
 
     Raises:
         LeptonError: the first error.
     """
-    outcomes = await _outcomes(context, snapshot, instances, None)
+    routed, outcomes = await _by_either(context, routed, asked)
     for number, outcome in enumerate(outcomes):
         if isinstance(outcome, LeptonError):
-            _count(context, snapshot, [outcome] * len(outcomes))
+            context.metrics.predictions.labels(routed.snapshot.scene.name, "refused").inc(len(outcomes))
+            if isinstance(outcome, Overloaded):
+                raise outcome
             raise type(outcome)(f"instance {number}: {outcome.message}", outcome.remedy)
+    _keep(context, routed, outcomes)
+    return routed.snapshot, [outcome for outcome in outcomes if isinstance(outcome, Answered)]
+
+
+def _keep(context: Context, routed: Routed, outcomes: Sequence[Outcome]) -> None:
+    """Count and log what was answered, and let a shadow have a copy of it."""
+    scene = routed.snapshot.scene.name
     answered = [outcome for outcome in outcomes if isinstance(outcome, Answered)]
-    _count(context, snapshot, answered)
-    context.log.put([each.prediction for each in answered])
-    return answered
+    if answered:
+        context.metrics.predictions.labels(scene, "answered").inc(len(answered))
+        if context.home.settings.serve.log_predictions:
+            context.log.put([each.prediction for each in answered])
+    if len(answered) < len(outcomes):
+        context.metrics.predictions.labels(scene, "refused").inc(len(outcomes) - len(answered))
+    for each in answered:
+        for flag, named in each.ready.row.flags.items():
+            context.metrics.flag(scene, flag, len(named))
+        if routed.shadow is not None and each.ready.data is not None:
+            context.shadows.put(routed.shadow, each.prediction, each.ready.data)
 
 
-async def _outcomes(context: Context, snapshot: Snapshot, instances: Sequence[Any], top_k: int | None) -> list[Outcome]:
-    most = context.home.settings.serve.max_instances
-    if len(instances) > most:
-        raise TooLarge(f"the request has {len(instances)} instances, of {most} at most", "send several requests")
-    with context.predicting.of(len(instances)):
-        return await asyncio.gather(*(_outcome(context, snapshot, told, top_k) for told in instances))
+async def _by_either(context: Context, routed: Routed, asked: Asked) -> tuple[Routed, list[Outcome]]:
+    """By what the request was routed to; where a challenger fails on what the champion can answer, by the champion."""
+    outcomes = await _outcomes(context, routed, asked)
+    if routed.instead is None:
+        return routed, outcomes
+    broken = _broken(outcomes)
+    if broken is None:
+        context.engine.judge(routed.snapshot, None)
+        return routed, outcomes
+    champion = Routed(routed.instead)
+    again = await _outcomes(context, champion, asked)
+    if _broken(again) is None:
+        context.engine.judge(routed.snapshot, broken)
+    return champion, again
 
 
-async def _outcome(context: Context, snapshot: Snapshot, told: Any, top_k: int | None) -> Outcome:
-    kept: bytes | None = None
+def _broken(outcomes: Sequence[Outcome]) -> BrokenBundle | None:
+    return next((outcome for outcome in outcomes if isinstance(outcome, BrokenBundle)), None)
+
+
+async def _outcomes(context: Context, routed: Routed, asked: Asked) -> list[Outcome]:
+    count, most = len(asked.instances), context.home.settings.serve.max_instances
+    if count > most:
+        raise TooLarge(f"the request has {count} instances, of {most} at most", "send several requests")
+    scene, clock = routed.snapshot.scene, context.batcher.clock
+    with context.predicting.of(scene.name, count, asked.deadline - clock()):
+        if inline(scene, asked.size):
+            begun = [_begin(context, routed.snapshot, asked, told) for told in asked.instances]
+            return [await _end(context, routed, asked, each) for each in begun]
+        if count == 1:
+            return [await _outcome(context, routed, asked, asked.instances[0])]
+        return await asyncio.gather(*(_outcome(context, routed, asked, told) for told in asked.instances))
+
+
+Begun = tuple[Ready, asyncio.Future[Answer]] | LeptonError
+
+
+def _begin(context: Context, snapshot: Snapshot, asked: Asked, told: Any) -> Begun:
+    """Read an instance here and now, and let it wait for the model."""
     try:
-        if isinstance(told, np.ndarray):
-            embedded = await context.embed_picture(snapshot, told)
-        else:
-            data = await _data(context, snapshot, told)
-            embedded = await context.embed(snapshot, data)
-            kept = data if context.home.settings.serve.keep_instances else None
+        with asked.trace.part("decode"):
+            read = ready(snapshot, context.home.limits, told)
+        return read, context.batcher.enqueue(snapshot, read.row, asked.deadline)
     except LeptonError as error:
         return error
-    said = verdict(snapshot, embedded.answer.outputs, top_k)
-    return Answered(_prediction(snapshot, embedded, said, kept), said, embedded.answer.outputs)
 
 
-async def _data(context: Context, snapshot: Snapshot, told: Any) -> bytes:
-    data = told
-    if not isinstance(told, bytes):
-        data = await context.decode(bytes_of, told, snapshot.scene, context.home.limits)
-    if not data:
-        raise InvalidInput("the instance is empty", "send the bytes of a file")
-    return bytes(data)
+async def _outcome(context: Context, routed: Routed, asked: Asked, told: Any) -> Outcome:
+    """Read an instance in a thread, and let it wait for the model."""
+    snapshot = routed.snapshot
+    try:
+        with asked.trace.part("decode"):
+            read = await context.decode(_in_time, context, snapshot, asked.deadline, told)
+        begun: Begun = (read, context.batcher.enqueue(snapshot, read.row, asked.deadline))
+    except LeptonError as error:
+        begun = error
+    return await _end(context, routed, asked, begun)
 
 
-def _prediction(snapshot: Snapshot, embedded: Embedded, said: Verdict, kept: bytes | None) -> Prediction:
-    now = time.time()
+def _in_time(context: Context, snapshot: Snapshot, deadline: float, told: Any) -> Ready:
+    """An instance that has waited for its thread beyond its deadline is not read any more."""
+    if context.batcher.clock() > deadline:
+        context.metrics.refuse(snapshot.scene.name, "expired")
+        raise expired()
+    return ready(snapshot, context.home.limits, told)
+
+
+async def _end(context: Context, routed: Routed, asked: Asked, begun: Begun) -> Outcome:
+    if isinstance(begun, LeptonError):
+        return begun
+    read, future = begun
+    try:
+        given = await future
+    except LeptonError as error:
+        return error
+    asked.trace.ran(given)
+    said = verdict(routed.snapshot, given.outputs, asked.top_k)
+    kept = context.home.settings.serve.keep_instances and read.data is not None
+    return Answered(_prediction(routed, read, given, said, kept), said, given.outputs, read)
+
+
+def _prediction(routed: Routed, read: Ready, given: Answer, said: Verdict, kept: bool) -> Prediction:
+    snapshot, now = routed.snapshot, time.time()
     return Prediction(
         prediction_id=prediction_id(snapshot.scene.name, now),
         scene=snapshot.scene.name,
         version=snapshot.version,
         extractor=snapshot.extractor,
         revision=snapshot.revision,
-        example=embedded.example,
-        features=embedded.answer.features,
+        example=read.example,
+        features=given.features,
         label=said.label,
         value=said.value,
         confidence=said.confidence,
         margin=said.margin,
         created_at=now,
-        media=embedded.media if kept is not None else "",
-        instance=kept,
+        media=read.media if kept else "",
+        instance=read.data if kept else None,
+        role=routed.role,
     )
-
-
-def _count(context: Context, snapshot: Snapshot, outcomes: Sequence[Outcome]) -> None:
-    bad = sum(isinstance(outcome, LeptonError) for outcome in outcomes)
-    for word, number in (("answered", len(outcomes) - bad), ("refused", bad)):
-        if number:
-            context.metrics.predictions.labels(snapshot.scene.name, word).inc(number)

@@ -10,22 +10,27 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import cast
 
 from core.config import Settings, load
 from core.database import Database
+from core.execution import Device, Gpu, check_device, choose_gpu
 from core.home import open_home
 from core.registry import short
-from core.session import Device
 from core.tally import received
 from service.access_log import access_log
 from service.context import Context
-from service.engine.admission import Admission
+from service.engine.admission import Admission, Gate
 from service.engine.batcher import Batcher
 from service.engine.engine import Engine, EngineSettings
+from service.engine.heart import Heart
 from service.engine.log import LogSettings, LogWriter
+from service.engine.shadows import Shadows, ShadowSettings
 from service.engine.snapshot import Snapshot
+from service.engine.trial import trial
 from service.metrics import Metrics
+from service.tracing import tracing
 
 STORING_THREADS = 4
 PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -51,31 +56,65 @@ def build(settings: Settings, worker: int = 1) -> Context:
     metrics = Metrics()
     watching = Watching(metrics, home.ledger.database)
     threads = max(1, _processors() // service.workers)
+    engine = Engine(home, _engine_settings(settings, threads, worker), watching)
+    heart = watching.heart = Heart(home, engine, str(worker), metrics.skewed)
+    log = LogWriter(
+        home.predictions,
+        LogSettings(days=service.prediction_days, megabytes=service.prediction_megabytes),
+        metrics.unlogged.labels().inc,
+    )
+    predicting = Gate(service.max_waiting, metrics.refuse)
     return Context(
         home=home,
-        engine=Engine(
-            home,
-            EngineSettings(
-                threads=threads,
-                device=cast("Device", service.device),
-                max_batch=service.max_batch,
-                poll_seconds=service.poll_seconds,
-            ),
-            watching,
-        ),
+        engine=engine,
         batcher=Batcher(service.max_batch, watching),
-        log=LogWriter(
-            home.predictions,
-            LogSettings(days=service.prediction_days, megabytes=service.prediction_megabytes),
-            metrics.unlogged.inc,
-        ),
+        log=log,
         metrics=metrics,
         decoding=ThreadPoolExecutor(max(2, threads), "decode"),
         storing=ThreadPoolExecutor(STORING_THREADS, "store"),
-        predicting=Admission(service.max_waiting, "instances"),
+        predicting=predicting,
         telling=Admission(service.max_waiting, "labels"),
+        shadows=Shadows(
+            ShadowSettings(),
+            engine,
+            traffic=lambda: (predicting.inside, predicting.entered),
+            known=lambda name: bool(log.find([name])),  # none is where none is logged
+            log=log.put,
+            told=metrics.shadowed,
+        ),
+        heart=heart,
         worker=str(worker),
         access=access_log(settings),
+        tracing=tracing(settings),
+    )
+
+
+def _engine_settings(settings: Settings, threads: int, worker: int) -> EngineSettings:
+    service = settings.serve
+    index = 0 if service.device == "cpu" else choose_gpu(service.gpus, worker)
+    check_device(service.device, index)
+    return EngineSettings(
+        threads=threads,
+        device=cast("Device", service.device),
+        gpu=Gpu(
+            index=index,
+            max_batch=service.max_batch,
+            tf32=service.tf32,
+            graphs=service.cuda_graphs,
+            engines=settings.home / "cache" / "tensorrt",
+        ),
+        max_batch=service.max_batch,
+        poll_seconds=service.poll_seconds,
+        keep_previous=service.keep_previous,
+        turns=max(1, _processors() // 2),
+        trial=partial(
+            trial,
+            settings.home,
+            threads=threads,
+            max_batch=service.max_batch,
+            seconds=service.trial_seconds,
+            megabytes=service.trial_megabytes,
+        ),
     )
 
 
@@ -85,15 +124,20 @@ class Watching:
     def __init__(self, metrics: Metrics, ledger: Database) -> None:
         self._metrics = metrics
         self._ledger = ledger
+        self.heart: Heart | None = None
 
     def waited(self, seconds: float) -> None:
         """An instance waited so long for the model."""
-        self._metrics.queue_seconds.observe(seconds)
+        self._metrics.queue_seconds.labels().observe(seconds)
 
     def ran(self, scene: str, size: int, seconds: float) -> None:
         """A run of the model took so long."""
         self._metrics.inference_seconds.labels(scene).observe(seconds)
         self._metrics.batch_size.labels(scene).observe(size)
+
+    def expired(self, scene: str) -> None:
+        """The deadline of an instance passed while it waited."""
+        self._metrics.refuse(scene, "expired")
 
     def swapped(self, before: Snapshot | None, now: Snapshot) -> None:
         """``now`` serves its scene from here on."""
@@ -105,6 +149,8 @@ class Watching:
         self._metrics.head_fallback.labels(scene).set(now.fallback)
         if before is None:
             self._metrics.expect(scene)
+        if self.heart is not None and (before is None or before.version != now.version):
+            self.heart.nudge()
         if before is not None and before.version == now.version and now.sequence > before.sequence:
             moment = time.time()
             for came in received(self._ledger, scene, before.sequence, now.sequence):

@@ -6,25 +6,26 @@ Promises a start and an end in the right order. Knows nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from core.home import Home
-from core.preprocess import Modality, Row, modality
 from service.access_log import AccessLog
-from service.engine.admission import Admission
-from service.engine.batcher import Answer, Batcher
+from service.engine.admission import Admission, Gate
+from service.engine.batcher import Batcher
 from service.engine.engine import Engine
+from service.engine.heart import Heart
 from service.engine.log import LogWriter
+from service.engine.queues import Answer
+from service.engine.shadows import Shadows
 from service.engine.snapshot import Snapshot
 from service.metrics import Metrics
+from service.reading import Ready, of_bytes
+from service.tracing import Tracing
 
 SETTLE_SECONDS = 60.0
 
@@ -32,13 +33,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """A decoded and answered instance; ``example`` is the SHA-256 of its bytes, ``media`` what they are."""
-
-    answer: Answer
-    example: str
-    media: str
+# Asked of the headers, the scene and the number of instances of a request before they may wait: the place of limits by
+# key. It raises a LeptonError to refuse, an Overloaded with the reason "key" where there were too many.
+Limiter = Callable[[Mapping[bytes, bytes], str, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +46,12 @@ class Context:
         decoding: threads that turn bytes into arrays.
         storing: threads that wait for the databases.
         predicting, telling: caps on instances and on labels that wait.
+        shadows: answers copies of the traffic, for a challenger.
+        heart: tells the other workers what this one serves.
         worker: index of this process, from 1.
         access: the access log, where there is one.
+        tracing: where spans go, where they are asked for.
+        limiter: limits by key, where there are any.
     """
 
     home: Home
@@ -60,26 +61,36 @@ class Context:
     metrics: Metrics
     decoding: ThreadPoolExecutor
     storing: ThreadPoolExecutor
-    predicting: Admission
+    predicting: Gate
     telling: Admission
+    shadows: Shadows
+    heart: Heart
     worker: str
     access: AccessLog | None
+    tracing: Tracing | None = None
+    limiter: Limiter | None = None
 
     def start(self) -> None:
         """Start the threads."""
         self.batcher.start()
         self.log.start()
+        self.shadows.start()
         self.engine.start()
+        self.heart.start()
 
     async def settle(self) -> None:
         """Wait until what is registered serves or has failed, but not for ever: a worker takes no request before."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while not self.engine.settled() and self.alive() and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
+        gc.collect()
+        gc.freeze()  # what is here stays: looking through it again would hold requests up for 70 ms now and then
 
     def stop(self) -> None:
         """Answer what waits, write what waits, close everything."""
+        self.heart.stop()
         self.engine.stop()
+        self.shadows.close()
         self.decoding.shutdown()
         self.batcher.close()
         self.storing.shutdown()
@@ -88,6 +99,8 @@ class Context:
         self.metrics.close()
         if self.access is not None:
             self.access.close()
+        if self.tracing is not None:
+            self.tracing.close()
 
     def alive(self) -> bool:
         """Whether all threads run."""
@@ -105,47 +118,15 @@ class Context:
         """Run ``work`` where the disk may be waited for."""
         return await _in(self.storing, work, *args, **kwargs)
 
-    async def embed(self, snapshot: Snapshot, data: bytes) -> Embedded:
+    async def embed(self, snapshot: Snapshot, data: bytes) -> tuple[Ready, Answer]:
         """Read an example and let the snapshot answer it.
 
         Raises:
             TooLarge, UnsupportedMedia, InvalidInput: as the modality says.
             BrokenBundle: the model could not answer.
         """
-        row, example, media = await self.decode(_open, snapshot, data)
-        return Embedded(await self.batcher.run(snapshot, row), example, media)
-
-    async def embed_picture(self, snapshot: Snapshot, picture: NDArray[np.uint8]) -> Embedded:
-        """Let the snapshot answer a decoded picture, (H, W, 3) of its size; its identity is that of these pixels.
-
-        Raises:
-            BrokenBundle: the model could not answer.
-        """
-        example = await self.decode(digest_of_pixels, picture)
-        return Embedded(await self.batcher.run(snapshot, Row({"image": picture})), example, "")
-
-
-def digest(data: bytes) -> str:
-    """The identity of an example: SHA-256 (hex) of its bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def digest_of_pixels(picture: NDArray[np.uint8]) -> str:
-    """The identity of an example that came as (H, W, 3) pixels: SHA-256 (hex) of its shape in words and its bytes.
-
-    The shape stands first, because the bytes of a wide picture may be those of a high one.
-    """
-    shape = "x".join(str(length) for length in picture.shape)
-    return hashlib.sha256(f"uint8 {shape}\n".encode() + picture.tobytes()).hexdigest()
-
-
-def modality_of(snapshot: Snapshot) -> Modality:
-    """The modality that the snapshot's scene is of."""
-    return modality(snapshot.scene.modality)
-
-
-def _open(snapshot: Snapshot, data: bytes) -> tuple[Row, str, str]:
-    return snapshot.preprocessor.read(data), digest(data), modality_of(snapshot).sniff(data)
+        read = await self.decode(of_bytes, snapshot, data)
+        return read, await self.batcher.enqueue(snapshot, read.row)
 
 
 async def _in(pool: ThreadPoolExecutor, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

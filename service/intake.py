@@ -15,9 +15,9 @@ from core.ids import scene_of
 from core.labels import check_label
 from core.preprocess import modality
 from core.types import Prediction, Scene
-from service.api.instances import bytes_of
 from service.api.schemas import FeedbackIn
-from service.context import Context, digest
+from service.context import Context
+from service.reading import digest, example_bytes
 
 
 async def take(context: Context, told: FeedbackIn) -> Receipt:
@@ -57,7 +57,7 @@ def _scene(told: FeedbackIn) -> str:
 async def _data(context: Context, told: FeedbackIn, scene: Scene) -> bytes | None:
     if told.instance is None:
         return None
-    return await context.decode(bytes_of, told.instance, scene, context.home.limits)
+    return await context.decode(example_bytes, scene, context.home.limits, told.instance)
 
 
 def _feedback(told: FeedbackIn, scene: Scene, data: bytes | None) -> Feedback:
@@ -100,7 +100,6 @@ async def _evidence(context: Context, told: FeedbackIn, scene: Scene, data: byte
 
 async def _made(context: Context, scene: Scene, data: bytes) -> Evidence:
     snapshot = context.engine.snapshot(scene.name)
-    embedded = await context.embed(snapshot, data)
+    read, given = await context.embed(snapshot, data)
     await context.store(context.home.artifacts.put, data)
-    features = {snapshot.extractor: embedded.answer.features}
-    return Evidence(example=embedded.example, features=features, media=embedded.media)
+    return Evidence(example=read.example, features={snapshot.extractor: given.features}, media=read.media)

@@ -9,19 +9,43 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.metrics import MetricWrapperBase
 
 from core.errors import BadConfiguration
+from service.engine.admission import REASONS
+
+FLAGS = ("clipped", "incomplete", "missing", "out_of_range", "silent", "truncated", "unseen")
+OTHER = "other"
+
+M = TypeVar("M", bound=MetricWrapperBase)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 _OUTCOMES = ("answered", "refused")
 _STATUSES = ("accepted", "duplicate", "pending", "conflict", "corrected", "withdrawn")
+_FATES = ("answered", "dropped", "failed")
 _DECISIONS = ("promoted", "refused")
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _KINDS = ("counter", "histogram", "gauge_livemin", "gauge_livemax")  # a file each, as prometheus_client names them
 _RESERVED = 2**18  # bytes of a file: some thousand series
+
+
+class Kept(Generic[M]):
+    """A metric whose children are looked up once and kept: their labels are bounded."""
+
+    def __init__(self, metric: M) -> None:
+        self.metric = metric
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def labels(self, *values: str) -> M:
+        """The child of these labels; the metric itself where it has none."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = self.metric.labels(*values) if values else self.metric
+        return child
 
 
 class Metrics:
@@ -42,6 +66,12 @@ class Metrics:
         self.predictions = self._counter("lepton_predictions_total", "Answered instances.", "scene", "outcome")
         self.labels = self._counter("lepton_labels_total", "Label events taken in.", "scene", "status")
         self.promotions = self._counter("lepton_promotions_total", "Asked-for promotions.", "scene", "decision")
+        self.refused = self._counter(
+            "lepton_refused_total", "Requests that found no room or no time.", "scene", "reason"
+        )
+        self.flagged = self._counter(
+            "lepton_flagged_total", "What was out of the ordinary in instances.", "scene", "flag"
+        )
         self.unlogged = self._counter("lepton_predictions_unlogged_total", "Predictions lost to the prediction log.")
         self.request_seconds = self._histogram("lepton_request_seconds", "Time of a request.", _SECONDS, "route")
         self.queue_seconds = self._histogram("lepton_queue_seconds", "Wait of an instance for the model.", _SECONDS)
@@ -58,6 +88,13 @@ class Metrics:
         self.head_fallback = self._gauge(
             "lepton_head_fallback", "1 while no label stands and the version's own head answers.", "livemax", "scene"
         )
+        self.version_skew = self._gauge(
+            "lepton_version_skew_seconds",
+            "Since when the champion has not been served by all workers; 0 where it is.",
+            "livemax",
+            "scene",
+        )
+        self.shadows = self._counter("lepton_shadows_total", "Copies of the traffic.", "scene", "outcome")
         self.model_info = self._gauge(
             "lepton_model_info", "1 for the version that is served.", "livemax", "scene", "version"
         )
@@ -70,7 +107,28 @@ class Metrics:
             self.labels.labels(scene, status)
         for decision in _DECISIONS:
             self.promotions.labels(scene, decision)
+        for fate in _FATES:
+            self.shadows.labels(scene, fate)
+        for reason in REASONS:
+            self.refused.labels(scene, reason)
+        self.version_skew.labels(scene)
         self.label_to_served.labels(scene)
+
+    def refuse(self, scene: str, reason: str) -> None:
+        """A request found no room, or no time."""
+        self.refused.labels(scene, reason if reason in REASONS else OTHER).inc()
+
+    def flag(self, scene: str, flag: str, fields: int) -> None:
+        """So many fields of an instance were out of the ordinary."""
+        self.flagged.labels(scene, flag if flag in FLAGS else OTHER).inc(fields)
+
+    def skewed(self, scene: str, seconds: float) -> None:
+        """The workers of a scene have disagreed for so long."""
+        self.version_skew.labels(scene).set(seconds)
+
+    def shadowed(self, scene: str, fate: str) -> None:
+        """A copy of the traffic was answered, dropped or failed."""
+        self.shadows.labels(scene, fate).inc()
 
     def render(self) -> bytes:
         """All metrics of all workers in the text format of Prometheus."""
@@ -87,11 +145,11 @@ class Metrics:
         if _FOLDER in os.environ:
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self._registry)
+    def _counter(self, name: str, text: str, *labels: str) -> Kept[Counter]:
+        return Kept(Counter(name, text, labels, registry=self._registry))
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Kept[Histogram]:
+        return Kept(Histogram(name, text, labels, buckets=buckets, registry=self._registry))
 
     def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]

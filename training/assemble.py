@@ -5,27 +5,25 @@ Promises that the graph holds no head yet and that its extractor digest is final
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
-from core.preprocess import Limits, Preprocessor, modality
+from core.errors import InvalidInput
+from core.preprocess import Inputs, Limits, Preprocessor, modality
 from core.session import Session
-from core.types import Scene
+from core.types import Example, Floats, Scene
 from exporters.backbone import Backbone
-from exporters.compose import Member, compose, extractor_digest
-from exporters.transform import Kind, Transform
-from training import features, zoo
+from exporters.compose import Member, compose, extractor_name
+from exporters.transform import Kind, Transform, apply
+from training import features, parts, zoo
+from training.zoo import Setting
 
 LEAST_DEVIATION = 1e-6  # a feature that varies less is constant: it is centred, not scaled
-
-
-Pixels = NDArray[np.uint8]
-Draw = Callable[[tuple[int, int]], Pixels]  # (H, W) → (N, H, W, 3) training pictures
+BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -47,44 +45,97 @@ class Assembly:
 
 def assemble(
     names: Sequence[str],
-    size: int,
-    kind: Kind,
+    setting: Setting,
+    kind: Kind | None,
     scene: Scene,
     cache: Path,
-    draw: Draw,
+    drawn: Sequence[Example],
     threads: int,
     limits: Limits,
 ) -> Assembly:
     """Load, export (or take from the cache) and compose.
 
     Args:
-        names: backbones, as ``lepton backbones`` lists them.
-        size: side of the pictures in pixels.
-        kind: how each member's features are transformed.
-        scene: gives the task and the scale of a regression.
-        draw: gives training pictures of a size, on which a standardised transform is measured.
+        names: backbones, as ``lepton backbones`` lists them, of the scene's modality; for a mixture, of each part.
+        setting: what the data decided about them.
+        kind: how each member's features are transformed; None follows the backbone.
+        scene: gives the modality, the task and the scale of a regression.
+        drawn: training examples, on which a standardised transform is measured.
         limits: what an example may cost.
 
     Raises:
         LookupError: an unknown backbone; LeptonError: its weights are not to be had, or it cannot be exported.
     """
-    backbones = tuple(zoo.load(name, size) for name in names)
-    graphs = [features.graph(backbone, cache) for backbone in backbones]
-    transforms = tuple(
-        _transform(kind, graph, draw, backbone.size) for graph, backbone in zip(graphs, backbones, strict=True)
-    )
-    members = [Member(graph=graph, transform=transform) for graph, transform in zip(graphs, transforms, strict=True)]
+    backbones = tuple(zoo.load(name, setting) for name in names)
+    files = _same_reading(backbones, scene.modality)
+    members = []
+    for backbone in backbones:
+        mine = parts.of(drawn, scene.modality, backbone.modality, limits)
+        members.append(_member(backbone, kind or backbone.transform, scene.modality, cache, mine, limits))
     model = compose(members, task=scene.task, offset=scene.offset, scale=scene.scale)
     session = Session(model, threads=threads)
-    preprocessor = modality(scene.modality).preprocessor(session.inputs, {}, limits)
-    return Assembly(backbones, transforms, model, session, preprocessor, extractor_digest(model))
+    preprocessor = modality(scene.modality).preprocessor(session.inputs, files, limits)
+    extractor = extractor_name(model, preprocessor.key)
+    transforms = tuple(member.transform for member in members)
+    return Assembly(backbones, transforms, model, session, preprocessor, extractor)
 
 
-def _transform(kind: Kind, graph: bytes, draw: Draw, size: tuple[int, int]) -> Transform:
+def alone(name: str, setting: Setting, scene: Scene, cache: Path, drawn: Sequence[Example], limits: Limits) -> Assembly:
+    """One backbone in a graph of its own, as candidates are compared: with its own transform, one thread."""
+    return assemble([name], setting, None, scene, cache, drawn, 1, limits)
+
+
+def batches(preprocessor: Preprocessor, examples: Sequence[Example]) -> list[Inputs]:
+    """Examples as the model takes them, a few at a time."""
+    rows = [preprocessor.read(features.content(example)) for example in examples]
+    return [preprocessor.batch(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
+
+
+def _same_reading(backbones: Sequence[Backbone], modality_name: str) -> Mapping[str, bytes]:
+    """The files of the one preprocessor that all members of a modality share."""
+    firsts: dict[str, Backbone] = {}
+    for backbone in backbones:
+        first = firsts.setdefault(backbone.modality, backbone)
+        if dict(backbone.files) != dict(first.files):
+            raise InvalidInput(
+                f"{first.name} and {backbone.name} read their input in different ways",
+                "fuse only backbones that share a tokenizer, a schema or windows",
+            )
+    wanted = parts.names(modality_name)
+    if sorted(firsts) != wanted:
+        raise InvalidInput(
+            f"{', '.join(backbone.name for backbone in backbones)}: for {' and '.join(sorted(firsts))}, and the data "
+            f"are {' and '.join(wanted)}",
+            f"choose from lepton backbones --modality {wanted[0]}" + (", one for each part" if wanted[1:] else ""),
+        )
+    return {name: data for first in firsts.values() for name, data in first.files.items()}
+
+
+def _member(
+    backbone: Backbone, kind: Kind, modality_name: str, cache: Path, drawn: Sequence[Example], limits: Limits
+) -> Member:
+    """A backbone in the graph; in a mixture, with what stands where its part is missing."""
+    graph = features.graph(backbone, cache)
+    mixed = modality_name != backbone.modality
+    if not mixed and kind != "standardised":
+        return Member(graph=graph, transform=Transform(kind=kind))
+    if not drawn:
+        raise InvalidInput(f"no training example has the part {backbone.modality}", "leave its column out")
+    preprocessor = modality(backbone.modality).preprocessor(backbone.inputs, backbone.files, limits)
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    raw_ND = np.concatenate([session.run(["raw"], part)[0] for part in batches(preprocessor, drawn)])
+    transform = _transform(kind, raw_ND)
+    if not mixed:
+        return Member(graph=graph, transform=transform)
+    mean_D = apply(transform, raw_ND).mean(axis=0).astype(np.float32)
+    return Member(
+        graph=graph, transform=transform, part=parts.names(modality_name).index(backbone.modality), mean_D=mean_D
+    )
+
+
+def _transform(kind: Kind, raw_ND: Floats) -> Transform:
     if kind != "standardised":
         return Transform(kind=kind)
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    raw_ND = np.concatenate([session.run(["raw"], {"image": row[None]})[0] for row in draw(size)])
     deviation_D = raw_ND.std(axis=0)
     deviation_D[deviation_D < LEAST_DEVIATION] = 1.0
     return Transform(

@@ -39,7 +39,7 @@ Recipe `{manifest.recipe}`, feature transform `{manifest.transform}`, λ {manife
 
 ## To know before use
 
-The figures hold for pictures like those of the data with digest `{manifest.lineage.data_digest[:16]}`. Nobody has
+The figures hold for inputs like those of the data with digest `{manifest.lineage.data_digest[:16]}`. Nobody has
 measured the model on other scenes, on attacks, or on groups of people. The head stored here includes labels up to
 event {manifest.lineage.sequence}; what a service answers with may include later ones. The backbone's licence applies
 to the weights inside.

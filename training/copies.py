@@ -1,6 +1,6 @@
-"""The same picture twice: exact copies, near twins, and what of them stands on two sides.
+"""The same example twice: exact copies, near twins, and what of them stands on two sides.
 
-Promises that of every content one picture is kept, that a content under two labels is kept nowhere, and that no content
+Promises that of every content one example is kept, that a content under two labels is kept nowhere, and that no content
 and no group is left on two sides that a user chose. Depends on contents, labels and sides; names break ties. Knows
 nothing of how sides are drawn.
 """
@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
 from core.types import Split, Task
-from training.clean import Picture, clusters, looks_alike, twin_pairs
+from training.clean import Item, clusters, looks_alike
+from training.kinds import Kind
 from training.report import Finding, shown
 from training.split import PROTECTED, protected, same, unite
 
 
-def one_of_each(pictures: Sequence[Picture], task: Task) -> tuple[list[Picture], list[Finding]]:
-    """One picture for every content, ordered by digest; of copies the one on the most protected side, first by name."""
-    copies: defaultdict[str, list[Picture]] = defaultdict(list)
-    for picture in pictures:
-        copies[picture.digest].append(picture)
-    kept: list[Picture] = []
+def one_of_each(items: Sequence[Item], task: Task) -> tuple[list[Item], list[Finding]]:
+    """One example for every content, ordered by digest; of copies the one on the most protected side, first by name."""
+    copies: defaultdict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        copies[item.look.same].append(item)
+    kept: list[Item] = []
     findings: list[Finding] = []
-    for digest in sorted(copies):
-        first, *rest = sorted(copies[digest], key=lambda p: (_rank(p.row.split), p.row.name))
+    for same_as in sorted(copies):
+        first, *rest = sorted(copies[same_as], key=lambda p: (_rank(p.row.split), p.digest, p.row.name))
         odd = [p for p in rest if _target(p, task) != _target(first, task)]
         if odd:
             findings.append(_copy(first, odd[0], "conflict"))
@@ -34,43 +33,41 @@ def one_of_each(pictures: Sequence[Picture], task: Task) -> tuple[list[Picture],
             continue
         kept.append(first)
         findings += [_copy(p, first, "leak" if p.row.split != first.row.split else "duplicate") for p in rest]
-    return kept, findings
+    return sorted(kept, key=lambda item: item.digest), findings
 
 
-def find_twins(pictures: Sequence[Picture], task: Task) -> tuple[list[list[int]], list[Finding]]:
+def find_twins(items: Sequence[Item], kind: Kind, task: Task) -> tuple[list[list[int]], list[Finding]]:
     """Clusters of near twins that are copies, as positions, and remarks on all clusters."""
-    if not pictures:
+    if not items:
         return [], []
-    labels = _labels(pictures, task)
+    labels = _labels(items, task)
     groups: list[list[int]] = []
     findings: list[Finding] = []
-    for group in clusters(twin_pairs(np.stack([picture.thumbnail for picture in pictures]))):
-        first = pictures[group[0]].row
+    for group in clusters(kind.near([item.look for item in items])):
+        first = items[group[0]].row
         if looks_alike(group, labels):
-            detail = f"{len(group)} pictures hardly differ; they are not treated as copies"
+            detail = f"{len(group)} {kind.NOUNS[1]} hardly differ; they are not treated as copies"
             findings.append(Finding(kind="alike", path=first.name, dropped=False, detail=detail, label=first.label))
             continue
         groups.append(group)
         for i in group[1:]:
-            row, differs = pictures[i].row, labels[i] != labels[group[0]]
+            row, differs = items[i].row, labels[i] != labels[group[0]]
             detail = f"labelled {shown(row.label)} here, {shown(first.label)} there" if differs else "nearly the same"
-            kind = "twin_conflict" if differs else "twin"
+            found = "twin_conflict" if differs else "twin"
             findings.append(
-                Finding(kind=kind, path=row.name, dropped=False, detail=detail, label=row.label, other=first.name)
+                Finding(kind=found, path=row.name, dropped=False, detail=detail, label=row.label, other=first.name)
             )
     return groups, findings
 
 
-def without_leaks(
-    pictures: list[Picture], twins: list[list[int]], task: Task
-) -> tuple[list[Picture], list[int], list[Finding]]:
-    """Pictures without those that stand on a more protected side, too, and the unit of each that is left.
+def without_leaks(items: list[Item], twins: list[list[int]], task: Task) -> tuple[list[Item], list[int], list[Finding]]:
+    """Items without those that stand on a more protected side, too, and the unit of each that is left.
 
     A unit is what has to stay on one side: near twins of one label, and groups, tied through any chain.
     """
-    given = [picture.row.split for picture in pictures]
-    labels = _labels(pictures, task)
-    groups = same([picture.row.group for picture in pictures])
+    given = [item.row.split for item in items]
+    labels = _labels(items, task)
+    groups = same([item.row.group for item in items])
     copies = [[i for i in twin if labels[i] == label] for twin in twins for label in sorted({labels[i] for i in twin})]
     lost: dict[int, str] = {}
     for reason, bonds in (("a near twin stands on the side", copies), ("its group stands on the side", groups)):
@@ -78,36 +75,36 @@ def without_leaks(
             best = protected(given[i] for i in bond if i not in lost)
             lost.update({i: f"{reason} {best}" for i in bond if given[i] not in (None, best) and i not in lost})
     kept_bonds = [left for bond in [*copies, *groups] if (left := [i for i in bond if i not in lost])]
-    units = unite(len(pictures), kept_bonds)
+    units = unite(len(items), kept_bonds)
     sides: defaultdict[int, set[Split | None]] = defaultdict(set)
     for i, unit in enumerate(units):
         sides[unit].add(given[i])
     for i, unit in enumerate(units):
         if given[i] is None and len(sides[unit] - {None}) > 1:
             lost[i] = "it ties two sides together"
-    rows = {i: pictures[i].row for i in lost}
+    rows = {i: items[i].row for i in lost}
     findings = [Finding(kind="leak", path=r.name, dropped=True, detail=lost[i], label=r.label) for i, r in rows.items()]
-    kept = [i for i in range(len(pictures)) if i not in lost]
-    return [pictures[i] for i in kept], [units[i] for i in kept], findings
+    kept = [i for i in range(len(items)) if i not in lost]
+    return [items[i] for i in kept], [units[i] for i in kept], findings
 
 
-def _labels(pictures: Sequence[Picture], task: Task) -> list[str]:
-    return [picture.row.label if task == "classification" else "" for picture in pictures]
+def _labels(items: Sequence[Item], task: Task) -> list[str]:
+    return [item.row.label if task == "classification" else "" for item in items]
 
 
-def _target(picture: Picture, task: Task) -> str | float:
-    return picture.row.label if task == "classification" else float(picture.row.label)
+def _target(item: Item, task: Task) -> str | float:
+    return item.row.label if task == "classification" else float(item.row.label)
 
 
 def _rank(side: Split | None) -> int:
     return PROTECTED.index(side) if side else len(PROTECTED)
 
 
-def _copy(picture: Picture, other: Picture, kind: str) -> Finding:
+def _copy(item: Item, other: Item, kind: str) -> Finding:
     details = {
-        "conflict": f"labelled {shown(picture.row.label)} here, {shown(other.row.label)} there",
+        "conflict": f"labelled {shown(item.row.label)} here, {shown(other.row.label)} there",
         "leak": f"stands on the side {other.row.split}, too",
-        "duplicate": "the same bytes",
+        "duplicate": "the same bytes" if item.digest == other.digest else "the same once it is normalised",
     }
-    name, label, detail = picture.row.name, picture.row.label, details[kind]
+    name, label, detail = item.row.name, item.row.label, details[kind]
     return Finding(kind=kind, path=name, dropped=True, detail=detail, label=label, other=other.row.name)

@@ -1,10 +1,10 @@
-"""Labelled pictures to clean, split examples, and a report of what was found.
+"""Labelled inputs to clean, split examples, and a report of what was found.
 
-Promises that every file met is an example or a finding that says why not; that no content and no group stands on two
+Promises that every input met is an example or a finding that says why not; that no content and no group stands on two
 sides; and the same examples for the same contents and seed. Knows nothing of features: labels that look wrong are added
 to the report by ``with_label_errors`` once a model has an opinion. Nothing is dropped for looking wrong.
 
-A ``group`` column keeps its groups on one side; without one, a ``subject`` column does (a person's pictures on both
+A ``group`` column keeps its groups on one side; without one, a ``subject`` column does (a person's inputs on both
 sides would flatter the test). Near twins stay on one side, too, where the split is ours; where it is the user's, the
 copy on the less protected side is dropped.
 """
@@ -15,8 +15,8 @@ import hashlib
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +25,10 @@ import numpy as np
 from core.errors import InvalidInput
 from core.preprocess import Limits
 from core.types import Example, Split, Task
-from training.clean import LabelError, Picture, read_all
+from training import kinds
+from training.clean import Item, LabelError, read_all
 from training.copies import find_twins, one_of_each, without_leaks
+from training.kinds import Kind
 from training.listing import Listing, Row, read
 from training.report import DataReport, Finding, shown
 from training.split import PROTECTED, assign
@@ -37,13 +39,15 @@ STRATA = 5  # quantile groups that keep a regression's sides alike
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Clean, split examples. ``labels`` are sorted, empty for regression; ``median_side`` is in pixels."""
+    """Clean, split examples. ``labels`` are sorted, empty for regression; ``median_side`` is in pixels, of pictures."""
 
     examples: tuple[Example, ...]
     labels: tuple[str, ...]
     task: Task
     report: DataReport
     median_side: int
+    modality: str = "image"
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def of(self, split: Split) -> tuple[Example, ...]:
         """The examples of one side."""
@@ -60,49 +64,68 @@ def load(
     path: Path,
     *,
     label: str | None = None,
+    modality: str | None = None,
     task: Task | Literal["auto"] = "auto",
     seed: int = 0,
     limits: Limits | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Read, clean and split a folder of class folders or a CSV with an ``image`` column.
+    """Read, clean and split a folder of class folders or a table (CSV, JSON lines, Parquet).
 
     Args:
-        label: the CSV's label column, default ``label``.
+        label: the table's label column, default ``label``.
+        modality: what the inputs are; None follows the files or the columns.
         task: ``auto`` means regression where the labels are more than 20 distinct numbers, not all whole.
-        limits: what a picture may cost.
-        progress: called with (done, total) pictures.
+        limits: what an input may cost.
+        progress: called with (done, total) inputs.
 
     Raises:
         NotFound: no such path.
         InvalidInput: nothing usable, one class only, a missing column; the message says what there is instead.
     """
-    listing = read(path, label)
+    return from_listing(read(path, label, modality), path, task=task, seed=seed, limits=limits, progress=progress)
+
+
+def from_listing(
+    listing: Listing,
+    source: Path,
+    *,
+    task: Task | Literal["auto"] = "auto",
+    seed: int = 0,
+    limits: Limits | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Clean and split what is listed, of ``source``. Arguments and errors as ``load`` says."""
+    kind = kinds.kind(listing.modality)
     chosen: Task = _guess([row.label for row in listing.rows]) if task == "auto" else task
     rows, findings = _check_values(listing.rows, chosen)
-    pictures, unread = read_all(rows, limits or Limits(), progress)
-    findings = [*listing.refused, *findings, *unread]
-    pictures, copies = one_of_each(pictures, chosen)
-    twins, remarks = find_twins(pictures, chosen)
-    pictures, units, leaks = without_leaks(pictures, twins, chosen)
+    items, unread = read_all(rows, kind, limits or Limits(), progress)
+    findings = [*listing.refused, *listing.remarks, *findings, *unread]
+    contents = {item.row.name: item.row.content for item in items if item.row.content is not None}
+    items, copies = one_of_each(items, chosen)
+    twins, remarks = find_twins(items, kind, chosen)
+    items, units, leaks = without_leaks(items, twins, chosen)
     lost = {leak.path for leak in leaks}
     findings += [*copies, *(remark for remark in remarks if remark.path not in lost), *leaks]
     sides = assign(
-        [picture.digest for picture in pictures],
-        _strata(pictures, chosen),
+        [item.digest for item in items],
+        _strata(items, chosen),
         units,
-        [picture.row.split for picture in pictures],
+        [item.row.split for item in items],
         seed,
     )
-    examples = [_example(picture, side, chosen) for picture, side in zip(pictures, sides, strict=True)]
-    _refuse_useless(examples, findings, path, chosen)
+    examples = [_example(item, side, chosen) for item, side in zip(items, sides, strict=True)]
+    _refuse_useless(examples, findings, source, chosen, kind)
     findings += _remarks_on_classes(examples, chosen)
+    findings += kind.remarks([item.row.content or b"" for item in items], [item.row.label for item in items])
     return Dataset(
         examples=tuple(examples),
         labels=tuple(sorted({example.label for example in examples if example.label is not None})),
         task=chosen,
-        report=_report(listing, examples, findings, chosen),
-        median_side=int(np.median([picture.side for picture in pictures])),
+        report=_report(listing, examples, findings, chosen, contents),
+        median_side=int(np.median([item.look.side for item in items])),
+        modality=listing.modality,
+        names={item.digest: item.row.name for item in items},
     )
 
 
@@ -110,11 +133,10 @@ def with_label_errors(
     dataset: Dataset, examples: Sequence[Example], errors: Sequence[LabelError], labels: Sequence[str]
 ) -> Dataset:
     """``dataset`` with a report that names the labels that look wrong: ``errors`` are positions in ``examples``."""
-    names = {example.digest: name for example, name in zip(dataset.examples, _names(dataset), strict=True)}
     found = tuple(
         Finding(
             kind="label_error",
-            path=names[examples[error.index].digest],
+            path=dataset.names[examples[error.index].digest],
             dropped=False,
             label=labels[error.given],
             detail=f"looks like {labels[error.suggested]} (probability of its own label {error.probability:.3f})",
@@ -122,11 +144,6 @@ def with_label_errors(
         for error in errors
     )
     return replace(dataset, report=dataset.report.adding(found))
-
-
-def _names(dataset: Dataset) -> list[str]:
-    root = Path(dataset.report.root)
-    return [str(Path(example.path).relative_to(root)) for example in dataset.examples]
 
 
 def _guess(labels: Sequence[str]) -> Task:
@@ -156,20 +173,21 @@ def _check_values(rows: Sequence[Row], task: Task) -> tuple[list[Row], list[Find
     return good, bad
 
 
-def _strata(pictures: Sequence[Picture], task: Task) -> list[str]:
+def _strata(items: Sequence[Item], task: Task) -> list[str]:
     """What sides keep in proportion: the label, or the quantile group of the value."""
     if task == "classification":
-        return [picture.row.label for picture in pictures]
-    order = sorted(range(len(pictures)), key=lambda i: (float(pictures[i].row.label), pictures[i].digest))
+        return [item.row.label for item in items]
+    order = sorted(range(len(items)), key=lambda i: (float(items[i].row.label), items[i].digest))
     ranks = {i: rank for rank, i in enumerate(order)}
-    return [str(ranks[i] * STRATA // len(pictures)) for i in range(len(pictures))]
+    return [str(ranks[i] * STRATA // len(items)) for i in range(len(items))]
 
 
-def _example(picture: Picture, side: Split, task: Task) -> Example:
-    row = picture.row
+def _example(item: Item, side: Split, task: Task) -> Example:
+    row = item.row
     return Example(
-        digest=picture.digest,
-        path=str(row.path),
+        digest=item.digest,
+        path=str(row.path) if row.path is not None else "",
+        content=row.content,
         split=side,
         label=row.label if task == "classification" else None,
         value=float(row.label) if task == "regression" else None,
@@ -178,17 +196,19 @@ def _example(picture: Picture, side: Split, task: Task) -> Example:
     )
 
 
-def _refuse_useless(examples: Sequence[Example], findings: Sequence[Finding], path: Path, task: Task) -> None:
+def _refuse_useless(
+    examples: Sequence[Example], findings: Sequence[Finding], path: Path, task: Task, kind: Kind
+) -> None:
     """Stop where nothing can be learned."""
     if not examples:
         kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(f.kind for f in findings if f.dropped).items())
-        message = f"{shown(path.name)} holds no usable picture: all {len(findings)} were dropped ({kinds})"
-        raise InvalidInput(message, "give JPEG, PNG or WebP files, each in the folder of its class or in a line")
+        message = f"{shown(path.name)} holds no usable {kind.NOUNS[0]}: all {len(findings)} were dropped ({kinds})"
+        raise InvalidInput(message, kind.WANTED)
     targets = {example.label if task == "classification" else example.value for example in examples}
     if len(targets) < 2:
         what = "class" if task == "classification" else "value"
-        message = f"{shown(path.name)} has one {what} only: {shown(targets.pop())} ({len(examples)} pictures)"
-        raise InvalidInput(message, f"add pictures of at least one other {what}")
+        message = f"{shown(path.name)} has one {what} only: {shown(targets.pop())} ({len(examples)} {kind.NOUNS[1]})"
+        raise InvalidInput(message, f"add {kind.NOUNS[1]} of at least one other {what}")
     if not any(example.split == "train" for example in examples):
         raise InvalidInput(f"{shown(path.name)} has no training example left", "mark some lines as split train")
 
@@ -211,7 +231,13 @@ def _remarks_on_classes(examples: Sequence[Example], task: Task) -> list[Finding
     return findings
 
 
-def _report(listing: Listing, examples: Sequence[Example], findings: Sequence[Finding], task: Task) -> DataReport:
+def _report(
+    listing: Listing,
+    examples: Sequence[Example],
+    findings: Sequence[Finding],
+    task: Task,
+    contents: Mapping[str, bytes],
+) -> DataReport:
     classes: dict[str, dict[str, int]] = {}
     for example in examples:
         if example.label is not None:
@@ -226,4 +252,6 @@ def _report(listing: Listing, examples: Sequence[Example], findings: Sequence[Fi
         findings=tuple(findings),
         classes=dict(sorted(classes.items())),
         splits={side: sides[side] for side in reversed(PROTECTED)},
+        modality=listing.modality,
+        contents=contents,
     )

@@ -1,10 +1,10 @@
-"""The feature cache: every picture goes through an extractor once.
+"""The feature cache: every example goes through an extractor once.
 
-Promises features that are those of the session to the bit, keyed by extractor, preprocessing, size and content, so that
-nothing stale can come back; work that was done stays done when the process dies (each batch is committed); several
+Promises features that are those of the session, keyed by extractor, preprocessing and content, so that nothing stale
+can come back; work that was done stays done when the process dies (each batch is committed); several
 processes may share one cache. Also keeps exported member graphs, which cost seconds each. Knows nothing of labels.
 
-Legend: N examples, B batch, H height, W width, D features.
+Legend: N examples, B batch, D features.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.cache import FeatureCache, usable
 from core.errors import Conflict, InvalidInput, LeptonError
-from core.modality import image
-from core.preprocess import Limits
+from core.preprocess import Preprocessor, Row
 from core.session import Session
 from core.types import Example, GridRows
 
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from exporters.backbone import Backbone
 
 BATCH = 16
+AHEAD = 4 * BATCH  # rows read before they are put into batches, alike with alike: short texts wait for no long one
 _DECODERS = 2  # threads; decoding leaves the interpreter lock to others
 
 Progress = Callable[[int, int], None]
@@ -39,37 +38,41 @@ Progress = Callable[[int, int], None]
 
 def extract(
     session: Session,
+    preprocessor: Preprocessor,
     extractor: str,
     examples: Sequence[Example],
     cache: Path,
-    limits: Limits,
     progress: Progress | None = None,
 ) -> GridRows:
     """(N, D) int16 features of the examples, in their order; only what the cache lacks is computed.
 
     Args:
-        extractor: digest of the session's extractor (exporters.compose.extractor_digest).
+        preprocessor: reads examples for that session.
+        extractor: name of the session's extractor (exporters.compose.extractor_name).
         cache: folder of the cache; made where it is missing.
         progress: called with (done, total) after every batch, and once at the start.
 
     Raises:
-        InvalidInput: a picture cannot be read, named by its path; Conflict: a file is no longer what its digest says;
+        InvalidInput: an example cannot be read, named by its path; Conflict: a file is no longer what its digest says;
         BadConfiguration: the cache cannot be written.
     """
-    key = f"{extractor}/{image.PREPROCESSING}/{session.size[0]}x{session.size[1]}"
+    key = f"{extractor}/{preprocessor.key}"
     by_digest = {example.digest: example for example in examples}
     with FeatureCache(cache) as store:
         found = store.known(key, list(by_digest), session.width)
         missing = [example for digest, example in by_digest.items() if digest not in found]
         _report(progress, len(found), len(by_digest))
         with ThreadPoolExecutor(_DECODERS, "decode") as pool:
-            for start in range(0, len(missing), BATCH):
-                batch = missing[start : start + BATCH]
-                pixels = list(pool.map(lambda example: _pixels(example, session.size, limits), batch))
-                rows_BD = session.features({"image": np.stack(pixels)})
-                store.keep(key, [example.digest for example in batch], rows_BD)
-                found |= {example.digest: row for example, row in zip(batch, rows_BD, strict=True)}
-                _report(progress, len(found), len(by_digest))
+            for start in range(0, len(missing), AHEAD):
+                ahead = missing[start : start + AHEAD]
+                read = list(zip(ahead, pool.map(lambda example: _row(example, preprocessor), ahead), strict=True))
+                read.sort(key=lambda pair: _size(pair[1]))
+                for batch in (read[place : place + BATCH] for place in range(0, len(read), BATCH)):
+                    rows_BD = session.features(preprocessor.batch([row for _, row in batch]))
+                    digests = [example.digest for example, _ in batch]
+                    store.keep(key, digests, rows_BD)
+                    found |= dict(zip(digests, rows_BD, strict=True))
+                    _report(progress, len(found), len(by_digest))
     rows_ND = np.empty((len(examples), session.width), np.int16)
     for row, example in enumerate(examples):
         rows_ND[row] = found[example.digest]
@@ -84,7 +87,8 @@ def graph(backbone: Backbone, cache: Path) -> bytes:
     """
     from exporters.backbone import EXPORTER, member
 
-    identity = (backbone.name, backbone.digest, *backbone.size, backbone.dimension, EXPORTER, version("torch"))
+    inputs = [(name, held.shape, held.dtype.str) for name, held in backbone.inputs.items()]
+    identity = (backbone.name, backbone.digest, inputs, backbone.dimension, EXPORTER, version("torch"))
     name = hashlib.sha256("\n".join(str(part) for part in identity).encode()).hexdigest()
     path = cache / "graphs" / f"{name}.onnx"
     if path.is_file():
@@ -108,17 +112,34 @@ def _replace(path: Path, data: bytes) -> None:
             raise
 
 
-def _pixels(example: Example, size: tuple[int, int], limits: Limits) -> NDArray[np.uint8]:
+def content(example: Example) -> bytes:
+    """The bytes of an example.
+
+    Raises:
+        InvalidInput: its file cannot be read; Conflict: the file is no longer what its digest says.
+    """
+    if example.content is not None:
+        return example.content
     try:
         data = Path(example.path).read_bytes()
     except OSError as error:
         raise InvalidInput(f"{example.path} cannot be read: {error.strerror}", "restore it, or drop it") from error
     if hashlib.sha256(data).hexdigest() != example.digest:
         raise Conflict(f"{example.path} has changed since the data was read", "run the command again")
+    return data
+
+
+def _row(example: Example, preprocessor: Preprocessor) -> Row:
+    data = content(example)
     try:
-        return image.decode(data, size, limits)
+        return preprocessor.read(data)
     except LeptonError as error:
-        raise type(error)(f"{example.path}: {error.message}", error.remedy) from error
+        named = example.path or f"the example {example.digest[:12]}"
+        raise type(error)(f"{named}: {error.message}", error.remedy) from error
+
+
+def _size(row: Row) -> int:
+    return sum(array.size for array in row.arrays.values())
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

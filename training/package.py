@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,17 @@ from numpy.typing import NDArray
 from core import bundle
 from core.bundle import Golden, Lineage, Manifest, Member, Metric
 from core.home import Home
-from core.modality import image
+from core.mixture import PRESENT
+from core.preprocess import Inputs
 from core.session import Session
 from core.types import Example, Head, Scene, Version
 from exporters import parity
 from exporters.compose import OPSET, with_head
 from exporters.parity import Parity
-from training import card
+from training import card, features
 from training.assemble import Assembly
 
 GOLDEN_ROWS = 4
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +44,19 @@ class Origin:
     parent: str | None
 
 
-def check_parity(assembly: Assembly, pixels_NHWC: Pixels) -> Parity:
-    """Compare the graph with the original backbones on real rows; fewer than 64 are filled up with their mirror
-    images, and those of a handful with paler copies.
+def check_parity(assembly: Assembly, examples: Sequence[Example]) -> Parity:
+    """Compare the graph with the original backbones on real rows; where they are fewer than 64, pictures come again
+    mirrored and paler, and any other row comes again as it is.
 
     Raises:
         ParityFailed: they differ by more than a backbone's tolerance.
     """
-    rows_NHWC = pixels_NHWC
-    if len(rows_NHWC) < parity.ROWS:
-        rows_NHWC = np.concatenate([rows_NHWC[:, ::down, ::across] for down in (1, -1) for across in (1, -1)])
-    while len(rows_NHWC) < parity.ROWS:
-        rows_NHWC = np.concatenate([rows_NHWC, rows_NHWC // 2 + 64])
-    return parity.check(assembly.parts, assembly.model, np.ascontiguousarray(rows_NHWC))
+    rows = inputs_of(assembly, examples[: parity.ROWS])
+    while len(next(iter(rows.values()))) < parity.ROWS:
+        rows = {name: np.concatenate([array, _varied(name, array)]) for name, array in rows.items()}
+    if PRESENT in rows:  # a part that is missing is compared as blank
+        rows[PRESENT] = np.ones_like(rows[PRESENT])
+    return parity.check(assembly.parts, assembly.model, rows)
 
 
 def register(
@@ -71,8 +71,9 @@ def register(
     manifest = _manifest(scene, assembly, head, origin)
     files = {
         bundle.MODEL: model,
-        bundle.GOLDEN: bundle.golden_bytes(_golden(home, model, examples)),
+        bundle.GOLDEN: bundle.golden_bytes(_golden(assembly, model, examples)),
         bundle.CARD: card.render(manifest).encode(),
+        **assembly.preprocessor.files,
     }
     with tempfile.TemporaryDirectory() as folder:
         version = bundle.write(Path(folder), manifest, files)
@@ -81,33 +82,45 @@ def register(
     return home.registry.register(scene.name, version, told, head)
 
 
-def decoded(home: Home, examples: Sequence[Example], size: tuple[int, int]) -> Pixels:
-    """(N, H, W, 3) pictures of the examples, as training and serving see them."""
-    return np.stack([image.decode(Path(e.path).read_bytes(), size, home.limits) for e in examples])
+def inputs_of(assembly: Assembly, examples: Sequence[Example]) -> Inputs:
+    """Examples as the model takes them, all in one batch."""
+    read = assembly.preprocessor.read
+    return assembly.preprocessor.batch([read(features.content(example)) for example in examples])
 
 
-def _golden(home: Home, model: bytes, examples: Sequence[Example]) -> Golden:
-    session = Session(model)
+def _varied(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if name != "image":
+        return array
+    return np.ascontiguousarray(array[:, :, ::-1] // 2 + np.uint8(64))
+
+
+def _golden(assembly: Assembly, model: bytes, examples: Sequence[Example]) -> Golden:
     free = [e for e in examples if e.subject is None][:GOLDEN_ROWS]
     if free:
-        pixels_NHWC = decoded(home, free, session.size)
+        inputs = inputs_of(assembly, free)
     else:
-        pixels_NHWC = np.random.default_rng(0).integers(0, 256, (GOLDEN_ROWS, *session.size, 3), np.uint8)
-    inputs = {"image": pixels_NHWC}
-    answer = session.predict(inputs)
+        blank = assembly.preprocessor.batch([assembly.preprocessor.blank()] * GOLDEN_ROWS)
+        inputs = {name: _noise(array) if name == "image" else array for name, array in blank.items()}
+    answer = Session(model).predict(inputs)
     return Golden(inputs, answer.features, answer.outputs)
 
 
+def _noise(array: NDArray[Any]) -> NDArray[Any]:
+    return np.random.default_rng(0).integers(0, 256, array.shape, np.uint8)
+
+
 def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin) -> Manifest:
-    height, width = assembly.session.size
     return Manifest(
         scene=scene.name,
         task=scene.task,
         modality=scene.modality,
-        preprocessing=image.PREPROCESSING,
+        preprocessing=assembly.preprocessor.key,
         new_labels=scene.new_labels,
         labels=head.labels,
-        inputs={"image": bundle.Input(dtype="uint8", shape=(height, width, 3))},
+        inputs={
+            name: bundle.Input(dtype=held.dtype.name, shape=held.shape)
+            for name, held in assembly.session.inputs.items()
+        },
         extractor=assembly.extractor,
         features=assembly.session.width,
         members=tuple(

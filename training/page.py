@@ -1,30 +1,21 @@
-"""The data report as one HTML page with thumbnails: no script, no request, legible in light and dark.
+"""The data report as one HTML page with what was found: no script, no request, legible in light and dark.
 
 Promises that every name from the data is escaped (class names are hostile strings), that the page is complete in itself
-(a strict content policy says so to the browser), and that a picture that cannot be read costs a thumbnail and no more.
-Knows nothing of how findings are made.
+(a strict content policy says so to the browser), and that an input that cannot be read costs a tile and no more. Knows
+nothing of how findings are made, or of how an input is shown: its modality does (training.kinds).
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from html import escape
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from core.errors import LeptonError
-from core.modality.image import decode
-from core.preprocess import Limits
+from training import kinds
 from training.report import KINDS, DataReport, Finding, shown
 
 CARDS = 24  # findings drawn for each kind; the rest is counted
-SIDE = 112  # longer side of a thumbnail, pixels
 DRAWN = {"label_error", "conflict", "twin_conflict", "leak", "duplicate", "twin", "alike"}
-FORMATS = ("JPEG", "PNG", "WEBP")
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --page: #f6f7f9; --card: #ffffff; --line: #d9dee5;
@@ -44,6 +35,8 @@ table { border-collapse: collapse; width: 100%; } th, td { padding: .3rem .6rem;
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .75rem; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .75rem; font-size: .88rem;
   overflow-wrap: anywhere; } .card div { display: flex; gap: .5rem; min-height: 1rem; margin-bottom: .4rem; }
+.card q { flex: 1; } .card audio { width: 100%; } .card dl { flex: 1; margin: 0; display: grid; gap: 0 .5rem;
+  grid-template-columns: auto 1fr; } .card dt { color: var(--soft); } .card dd { margin: 0; }
 .card img { max-height: 112px; max-width: 50%; background: #fff; border: 1px solid var(--line); }
 """
 
@@ -55,7 +48,7 @@ def write(report: DataReport, file: Path) -> None:
 
 def render(report: DataReport) -> str:
     """The page as a string."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    policy = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
     counts = report.counts()
     found = "".join(_section(kind, report) for kind in counts) or "<p>Nothing was found.</p>"
     sides = " · ".join(f"{escape(side)} {count}" for side, count in report.splits.items())
@@ -65,8 +58,9 @@ def render(report: DataReport) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Data report</title><style>{STYLE}</style></head><body><main>"
         f"<h1>Data report: {_text(Path(report.root).name)}</h1>"
-        f"<p>{report.seen} files seen, <b>{report.kept} kept</b>, {report.dropped} dropped.</p>"
-        f'<p class="soft">{escape(report.task)} · {sides}</p>{_classes(report)}{found}</main></body></html>\n'
+        f"<p>{report.seen} inputs seen, <b>{report.kept} kept</b>, {report.dropped} dropped.</p>"
+        f'<p class="soft">{escape(report.modality)} · {escape(report.task)} · {sides}</p>'
+        f"{_classes(report)}{found}</main></body></html>\n"
     )
 
 
@@ -89,42 +83,34 @@ def _classes(report: DataReport) -> str:
 
 def _section(kind: str, report: DataReport) -> str:
     findings = report.of(kind)
-    cards = "".join(_card(finding, Path(report.root)) for finding in findings[:CARDS])
+    cards = "".join(_card(finding, report) for finding in findings[:CARDS])
     more = len(findings) - CARDS
     rest = f'<p class="soft">and {more} more; the JSON report names all</p>' if more > 0 else ""
     return f'<h2>{escape(KINDS[kind])} · {len(findings)}</h2><div class="cards">{cards}</div>{rest}'
 
 
-def _card(finding: Finding, root: Path) -> str:
+def _card(finding: Finding, report: DataReport) -> str:
     drawn = [name for name in (finding.path, finding.other) if name] if finding.kind in DRAWN else []
-    pictures = "".join(_picture(root / name) for name in drawn)
+    tiles = "".join(_tile(name, report) for name in drawn)
     lines = [f"<b>{_text(finding.path)}</b>", _text(finding.detail)]
     if finding.other:
         lines.append(f"see {_text(finding.other)}")
     if finding.label is not None:
         lines.append(f"label {_text(finding.label)}")
     lines.append("dropped" if finding.dropped else "kept")
-    frame = f"<div>{pictures}</div>" if drawn else ""
+    frame = f"<div>{tiles}</div>" if drawn else ""
     return f'<div class="card">{frame}{"<br>".join(lines)}</div>'
 
 
-def _picture(file: Path) -> str:
-    """An image element, or a word where the file cannot be read (any more)."""
+def _tile(name: str, report: DataReport) -> str:
+    """An input as its modality shows it, or a word where it cannot be read (any more)."""
+    data = report.contents.get(name)
     try:
-        if not file.is_file():
-            return '<span class="soft">gone</span>'
-        pixels = _thumbnail(file.read_bytes())
+        if data is None:
+            file = Path(report.root) / name
+            if not file.is_file():
+                return '<span class="soft">gone</span>'
+            data = file.read_bytes()
+        return kinds.kind(report.modality).tile(data)
     except (OSError, LeptonError):
         return '<span class="soft">unreadable</span>'
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "JPEG", quality=82)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(packed.getvalue()).decode()}">'
-
-
-def _thumbnail(data: bytes) -> NDArray[np.uint8]:
-    """(H, W, 3), the longer side SIDE pixels, in the proportions that the header states."""
-    decode(data, (8, 8), Limits())  # refuses what may not be opened
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        width, height = image.size
-    scale = SIDE / max(width, height)
-    return decode(data, (max(1, round(height * scale)), max(1, round(width * scale))), Limits())

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,19 +18,22 @@ import numpy as np
 
 from core import plugins
 from core.bundle import Metric
+from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
 from core.types import Example, GridRows, Head, Policy, Scene, Task, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, features, measure, package, page, zoo
+from training import clean, data, features, kinds, measure, names, package, page, parts, zoo
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
 from training.data import Dataset
-from training.select import Candidate, input_size, select
+from training.listing import read
+from training.select import Candidate, select
+from training.zoo import Setting
 
-DRAWN = 256  # training pictures on which parity is shown and a standardised transform is measured
+DRAWN = 256  # training examples on which parity is shown and a standardised transform is measured
 HEADROOM = 8.0  # a regression's range reaches this many times as far from its mean as the values first seen
 FEWEST_FOR_LABEL_ERRORS = 20
 
@@ -47,22 +50,27 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks for.
+    """What a user asks for; ``data`` or ``names``.
 
     Attributes:
+        names: a file of labels in words, for a start without any example.
         backbones: names, or empty for the choice among those that load offline.
         budget: seconds for trying backbones.
+        modality: what the inputs are; None follows the data.
+        transform: how features are scaled; None follows the backbone.
         size: side of the pictures in pixels; None follows the data and the budget.
         new_labels: whether feedback may bring unknown labels; None keeps what the scene says, reject where it is new.
     """
 
     scene: str
-    data: Path
+    data: Path | None = None
+    names: Path | None = None
     label: str | None = None
+    modality: str | None = None
     task: Task | None = None
     backbones: tuple[str, ...] = ()
     recipe: str = "auto"
-    transform: Kind = "sqrt_l2"
+    transform: Kind | None = None
     budget: float = 300.0
     size: int | None = None
     seed: int = 0
@@ -96,23 +104,16 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     dataset = _read(home, request, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
     reporter.stage("choosing a backbone")
-    candidates = _choose(home, request, dataset)
-    chosen = next(candidate for candidate in candidates if candidate.chosen)
+    setting = _setting(request, dataset)
+    candidates = _choose(home, request, dataset, setting)
+    chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
-    reporter.stage(f"composing the graph of {chosen.name}, and comparing it with the original")
+    reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
     drawn = _draw(taught, request.seed)
-    assembly = assemble(
-        [chosen.name],
-        chosen.size,
-        request.transform,
-        scene,
-        home.cache,
-        lambda size: package.decoded(home, drawn, size),
-        os.cpu_count() or 1,
-        home.limits,
-    )
-    parity = package.check_parity(assembly, package.decoded(home, drawn, assembly.session.size))
-    reporter.stage(f"extracting features by {chosen.name} at {' × '.join(map(str, assembly.session.size))} px")
+    threads = os.cpu_count() or 1
+    assembly = assemble(chosen, setting, request.transform, scene, home.cache, drawn, threads, home.limits)
+    parity = package.check_parity(assembly, drawn)
+    reporter.stage(f"extracting features by {' + '.join(chosen)}")
     rows = _extract(home, assembly, dataset, reporter)
     reporter.stage("solving the head")
     learned = closed_form.learn(
@@ -128,12 +129,12 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     dataset = _with_label_errors(dataset, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
     tested = [example for example in dataset.of("test") if example.digest not in learned.seen]
-    metrics = _measure(scene, learned, taught, tested, rows, request.seed)
+    metrics = {} if request.names else _measure(scene, learned, taught, tested, rows, request.seed)
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
         recipe=recipe,
         tuned=closed_form.TUNED,
-        transform=request.transform,
+        transform=", ".join(sorted({transform.kind for transform in assembly.transforms})),
         metrics=metrics,
         data_digest=dataset.digest,
         parent=champion.version if champion else None,
@@ -149,10 +150,17 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
 
 
 def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
-    dataset = data.load(
-        request.data,
-        label=request.label,
-        task=request.task or "auto",
+    if (request.data is None) == (request.names is None):
+        raise InvalidInput("adapt takes data, or labels in words", "give one of DATA and --labels")
+    if request.names is not None:
+        listing, source = names.read(request.names), request.names
+    else:
+        assert request.data is not None, "one of the two is there"
+        listing, source = read(request.data, request.label, request.modality), request.data
+    dataset = data.from_listing(
+        listing,
+        source,
+        task="classification" if request.names else request.task or "auto",
         seed=request.seed,
         limits=home.limits,
         progress=reporter.progress,
@@ -161,22 +169,49 @@ def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
     return dataset
 
 
-def _choose(home: Home, request: Request, dataset: Dataset) -> tuple[Candidate, ...]:
-    """The table of candidates; one that was named alone is not compared."""
+def _setting(request: Request, dataset: Dataset) -> Setting:
+    """What training rows decide about backbones; validation and test say no more than that they are there."""
     each = request.budget / max(1, len(dataset.examples))
-    size = request.size or input_size(dataset.median_side, each)
-    if len(request.backbones) == 1:
-        return (Candidate(name=request.backbones[0], size=size, chosen=True, reason="named by the user"),)
-    names = request.backbones or tuple(row.name for row in zoo.available("image") if row.offline)
-    return select(
-        dataset.of("train"),
-        [(name, size) for name in names],
-        home.cache,
-        task=dataset.task,
-        limits=home.limits,
-        budget=request.budget,
-        seed=request.seed,
-    )
+    told = [(example.content, example.split == "train") for example in dataset.examples if example.content is not None]
+    taught, others = ([content for content, train in told if train is wanted] for wanted in (True, False))
+    setting = kinds.kind(dataset.modality).setting(taught, others, dataset.median_side, each)
+    return setting if request.size is None else replace(setting, size=request.size)
+
+
+def _choose(home: Home, request: Request, dataset: Dataset, setting: Setting) -> tuple[Candidate, ...]:
+    """The table of candidates, of each part of a mixture; one that was named alone is not compared."""
+    wanted = parts.names(dataset.modality)
+    found: list[Candidate] = []
+    for part, named in _named(request, wanted, setting).items():
+        if len(named) == 1:
+            found.append(Candidate(name=named[0], size=setting.size, chosen=True, reason="named by the user"))
+            continue
+        listed = named or tuple(row.name for row in zoo.available(part) if row.offline)
+        found += select(
+            parts.of(dataset.of("train"), dataset.modality, part, home.limits),
+            [(name, setting) for name in listed],
+            home.cache,
+            scene=Scene(name=request.scene, task=dataset.task, modality=part),
+            limits=home.limits,
+            budget=request.budget / len(wanted),
+            seed=request.seed,
+        )
+    return tuple(found)
+
+
+def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[str, tuple[str, ...]]:
+    """The backbones that the user names, for each part of a mixture.
+
+    Raises:
+        InvalidInput: one of them takes none of the parts.
+    """
+    if len(wanted) == 1:
+        return {wanted[0]: request.backbones}
+    kinds_of = {name: zoo.load(name, setting).modality for name in request.backbones}
+    for name, modality in kinds_of.items():
+        if modality not in wanted:
+            raise InvalidInput(f"{name} takes {modality}, and the data are {' and '.join(wanted)}", "leave it out")
+    return {part: tuple(name for name, modality in kinds_of.items() if modality == part) for part in wanted}
 
 
 def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Example]) -> Scene:
@@ -191,7 +226,7 @@ def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Exam
     return Scene(
         name=request.scene,
         task=dataset.task,
-        modality="image",
+        modality=dataset.modality,
         labels=dataset.labels,
         new_labels=request.new_labels or held.get(request.scene, "reject"),
         offset=offset,
@@ -207,10 +242,10 @@ def _draw(examples: Sequence[Example], seed: int) -> list[Example]:
 def _extract(home: Home, assembly: Assembly, dataset: Dataset, reporter: Reporter) -> dict[str, GridRows]:
     rows_ND = features.extract(
         assembly.session,
+        assembly.preprocessor,
         assembly.extractor,
         dataset.examples,
         home.cache,
-        home.limits,
         reporter.progress,
     )
     return {example.digest: row for example, row in zip(dataset.examples, rows_ND, strict=True)}

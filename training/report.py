@@ -1,4 +1,4 @@
-"""What was found in a data set: every file accounted for, nothing silently dropped.
+"""What was found in a data set: every input accounted for, nothing silently dropped.
 
 Promises that ``kept + dropped == seen``, and that names chosen by strangers cannot write control characters to a
 terminal. Knows nothing of how the findings were made; ``training.page`` draws the same report as a page.
@@ -15,14 +15,16 @@ from core.types import Task
 # kind → what it means, in the order in which a report shows them
 KINDS: dict[str, str] = {
     "label_error": "Label looks wrong (kept)",
-    "conflict": "Same picture under different labels",
+    "conflict": "Same input under different labels",
     "twin_conflict": "Near twins under different labels (kept)",
-    "leak": "Same picture or group on a protected side, too",
+    "leak": "Same input or group on a protected side, too",
     "duplicate": "Exact duplicate",
     "twin": "Near twin (kept, on one side)",
-    "alike": "Pictures that hardly differ (kept)",
-    "corrupt": "Damaged picture",
-    "not_a_picture": "Not a JPEG, PNG or WebP picture",
+    "alike": "Inputs that hardly differ (kept)",
+    "label_column": "Column that says the label (kept)",
+    "constant_column": "Column of a single value (kept)",
+    "corrupt": "Cannot be read as what it should be",
+    "other_format": "Not in an accepted format",
     "too_large": "Larger than the limits",
     "empty": "Empty file",
     "missing": "No such file",
@@ -33,7 +35,8 @@ KINDS: dict[str, str] = {
     "bad_name": "Name is not valid UTF-8",
     "hidden": "Hidden file",
     "no_class": "In no class folder",
-    "no_image": "No picture named",
+    "no_input": "No input in the line",
+    "nameless": "Column without a name (not used)",
     "no_label": "No label",
     "bad_value": "Label is not a finite number",
     "small_class": "Class too small to be tested (kept)",
@@ -44,14 +47,15 @@ EXAMPLES_SHOWN = 3  # files named after each line of the terminal report
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing worth knowing about one file.
+    """One thing worth knowing about one input.
 
     Attributes:
         kind: a key of ``KINDS``.
-        path: the file, relative to the data folder; the class name for ``small_class`` and ``similar_names``.
-        dropped: whether this finding is why the file is not among the examples.
+        path: the file, relative to the data folder, or the line; the name of a class or of a column for what is said
+            of those.
+        dropped: whether this finding is why the input is not among the examples.
         detail: one sentence part for a person.
-        other: the file that it was compared with.
+        other: the input that it was compared with.
     """
 
     kind: str
@@ -68,7 +72,10 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class DataReport:
-    """What stood in a data set and what became of it. ``classes`` maps a label to {split: examples}."""
+    """What stood in a data set and what became of it. ``classes`` maps a label to {split: examples}.
+
+    ``contents`` holds inputs that lie in no files of their own, by name, to be shown; it is not part of the JSON.
+    """
 
     root: str
     task: Task
@@ -77,14 +84,16 @@ class DataReport:
     findings: tuple[Finding, ...]
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     splits: Mapping[str, int] = field(default_factory=dict)
+    modality: str = "image"
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        """Check that every file is accounted for."""
+        """Check that every input is accounted for."""
         assert self.kept + self.dropped == self.seen, (self.kept, self.dropped, self.seen)
 
     @property
     def dropped(self) -> int:
-        """How many of the files seen are not among the examples."""
+        """How many of the inputs seen are not among the examples."""
         return sum(finding.dropped for finding in self.findings)
 
     def of(self, kind: str) -> tuple[Finding, ...]:
@@ -99,6 +108,7 @@ class DataReport:
         """The report as plain JSON values; paths are relative, the place of the data is left out."""
         return {
             "task": self.task,
+            "modality": self.modality,
             "seen": self.seen,
             "kept": self.kept,
             "dropped": self.dropped,
@@ -116,7 +126,7 @@ class DataReport:
     def lines(self) -> list[str]:
         """The report for a terminal, a line a thing."""
         sides = ", ".join(f"{side} {count}" for side, count in self.splits.items())
-        text = [f"{self.seen} files seen, {self.kept} kept, {self.dropped} dropped ({sides})"]
+        text = [f"{self.seen} inputs seen, {self.kept} kept, {self.dropped} dropped ({sides})"]
         for kind, count in self.counts().items():
             findings = self.of(kind)
             dropped = sum(finding.dropped for finding in findings)

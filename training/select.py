@@ -1,4 +1,4 @@
-"""Which backbone, at which picture size, fits this scene.
+"""Which backbone fits this scene.
 
 Every candidate's features of one class-balanced subsample go through the closed-form head, and its leave-one-out score
 ranks it: a probe on cached features beats published transferability scores (arXiv 2503.18528). Promises a table with a
@@ -26,19 +26,17 @@ from numpy.typing import NDArray
 
 from core.calibrate import leave_one_out
 from core.errors import InvalidInput, LeptonError
-from core.modality import image
 from core.preprocess import Limits
-from core.session import Session
-from core.types import Doubles, Example, GridRows, Task
-from exporters.compose import Member, compose, extractor_digest
-from training import features, zoo
+from core.types import Doubles, Example, GridRows, Scene, Task
+from training import features
+from training.assemble import Assembly, alone
+from training.zoo import Setting
 
 SAMPLE = 512
-_SIZES = (96, 128, 160, 224)
-_SECONDS_AT_224 = 0.015  # EfficientNet-Lite0, one thread; other sizes by their area
+PICTURES = Scene(name="candidates", task="classification", modality="image")
 _RESAMPLES = 1000
 _WORTH = 0.01  # of the score, given up for speed
-_PROBES, _WARM = 7, 2  # single pictures timed, after as many to warm up
+_PROBES, _WARM = 7, 2  # single examples timed, after as many to warm up
 
 Clock = Callable[[], float]
 
@@ -50,12 +48,13 @@ class Candidate:
     Attributes:
         score: leave-one-out balanced accuracy, or R squared for regression; None where it was not tried.
         low, high: 95 % interval of the score, bootstrap over examples.
-        milliseconds: a picture through ONNX Runtime, one thread, batch 1 (median).
+        milliseconds: an example through ONNX Runtime, one thread, batch 1 (median).
+        size: side of the pictures in pixels; None of other modalities.
         model_bytes: of the composed graph. reason: why it was chosen, or not.
     """
 
     name: str
-    size: int
+    size: int | None = None
     score: float | None = None
     low: float = math.nan
     high: float = math.nan
@@ -78,37 +77,6 @@ class Trial:
     outcomes_N: Doubles
 
 
-def input_size(median_side: float, seconds_each: float = math.inf) -> int:
-    """Side in pixels at which backbones should see pictures whose median side is ``median_side``.
-
-    The smallest of 96, 128, 160 and 224 that loses nothing (224 for all that is larger), or the largest below it for
-    which ``seconds_each`` a picture suffice; never below 96.
-
-    >>> input_size(28), input_size(600), input_size(600, seconds_each=0.005)
-    (96, 224, 128)
-    """
-    wanted = next((size for size in _SIZES if size >= median_side), _SIZES[-1])
-    fitting = [s for s in _SIZES if s <= wanted and _SECONDS_AT_224 * (s / _SIZES[-1]) ** 2 <= seconds_each]
-    return max(fitting, default=_SIZES[0])
-
-
-def median_side(examples: Sequence[Example], limits: Limits, most: int = 200) -> float:
-    """Median of the longer sides, in pixels, of up to ``most`` readable pictures spread over ``examples``.
-
-    Raises:
-        InvalidInput: none of them is readable.
-    """
-    sides = []
-    for example in examples[:: max(1, len(examples) // most)]:
-        try:
-            sides.append(max(image.extent(Path(example.path).read_bytes(), limits)))
-        except (OSError, LeptonError):
-            continue
-    if not sides:
-        raise InvalidInput(f"none of {len(examples)} pictures can be read", "check the paths of the data")
-    return float(np.median(sides))
-
-
 def subsample(examples: Sequence[Example], task: Task, seed: int, most: int = SAMPLE) -> tuple[Example, ...]:
     """At most ``most`` training examples: classes in turn, so that none is crowded out; independent of their order.
 
@@ -127,38 +95,43 @@ def subsample(examples: Sequence[Example], task: Task, seed: int, most: int = SA
 
 def select(
     examples: Sequence[Example],
-    candidates: Sequence[tuple[str, int]],
+    candidates: Sequence[tuple[str, Setting]],
     cache: Path,
     *,
-    task: Task = "classification",
+    scene: Scene = PICTURES,
     limits: Limits,
     budget: float = math.inf,
     seed: int = 0,
     clock: Clock = time.perf_counter,
 ) -> tuple[Candidate, ...]:
-    """Try (name, size) candidates in turn and mark one as chosen; the table, best first.
+    """Try (name, setting) candidates in turn and mark one as chosen; the table, best first.
 
-    ``budget`` is in seconds: the first candidate is always tried, and another only where the time that the dearest one
-    so far took is still left.
+    ``scene`` gives the task and the modality. ``budget`` is in seconds: the first candidate is always tried, and
+    another only where the time that the dearest one so far took is still left.
 
     Raises:
         InvalidInput: no candidate works, or there is too little to compare them on.
     """
-    rows = subsample(examples, task, seed)
-    if len(rows) < 4 or (task == "classification" and len({row.label for row in rows}) < 2):
+    rows = subsample(examples, scene.task, seed)
+    if len(rows) < 4 or (scene.task == "classification" and len({row.label for row in rows}) < 2):
         raise InvalidInput(
             f"{len(rows)} training examples are too few to compare backbones on",
             "give at least two classes of two examples each, or name one backbone",
         )
     trials, others = _try_all(
-        candidates, budget, clock, lambda name, size: _try(name, size, rows, cache, task, limits, seed)
+        candidates,
+        budget,
+        clock,
+        lambda name, setting: _try(
+            name, alone(name, setting, scene, cache, rows, limits), rows, cache, scene.task, seed
+        ),
     )
     if not trials:
         raise InvalidInput(
             f"no backbone works here: {'; '.join(f'{other.name}: {other.reason}' for other in others) or 'none given'}",
             "choose others from lepton backbones",
         )
-    return (*decide(trials, _groups(rows, task), seed), *others)
+    return (*decide(trials, _groups(rows, scene.task), seed), *others)
 
 
 def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple[Candidate, ...]:
@@ -207,54 +180,52 @@ def outcomes(features_ND: GridRows, rows: Sequence[Example], task: Task) -> Doub
 
 
 def _try_all(
-    candidates: Sequence[tuple[str, int]], budget: float, clock: Clock, attempt: Callable[[str, int], Trial]
+    candidates: Sequence[tuple[str, Setting]], budget: float, clock: Clock, attempt: Callable[[str, Setting], Trial]
 ) -> tuple[list[Trial], list[Candidate]]:
     """What could be tried within the budget, and lines for what could not."""
     trials: list[Trial] = []
     others: list[Candidate] = []
     start, dearest = clock(), 0.0
-    for name, size in candidates:
+    for name, setting in candidates:
         begun = clock()
         left = budget - (begun - start)
         if trials and left < dearest:
             reason = f"not tried: the dearest so far took {dearest:.0f} s, and {max(left, 0):.0f} s were left"
-            others.append(Candidate(name=name, size=size, reason=reason))
+            others.append(Candidate(name=name, size=setting.size, reason=reason))
             continue
         try:
-            trials.append(attempt(name, size))
+            trials.append(attempt(name, setting))
         except (LeptonError, LookupError) as error:
-            others.append(Candidate(name=name, size=size, reason=f"failed: {error}"))
+            others.append(Candidate(name=name, size=setting.size, reason=f"failed: {error}"))
         dearest = max(dearest, clock() - begun)
     return trials, others
 
 
-def _try(name: str, size: int, rows: Sequence[Example], cache: Path, task: Task, limits: Limits, seed: int) -> Trial:
-    backbone = zoo.load(name, size)
-    model = compose([Member(graph=features.graph(backbone, cache))], task=task)
-    session = Session(model)
-    features_ND = features.extract(session, extractor_digest(model), rows, cache, limits)
+def _try(name: str, assembly: Assembly, rows: Sequence[Example], cache: Path, task: Task, seed: int) -> Trial:
+    session = assembly.session
+    features_ND = features.extract(session, assembly.preprocessor, assembly.extractor, rows, cache)
     outcomes_N = outcomes(features_ND, rows, task)
     groups_N = _groups(rows, task)
     low, high = _interval(outcomes_N, groups_N, seed)
     candidate = Candidate(
         name=name,
-        size=session.size[0],
+        size=session.size[0] if "image" in session.inputs else None,
         score=score(outcomes_N, groups_N),
         low=low,
         high=high,
-        milliseconds=_latency(session, Path(rows[0].path).read_bytes(), limits),
-        model_bytes=len(model),
+        milliseconds=_latency(assembly, rows[0]),
+        model_bytes=len(assembly.model),
         dimension=session.width,
     )
     return Trial(candidate=candidate, outcomes_N=outcomes_N)
 
 
-def _latency(session: Session, picture: bytes, limits: Limits) -> float:
-    pixels_BHWC = image.decode(picture, session.size, limits)[None]
+def _latency(assembly: Assembly, example: Example) -> float:
+    inputs = assembly.preprocessor.batch([assembly.preprocessor.read(features.content(example))])
     seconds = []
     for _ in range(_WARM + _PROBES):
         begun = time.perf_counter()
-        session.features({"image": pixels_BHWC})
+        assembly.session.features(inputs)
         seconds.append(time.perf_counter() - begun)
     return 1000 * float(np.median(seconds[_WARM:]))
 

@@ -4,16 +4,18 @@ A name is ``PLUGIN:REST`` (``timm:resnet18``, ``onnx_file:/path/model.onnx``) or
 name (``efficientnet_lite0``). Promises to list without importing torch. Knows nothing of how a plugin loads.
 
 A plugin is a file of training/backbone with three functions: ``names() -> tuple[Row, ...]``, what it knows of by name;
-``load(name, size) -> Backbone``; and ``examples(folder) -> tuple[tuple[str, int], ...]``, arguments of ``load`` that
-give small real backbones, by which the laws test it (files that they need are written to ``folder``).
+``load(name, setting) -> Backbone``; and ``examples(folder) -> tuple[tuple[str, Setting], ...]``, arguments of ``load``
+that give small real backbones, by which the laws test it (files that they need are written to ``folder``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from core import plugins
+from core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from exporters.backbone import Backbone
@@ -37,6 +39,33 @@ class Row:
     licence: str
     source: str
     offline: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What the data decided about a backbone.
+
+    Attributes:
+        size: side of the pictures in pixels, for those that take pictures.
+        files: what was fitted on the training rows, by file name, such as a table's schema.
+    """
+
+    size: int | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def side(self) -> int:
+        """The size, which a backbone of pictures cannot do without.
+
+        Raises:
+            InvalidInput: there is none, because the data are no pictures.
+        """
+        if self.size is None:
+            raise InvalidInput(
+                "a backbone of pictures was named, and the data are none",
+                "choose one of lepton backbones --modality text (or audio, tabular), or give --size",
+            )
+        return self.size
 
 
 def available(modality: str | None = None) -> tuple[Row, ...]:
@@ -68,11 +97,11 @@ def resolve(name: str) -> tuple[str, str]:
     raise LookupError(f"no backbone is named {name!r}; choose one of: {', '.join(choices)}")
 
 
-def load(name: str, size: int) -> Backbone:
-    """The backbone for pictures of ``size`` by ``size`` pixels (an ONNX file of fixed size keeps its own).
+def load(name: str, setting: Setting) -> Backbone:
+    """The backbone as the data want it (an ONNX file of fixed picture size keeps its own).
 
     Raises:
         LookupError: unknown name; LeptonError: its weights are not here, or do not fit.
     """
     plugin, rest = resolve(name)
-    return cast("Backbone", plugins.load(_PACKAGE, plugin).load(rest, size))
+    return cast("Backbone", plugins.load(_PACKAGE, plugin).load(rest, setting))

@@ -8,13 +8,17 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from lepton.demo import Step
+import numpy as np
 
+from lepton.demonstration.digits import LEFT_OUT, Told
+from lepton.demonstration.steps import Step
+
+SHOWN = 24  # pictures
 Shown = tuple[bytes, str, str, str]  # picture, truth, answer before, answer after
 
 STYLE = """
@@ -51,47 +55,78 @@ def wilson(right: int, rows: int) -> tuple[float, float]:
     return 100 * (centre - half), 100 * (centre + half)
 
 
-def write(
-    file: Path, steps: Sequence[Step], pictures: Sequence[Shown], adapted: dict[str, Any], served: str, scratch: str
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Digits:
+    """The first act: what ``lepton adapt --json`` told, what came of it, and the digests of two heads."""
+
+    adapted: dict[str, Any]
+    told: Told
+    served: str
+    scratch: str
+
+
+@dataclass(frozen=True)
+class Played:
+    """A short act: its title and its steps."""
+
+    title: str
+    steps: Sequence[Step]
+
+
+def write(file: Path, digits: Digits | None, played: Sequence[Played]) -> None:
     """Write the report; OSError where that is not possible."""
-    verdict = ("good", "They are bit-identical.") if served == scratch else ("bad", "They differ.")
-    body = f"""<h1>Digits of another scene, learned while serving</h1>
-<p>A model was adapted on MNIST without nines (balanced accuracy there
-{100 * adapted["metrics"]["balanced_accuracy"]["value"]:.1f} %), exported as version
-<code>{escape(adapted["version"][:12])}</code> and served. Digits by other writers from another scanner then arrived
-over HTTP. Labels went back in steps; the {steps[0].rows} pictures that accuracy is measured on were never labelled.</p>
-{_curve(steps)}
-<div class="scroll"><table><thead><tr><th>after</th><th>labels</th><th>accuracy</th><th>95 % interval</th>
-<th>nines found</th><th>classes</th><th>revision</th><th>learned in</th></tr></thead><tbody>
-{"".join(_row(step) for step in steps)}</tbody></table></div>
-<h2>Exactly learned, exactly unlearned</h2>
-<p>The wrong labels were withdrawn. The served head has SHA-256<br><code>{escape(served)}</code><br>and a fit from
-scratch, on the labels that stand, has<br><code>{escape(scratch)}</code><br>
-<b class="{verdict[0]}">{verdict[1]}</b></p>
-<h2>The same pictures, before and after</h2>
-<div class="pictures">{"".join(_figure(shown) for shown in pictures)}</div>"""
+    body = "<h1>Models that learn where they serve</h1>" + (_digits(digits) if digits else "")
+    for act in played:
+        body += f"<h2>{escape(act.title)}</h2>{_curve(act.steps)}{_table(act.steps)}"
     file.write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Lepton: digits</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
+        f"<title>Lepton: the demonstration</title><style>{STYLE}</style></head>"
+        f"<body><main>{body}</main></body></html>\n",
         encoding="utf-8",
     )
 
 
-def _row(step: Step) -> str:
+def _digits(act: Digits) -> str:
+    told, steps = act.told, act.told.steps
+    verdict = ("good", "They are bit-identical.") if act.served == act.scratch else ("bad", "They differ.")
+    chosen = np.random.default_rng(0).permutation(len(told.tested))[:SHOWN]
+    pictures = [(told.tested[n].data, told.tested[n].truth, told.before[n], told.after[n]) for n in chosen]
+    return f"""<h2>Digits of another scene, learned while serving</h2>
+<p>A model was adapted on MNIST without nines (balanced accuracy there
+{100 * act.adapted["metrics"]["balanced_accuracy"]["value"]:.1f} %), exported as version
+<code>{escape(act.adapted["version"][:12])}</code> and served. Digits by other writers from another scanner then arrived
+over HTTP. Labels went back in steps; the {steps[0].rows} pictures that accuracy is measured on were never labelled.</p>
+{_curve(steps)}{_table(steps, LEFT_OUT)}
+<h3>Exactly learned, exactly unlearned</h3>
+<p>The wrong labels were withdrawn. The served head has SHA-256<br><code>{escape(act.served)}</code><br>and a fit from
+scratch, on the labels that stand, has<br><code>{escape(act.scratch)}</code><br>
+<b class="{verdict[0]}">{verdict[1]}</b></p>
+<h3>The same pictures, before and after</h3>
+<div class="pictures">{"".join(_figure(shown) for shown in pictures)}</div>"""
+
+
+def _table(steps: Sequence[Step], new_class: str | None = None) -> str:
+    more = "" if new_class is None else f"<th>{escape(new_class)}s found</th>"
+    return f"""<div class="scroll"><table><thead><tr><th>after</th><th>labels</th><th>accuracy</th>
+<th>95 % interval</th><th>classes</th><th>revision</th><th>learned in</th>{more}</tr></thead><tbody>
+{"".join(_row(step, new_class) for step in steps)}</tbody></table></div>"""
+
+
+def _row(step: Step, new_class: str | None) -> str:
     low, high = wilson(step.right, step.rows)
     cells = [
         escape(step.title),
         str(step.labels),
         f"{100 * step.right / step.rows:.1f} %",
         f"{low:.1f} to {high:.1f}",
-        f"{100 * step.new_class:.0f} %",
         str(step.classes),
         str(step.revision),
         f"{step.waited:.2f} s" if step.labels else "",
     ]
+    if new_class is not None:
+        cells.append(f"{100 * step.share[new_class]:.0f} %")
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 
 from core.errors import Unavailable
 from service.context import Context
@@ -16,7 +16,12 @@ def context_of(request: Request) -> Context:
     Raises:
         Unavailable: the worker is still starting, or stopping.
     """
-    held = getattr(request.app.state, "context", None)
+    return context_in(request.app)
+
+
+def context_in(app: FastAPI) -> Context:
+    """The same, from the application. Raises as ``context_of``."""
+    held = getattr(app.state, "context", None)
     if held is None:
         raise Unavailable("this worker is starting or stopping", "send the request again in a second")
     return cast("Context", held)

@@ -12,16 +12,43 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import batch, docs, errors, feedback, health, open_inference, predict, queue, scenes, subjects
+from service.api import (
+    batch,
+    challenger,
+    docs,
+    errors,
+    feedback,
+    health,
+    open_inference,
+    predict,
+    queue,
+    scenes,
+    subjects,
+)
 from service.api.edge import Edge
 from service.context import Context
 
-RESOURCES = (predict, batch, feedback, scenes, queue, subjects, open_inference, health, docs)
+RESOURCES = (predict, batch, feedback, scenes, challenger, queue, subjects, open_inference, health, docs)
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
 
 
-def application(build: Callable[[], Context], max_body_bytes: int) -> FastAPI:
+class Application(FastAPI):
+    """Answers requests for predictions itself; the router takes all others."""
+
+    hot: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http" and predict.asked_for(scope):
+            scope["app"] = self
+            await self.hot(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def application(build: Callable[[], Context], max_body_bytes: int) -> Application:
     """The application of one worker; ``build`` is called when it starts."""
 
     @asynccontextmanager
@@ -36,7 +63,7 @@ def application(build: Callable[[], Context], max_body_bytes: int) -> FastAPI:
             app.state.context = None
             await asyncio.to_thread(context.stop)
 
-    app = FastAPI(
+    app = Application(
         title="Lepton",
         summary="Models that learn where they serve.",
         version="1",
@@ -47,6 +74,7 @@ def application(build: Callable[[], Context], max_body_bytes: int) -> FastAPI:
     )
     errors.install(app)
     app.add_middleware(Edge, max_body_bytes=max_body_bytes, streamed=frozenset({batch.PATH}))
+    app.hot = Edge(predict.serve, max_body_bytes=max_body_bytes, streamed=frozenset())
     for resource in RESOURCES:
         app.router.routes.extend(resource.router.routes)
     app.add_api_route("/{path:path}", _nothing, methods=METHODS, include_in_schema=False)

@@ -39,7 +39,7 @@ def told(error: LeptonError) -> dict[str, Any]:
 
 def response(error: LeptonError, headers: dict[str, str] | None = None, path: str = "") -> Response:
     """An error as an answer, in the form that clients of ``path`` read."""
-    more = {"Retry-After": "1"} if error.status == 503 else {}
+    more = {"Retry-After": str(getattr(error, "retry_after", 1))} if error.status == 503 else {}
     body = {"error": str(error)} if path == V2 or path.startswith(V2 + "/") else told(error)
     return JSONResponse(body, error.status, {**(headers or {}), **more})
 

@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from core.ids import uuid7
 from service.context import Context
+from service.tracing import SCOPE, VERSION
 
 OTHER = "other"  # route of whatever matched none, and method that HTTP does not have
 GONE = 499  # no answer was begun: the client left before, or the worker was stopped; the number is nginx's
@@ -38,6 +39,9 @@ class Exchange:
         self._bytes_in = self._bytes_out = 0
         self._came, self._begun = time.time(), time.perf_counter()
         self.started = False
+        context = _context(scope)
+        if context is not None and context.tracing is not None:
+            scope[SCOPE] = context.tracing.begin(scope["headers"])
 
     async def receive(self) -> Message:
         """The next part of the request."""
@@ -57,20 +61,21 @@ class Exchange:
 
     def done(self) -> None:
         """Count it, and log it where that is asked for."""
-        context = getattr(self._scope["app"].state, "context", None) if "app" in self._scope else None
-        if not isinstance(context, Context):
+        context = _context(self._scope)
+        if context is None:
             return
         seconds, route = time.perf_counter() - self._begun, template(self._scope)
         context.metrics.request_seconds.labels(route).observe(seconds)
         context.metrics.requests.labels(route, str(self._status)).inc()
         if context.access is not None:
             context.access.write(self._line(context, route, seconds))
+        if SCOPE in self._scope:
+            self._scope[SCOPE].end(self._method(), route, self._status, **self._answered_by(context))
 
     def _line(self, context: Context, route: str, seconds: float) -> dict[str, object]:
-        method = self._scope["method"]
         return {
             "time": datetime.fromtimestamp(self._came, UTC).isoformat(timespec="milliseconds"),
-            "method": method if method in METHODS else OTHER,
+            "method": self._method(),
             "route": route,
             "status": self._status,
             "seconds": round(seconds, 6),
@@ -81,11 +86,26 @@ class Exchange:
             "request_id": self.request_id,
         }
 
+    def _method(self) -> str:
+        method: str = self._scope["method"]
+        return method if method in METHODS else OTHER
+
+    def _answered_by(self, context: Context) -> dict[str, str]:
+        """The scene, and the version where it is known."""
+        told = {"scene": _scene(self._scope, context), "version": self._scope.get(VERSION)}
+        return {name: value for name, value in told.items() if value is not None}
+
 
 def template(scope: Scope) -> str:
     """The template of the route, never the path itself: a scan would make a series of every guess."""
     path = getattr(scope.get("route"), "path", None)
     return path if isinstance(path, str) and path != "/{path:path}" else OTHER
+
+
+def _context(scope: Scope) -> Context | None:
+    """The worker's parts, once it has started."""
+    held = getattr(scope["app"].state, "context", None) if "app" in scope else None
+    return held if isinstance(held, Context) else None
 
 
 def _scene(scope: Scope, context: Context) -> str | None:

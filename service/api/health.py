@@ -19,6 +19,7 @@ router = APIRouter(tags=["health"])
 async def livez(request: Request) -> str:
     """200 as long as the worker's threads run."""
     if not context_of(request).alive():
+        _refuse_without_gpu(request)
         raise Unavailable("a thread of this worker has died", "restart the worker")
     return "\n"
 
@@ -27,6 +28,7 @@ async def livez(request: Request) -> str:
 async def readyz(request: Request) -> str:
     """200 once what is registered is served."""
     if not context_of(request).ready():
+        _refuse_without_gpu(request)
         raise Unavailable("this worker is still preparing what it serves", "ask again in a second")
     return "\n"
 
@@ -36,3 +38,9 @@ async def metrics(request: Request) -> Response:
     """Metrics of all workers."""
     context = context_of(request)
     return Response(await context.store(context.metrics.render), media_type=CONTENT_TYPE_LATEST)
+
+
+def _refuse_without_gpu(request: Request) -> None:
+    lost = context_of(request).engine.lost()
+    if lost is not None:
+        raise Unavailable(f"this worker has lost its GPU: {lost}", "restart the worker")

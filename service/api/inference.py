@@ -3,7 +3,7 @@
 Promises that a request is either read completely or refused with a reason. Parameters that mean nothing here are passed
 over, because the protocol may be extended. Pure functions; knows nothing of routes or of who answers.
 
-Legend: B batch, H height, W width.
+Legend: B batch.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import InvalidInput, MalformedRequest, TooLarge
+from core.preprocess import Row
 from core.types import Task
-from service.api.outputs import DEFAULT, FILES, IMAGE, ON_DEMAND
+from service.api.outputs import DEFAULT, ON_DEMAND, encoded, tensor_inputs
 from service.api.schemas import parse
-from service.api.tensors import Content, cut, read_bytes, read_uint8, split
+from service.api.tensors import Content, cut, read_bytes, read_numbers, read_texts, split
 from service.engine.snapshot import Snapshot
 
-INPUTS = f"send one input: {IMAGE}, or {FILES}"
+FILES = ("image", "audio")  # modalities whose examples are files: base64 in JSON
 SIZE = "binary_data_size"
 MOST_AXES = 8
 
 Length = Annotated[int, Field(ge=0, lt=2**63)]
+Given = tuple["InputIn", Sequence[Any] | memoryview | None]  # an input and its content
 
 
 class Lenient(BaseModel):
@@ -66,7 +68,7 @@ class Asked:
 
     Attributes:
         name: of the client, echoed; None where it gave none.
-        instances: B pictures, (H, W, 3) uint8, or B files as bytes.
+        instances: B whole examples as bytes, or B rows of the model's own tensors.
         outputs: names, and whether each is to be answered as bytes.
     """
 
@@ -90,12 +92,10 @@ def read(body: bytes, lengths: Sequence[str], snapshot: Snapshot, most: int, mos
     text, rest = split(body, lengths)
     told = parse(InferIn, text)
     pieces = cut(rest, [_stated_size(each) for each in told.inputs])
-    if len(told.inputs) > 1:
-        raise InvalidInput(f"the request has {len(told.inputs)} inputs", INPUTS)
-    (given,), (piece,) = told.inputs, pieces
-    content = given.data if piece is None else piece
-    assert content is not None, "one of the two is there, as _stated_size says"
-    return Asked(told.id, _instances(given, content, snapshot, most, most_bytes), _outputs(told, snapshot.scene.task))
+    contents = [
+        (given, given.data if piece is None else piece) for given, piece in zip(told.inputs, pieces, strict=True)
+    ]
+    return Asked(told.id, _instances(contents, snapshot, most, most_bytes), _outputs(told, snapshot.scene.task))
 
 
 def _stated_size(given: InputIn) -> int | None:
@@ -111,23 +111,49 @@ def _stated_size(given: InputIn) -> int | None:
     return size
 
 
-def _instances(given: InputIn, content: Content, snapshot: Snapshot, most: int, most_bytes: int) -> Sequence[Any]:
-    expected: dict[str, tuple[str, list[int]]] = {IMAGE: ("UINT8", [*snapshot.session.size, 3]), FILES: ("BYTES", [])}
-    if given.name not in expected:
-        raise InvalidInput(f"there is no input {given.name[:80]!r}", INPUTS)
-    datatype, shape = expected[given.name]
-    batch, *rest = given.shape
-    if given.datatype != datatype or rest != shape or batch < 1:
-        wanted = ", ".join(["B", *map(str, shape)])
-        raise InvalidInput(
-            f"input {given.name} is {given.datatype[:40]} {given.shape}; expected {datatype} [{wanted}]",
-            f"the model's metadata says what it takes; files of any size go into {FILES}",
-        )
+def _instances(contents: Sequence[Given], snapshot: Snapshot, most: int, most_bytes: int) -> Sequence[Any]:
+    """Whole examples as bytes, or rows of the model's own tensors."""
+    tensors = tensor_inputs(snapshot)
+    name, _ = encoded(snapshot.scene)
+    choices = f"send {' and '.join(tensors)}, or {name} alone"
+    for given, _ in contents:
+        if given.name != name and given.name not in tensors:
+            raise InvalidInput(f"there is no input {given.name[:80]!r}", choices)
+    named = sorted(given.name for given, _ in contents)
+    if named not in ([name], sorted(tensors)):
+        raise InvalidInput(f"the request has {len(named)} inputs, {', '.join(named)[:200]}", choices)
+    batch = contents[0][0].shape[0]
+    for given, _ in contents:
+        _check(given, *tensors.get(given.name, ("BYTES", [-1])), batch, name)
     if batch > most:
         raise TooLarge(f"the request has {batch} instances, of {most} at most", "send several requests")
-    if given.name == FILES:
-        return read_bytes(FILES, content, batch, most_bytes)
-    return list(read_uint8(IMAGE, content, given.shape))
+    if named == [name]:
+        texts = snapshot.scene.modality not in FILES
+        return (read_texts if texts else read_bytes)(name, _content(contents[0]), batch, most_bytes)
+    dtypes = {key: given.dtype for key, given in snapshot.session.inputs.items()}
+    gaps = snapshot.scene.modality == "tabular"  # NaN is a cell without a value
+    arrays = {
+        each[0].name: read_numbers(each[0].name, _content(each), each[0].shape, dtypes[each[0].name], gaps)
+        for each in contents
+    }
+    return [Row({key: array[b] for key, array in arrays.items()}) for b in range(batch)]
+
+
+def _check(given: InputIn, datatype: str, shape: list[int], batch: int, name: str) -> None:
+    """Whether an input is of the type and shape that the metadata tells, and of the same batch as the others."""
+    wanted = [batch if axis == 0 else length for axis, length in enumerate(shape)]
+    fits = len(given.shape) == len(wanted) and all(w in (-1, g) for w, g in zip(wanted, given.shape, strict=True))
+    if given.datatype != datatype or not fits or 0 in given.shape:
+        told = ", ".join(["B", *("any" if length < 0 else str(length) for length in shape[1:])])
+        raise InvalidInput(
+            f"input {given.name} is {given.datatype[:40]} {given.shape}; expected {datatype} [{told}], of one B",
+            f"the model's metadata says what it takes; whole examples go into {name}",
+        )
+
+
+def _content(each: Given) -> Content:
+    assert each[1] is not None, "one of the two is there, as _stated_size says"
+    return each[1]
 
 
 def _outputs(told: InferIn, task: Task) -> dict[str, bool]:

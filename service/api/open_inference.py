@@ -1,8 +1,8 @@
 """``/v2``: the Open Inference Protocol, version 2, as clients of KServe and of Triton speak it.
 
 A scene is a model; its version is the champion that serves. Promises that predictions are logged as those of ``/v1``
-are, so that their ids can be sent to ``/v1/feedback``, and that errors have the protocol's own form. Raw pixels are
-answered and learned from, but not kept. Knows nothing of the form of tensors.
+are, so that their ids can be sent to ``/v1/feedback``, and that errors have the protocol's own form. Tensors are
+answered and learned from, but not kept. Knows nothing of their form.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from core.errors import NotFound, Unavailable, UnsupportedMedia
-from service.answering import answer_all
+from core.errors import NotFound, Unavailable
+from service.answering import Asked, answer_all
 from service.api import inference, outputs
 from service.api.access import context_of
+from service.api.body import JSON, check_type
+from service.api.entrance import admitted, limit
 from service.api.schemas import documented
 from service.context import Context
+from service.engine.routing import Routed
 from service.engine.snapshot import Snapshot
+from service.keys import HEADER, check_key
+from service.reading import digest
+from service.tracing import NOT_TRACED, SCOPE, VERSION
 
 router = APIRouter(tags=["open inference protocol"])
 
@@ -76,9 +82,9 @@ async def model_version_ready(scene: str, version: str, request: Request) -> dic
 
 @router.post("/v2/models/{scene}/infer", openapi_extra=EXTRA)
 async def infer(scene: str, request: Request) -> Response:
-    """Answer a batch of pictures."""
+    """Answer a batch."""
     context = context_of(request)
-    return await _infer(context, _snapshot(context, scene), request)
+    return await _infer(context, _snapshot(context, scene), request, routed=True)
 
 
 @router.post("/v2/models/{scene}/versions/{version}/infer", openapi_extra=EXTRA)
@@ -103,16 +109,24 @@ def _snapshot(context: Context, scene: str, version: str | None = None) -> Snaps
     return snapshot
 
 
-async def _infer(context: Context, snapshot: Snapshot, request: Request) -> Response:
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding != "identity":
-        raise UnsupportedMedia(f"the body is encoded as {coding[:40]!r}", "send it as it is, without compression")
+async def _infer(context: Context, snapshot: Snapshot, request: Request, routed: bool = False) -> Response:
     serve = context.home.settings.serve
     lengths = request.headers.getlist(LENGTH)
+    headers = dict(request.headers.raw)
+    deadline = admitted(context, snapshot.scene, headers)
+    check_type(request.headers, JSON, "application/octet-stream", "")  # Triton's own client states none
     body = await request.body()
-    asked = await context.decode(inference.read, body, lengths, snapshot, serve.max_instances, serve.max_instance_bytes)
-    answered = await answer_all(context, snapshot, asked.instances)
+    way = Routed(snapshot)
+    if routed:
+        key = check_key(request.headers.get(HEADER))
+        way = context.engine.route(snapshot.scene.name, key, lambda: digest(body))
+    fits = (way.snapshot, serve.max_instances, serve.max_instance_bytes)
+    asked = await context.decode(inference.read, body, lengths, *fits)
+    limit(context, snapshot.scene, headers, len(asked.instances))
+    trace = request.scope.get(SCOPE, NOT_TRACED)
+    snapshot, answered = await answer_all(context, way, Asked(asked.instances, len(body), deadline, trace=trace))
+    request.scope[VERSION] = snapshot.version
     told, length = await context.decode(outputs.answer, snapshot, asked.name, asked.outputs, answered)
-    headers = {"Lepton-Worker": context.worker} | ({} if length is None else {LENGTH: str(length)})
+    said = {"Lepton-Worker": context.worker} | ({} if length is None else {LENGTH: str(length)})
     kind = "application/json" if length is None else "application/octet-stream"
-    return Response(told, headers=headers, media_type=kind)
+    return Response(told, headers=said, media_type=kind)

@@ -15,12 +15,21 @@ from typing import Any
 import numpy as np
 
 from core.statistics import GRID
-from core.types import Task
+from core.types import Scene, Task
 from service.answering import Answered
-from service.api.tensors import Tensor, write
+from service.api.tensors import DATATYPES, Tensor, write
 from service.engine.snapshot import Snapshot
 
-IMAGE, FILES = "image", "encoded_image"
+BASE64 = "base64 in JSON, the bytes themselves in binary data"
+# Modality → the input that takes whole examples, one an element of BYTES, and what an element is.
+ENCODED: Mapping[str, tuple[str, str]] = {
+    "image": ("encoded_image", "one JPEG, PNG or WebP file an element, of any size; " + BASE64),
+    "audio": ("encoded_audio", "one WAV or FLAC file an element; " + BASE64),
+    "text": ("text", "one text an element, in UTF-8"),
+    "tabular": ("features", "one row an element: a JSON object of columns, in UTF-8"),
+}
+MIXED = ("instance", "one instance an element: a JSON object, as in /v1")
+KEPT_OUT = "a tensor of the model itself; none is kept, so labels of it teach heads on this backbone only"
 DEFAULT: dict[Task, tuple[str, ...]] = {
     "classification": ("probabilities", "label", "prediction_id"),
     "regression": ("value", "prediction_id"),
@@ -38,7 +47,6 @@ MEANING = {
 
 def metadata(snapshot: Snapshot) -> dict[str, Any]:
     """What a model takes and gives; -1 stands for the batch, and for classes, which come and go with the labels."""
-    height, width = snapshot.session.size
     kinds = {
         "probabilities": ("FP32", [-1, -1]),
         "value": ("FP32", [-1]),
@@ -48,17 +56,31 @@ def metadata(snapshot: Snapshot) -> dict[str, Any]:
         "prediction_id": ("BYTES", [-1]),
     }
     task = snapshot.scene.task
-    pixels = "RGB; none are kept, so labels of them teach heads on this backbone only"
-    files = "one JPEG, PNG or WebP file an element, of any size; base64 in JSON, the bytes themselves in binary data"
+    name, meaning = encoded(snapshot.scene)
+    tensors = tensor_inputs(snapshot)
+    others = " and ".join(tensors)
     return {
         "name": snapshot.scene.name,
         "versions": [snapshot.version],
         "platform": "onnxruntime_onnx",
         "inputs": [
-            _declared(IMAGE, "UINT8", [-1, height, width, 3], f"{pixels}; send this or {FILES}"),
-            _declared(FILES, "BYTES", [-1], f"{files}; send this or {IMAGE}"),
+            *(_declared(key, *kind, f"{KEPT_OUT}; instead of {name}") for key, kind in tensors.items()),
+            _declared(name, "BYTES", [-1], f"{meaning}; instead of {others}"),
         ],
-        "outputs": [_declared(name, *kinds[name], MEANING[name]) for name in DEFAULT[task] + ON_DEMAND[task]],
+        "outputs": [_declared(key, *kinds[key], MEANING[key]) for key in DEFAULT[task] + ON_DEMAND[task]],
+    }
+
+
+def encoded(scene: Scene) -> tuple[str, str]:
+    """The input of a scene that takes whole examples, and what an element of it is."""
+    return ENCODED.get(scene.modality, MIXED)
+
+
+def tensor_inputs(snapshot: Snapshot) -> dict[str, tuple[str, list[int]]]:
+    """The model's own inputs: name to datatype and shape; -1 stands for the batch and for lengths that may vary."""
+    return {
+        name: (DATATYPES[given.dtype.name], [-1, *(-1 if length is None else length for length in given.shape)])
+        for name, given in snapshot.session.inputs.items()
     }
 
 

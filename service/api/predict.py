@@ -1,78 +1,207 @@
 """``POST /v1/scenes/{scene}/predict``: instances in, answers out, all by one snapshot.
 
-Promises that a bad instance among several answers with its own error in its place. Knows nothing of how features or
-answers are computed.
+The application calls ``serve`` itself, before any router: what a framework does for a request costs more than a small
+model. The route below stands for it in the API's page. Promises that a request which cannot be answered in time is
+refused before its body is read, and that a bad instance among several answers with its own error in its place. Knows
+nothing of how features or answers are computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+import msgspec
+from fastapi import APIRouter, Header, Query
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from core.errors import LeptonError, UnsupportedMedia
-from service.answering import Outcome, answer
-from service.api import multipart
-from service.api.access import context_of
-from service.api.errors import told
+from core.errors import InvalidInput, LeptonError, UnsupportedMedia
+from core.preprocess import modality
+from core.types import Scene
+from service.answering import Answered, Asked, Outcome, answer
+from service.api import body, multipart
+from service.api.access import context_in
+from service.api.entrance import DEADLINE, admitted, limit
+from service.api.errors import response, told
 from service.api.schemas import PredictIn, documented, parse
 from service.context import Context
 from service.engine.snapshot import Snapshot
+from service.keys import HEADER, check_key, example_key
+from service.tracing import NOT_TRACED, SCOPE, VERSION
 
+logger = logging.getLogger(__name__)
 router = APIRouter(tags=["predict"])
 
-RAW = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+BEFORE, AFTER = "/v1/scenes/", "/predict"
+BYTES = "application/octet-stream"  # a file of the scene's modality, whatever it is
+UTF8 = ("", "utf-8", "utf8", "us-ascii")  # values of charset
+INLINE_JSON = 2**16  # bytes of JSON that are taken apart in the event loop; more go to a thread
+RAW = ("image/jpeg", "image/png", "image/webp", "audio/wav", "audio/flac", "text/plain", BYTES)
 EXTRA = documented(PredictIn)
 EXTRA["requestBody"]["content"] |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in RAW}
 EXTRA["requestBody"]["content"] |= {multipart.TYPE: {"schema": multipart.SCHEMA}}
 
-
-@router.post("/v1/scenes/{scene}/predict", openapi_extra=EXTRA)
-async def predict(scene: str, request: Request, top_k: int | None = Query(None, ge=1)) -> Response:
-    """Answer one raw picture, several in a form, or several instances in JSON."""
-    context = context_of(request)
-    snapshot = context.engine.snapshot(scene)
-    instances, asked_k = await _instances(context, request)
-    outcomes = await answer(context, snapshot, instances, asked_k or top_k)
-    if len(outcomes) == 1 and isinstance(outcomes[0], LeptonError):
-        raise outcomes[0]
-    return JSONResponse(_body(snapshot, outcomes), headers={"Lepton-Worker": context.worker})
+_encode = msgspec.json.Encoder().encode
+_key_header = HEADER.lower().encode()
+Told = tuple[Sequence[Any], int | None, str | None]  # instances, top_k and key of a body
 
 
-async def _instances(context: Context, request: Request) -> tuple[Sequence[Any], int | None]:
-    """What the body has, and the ``top_k`` in it."""
-    stated = request.headers.get("content-type", "")
-    kind = stated.partition(";")[0].strip().lower()
-    if kind in RAW:
-        return [await request.body()], None
+class Served(Response):
+    """The answer of ``serve``, for the router."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        await serve(scope, receive, send)
+
+
+@router.post(BEFORE + "{scene}" + AFTER, openapi_extra=EXTRA)
+async def predict(
+    scene: str,
+    top_k: int | None = Query(None, ge=1),
+    deadline: float | None = Header(None, gt=0, alias=DEADLINE, description="Seconds that an answer is worth."),
+    key: str | None = Header(None, max_length=200, alias=HEADER),
+) -> Response:
+    """Answer one raw file or text, several files in a form, or several instances in JSON."""
+    return Served()
+
+
+def asked_for(scope: Scope) -> bool:
+    """Whether a request is one for ``serve``; its scope then names the route and the scene."""
+    path: str = scope["path"]
+    if not (scope["method"] == "POST" and path.startswith(BEFORE) and path.endswith(AFTER)):
+        return False
+    scene = path[len(BEFORE) : -len(AFTER)]
+    if not scene or "/" in scene:
+        return False
+    scope["path_params"] = {"scene": scene}
+    scope["route"] = router.routes[0]
+    return True
+
+
+async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request for predictions.
+
+    Raises:
+        LeptonError: it is refused before its body was read.
+    """
+    context = context_in(scope["app"])
+    headers = dict(scope["headers"])
+    serves = context.engine.snapshot(scope["path_params"]["scene"])
+    kind = _stated(scope, serves.scene)
+    deadline = admitted(context, serves.scene, headers)
+    data = await _received(receive)
+    try:
+        instances, asked_k, asked_key = await _told(context, kind, data, headers)
+        limit(context, serves.scene, headers, len(instances))
+        top_k = asked_k or _top_k(scope["query_string"])
+        key = check_key(asked_key or headers.get(_key_header, b"").decode("latin-1"))
+        hint = example_key(instances, serves.scene, context.home.limits)
+        routed = context.engine.route(serves.scene.name, key, hint)
+        asked = Asked(instances, len(data), deadline, top_k, scope.get(SCOPE, NOT_TRACED))
+        snapshot, outcomes = await answer(context, routed, asked)
+        if len(outcomes) == 1 and isinstance(outcomes[0], LeptonError):
+            raise outcomes[0]
+    except LeptonError as error:
+        if error.status == 500:
+            logger.error("%s", error)
+        await response(error, path=scope["path"])(scope, receive, send)
+        return
+    scope[VERSION] = snapshot.version
+    await _send(send, _encode(_body(snapshot, outcomes)), context.worker)
+
+
+def _stated(scope: Scope, scene: Scene) -> str:
+    """The content type.
+
+    Raises:
+        UnsupportedMedia: the scene does not take it, or there are several.
+    """
+    stated = [value for name, value in scope["headers"] if name == b"content-type"]
+    kind, _, rest = stated[0].decode("latin-1").partition(";") if len(stated) == 1 else ("", "", "")
+    kind = kind.strip().lower()
+    if kind in {body.JSON, multipart.TYPE}:
+        return kind
+    media = (*modality(scene.modality).MEDIA, BYTES)
+    charset = rest.partition("charset=")[2].partition(";")[0].strip(' "').lower()
+    if kind not in media or charset not in UTF8:
+        raise UnsupportedMedia(
+            f"the content type is {kind[:80]!r}{f' in {charset[:40]}' if charset else ''}",
+            f"send {body.JSON}, {multipart.TYPE}, or one {scene.modality} as {', '.join(media)}",
+        )
+    return kind
+
+
+def _top_k(query: bytes) -> int | None:
+    if not query:
+        return None
+    (told,) = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("top_k", [""])[-1:]
+    if not told:
+        return None
+    if not (told.isascii() and told.isdigit()) or len(told) > multipart.LONGEST or int(told) < 1:
+        raise InvalidInput(f"top_k is {told[:40]!r}", "send a whole number above zero")
+    return int(told)
+
+
+async def _received(receive: Receive) -> bytes:
+    """The whole body; Edge has capped it."""
+    chunks: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _told(context: Context, kind: str, data: bytes, headers: Mapping[bytes, bytes]) -> Told:
+    """What the body has."""
+    if kind == body.JSON:
+        return _json(data) if len(data) <= INLINE_JSON else await context.decode(_json, data)
     if kind == multipart.TYPE:
         most = context.home.settings.serve.max_instances
-        form = await context.decode(multipart.read, await request.body(), stated, most)
-        return form.instances, form.top_k
-    if kind == "application/json":
-        asked = await context.decode(parse, PredictIn, await request.body())
-        return asked.instances, asked.top_k
-    raise UnsupportedMedia(
-        f"the content type is {kind[:80]!r}",
-        f"send application/json, {multipart.TYPE}, or one picture as {', '.join(RAW)}",
-    )
+        form = await context.decode(multipart.read, data, headers[b"content-type"].decode("latin-1"), most)
+        return form.instances, form.top_k, None
+    return [data], None, None
+
+
+def _json(data: bytes) -> Told:
+    """Instances, ``top_k`` and ``key``; the schema is asked where there is more than instances, or less."""
+    told = body.parse(data)
+    if type(told) is dict and len(told) == 1 and type(told.get("instances")) is list and told["instances"]:
+        return told["instances"], None, None
+    asked = parse(PredictIn, data)
+    return asked.instances, asked.top_k, asked.key
+
+
+async def _send(send: Send, data: bytes, worker: str) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(data)),
+        (b"lepton-worker", worker.encode()),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": data})
 
 
 def _body(snapshot: Snapshot, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    body: dict[str, Any] = {
+    told = {
         "scene": snapshot.scene.name,
         "version": snapshot.version,
         "revision": snapshot.revision,
         "sequence": snapshot.sequence,
-        "predictions": [_told(outcome) for outcome in outcomes],
+        "predictions": [_outcome(outcome) for outcome in outcomes],
     }
-    return body | {"fallback": True} if snapshot.fallback else body
+    return told | {"fallback": True} if snapshot.fallback else told
 
 
-def _told(outcome: Outcome) -> dict[str, Any]:
-    if isinstance(outcome, LeptonError):
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    if not isinstance(outcome, Answered):
         return told(outcome)
-    return outcome.verdict.told(outcome.prediction.prediction_id)
+    said = outcome.verdict.told(outcome.prediction.prediction_id)
+    flags = outcome.ready.row.flags
+    return said | {"flags": flags} if flags else said

@@ -1,7 +1,8 @@
 """``GET /v1/queue``: which answered instances are most worth a label.
 
 Margin sampling after Scheffer, Decomain and Wrobel, "Active hidden Markov models for information extraction" (2001).
-Knows nothing of how labels are used.
+An item carries its input where that was kept, so that whoever labels can look at it. Knows nothing of how labels are
+used.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from core.errors import InvalidInput
 from core.tally import labelled
 from core.types import Prediction
 from service.api.access import context_of
+from service.api.instances import json_of
 from service.context import Context
 
 router = APIRouter(tags=["queue"])
 
 STRATEGIES = ("margin", "random")
+MOST_BYTES = 16 * 2**20  # of inputs in one answer; further items come without
 LOOKED_AT = 2000  # newest examples that the choice is made from
 
 
@@ -33,8 +36,19 @@ async def queue(
         raise InvalidInput(f"there is no strategy {strategy[:40]!r}", f"choose one of: {', '.join(STRATEGIES)}")
     if strategy == "margin" and context.engine.scene(scene).task == "regression":
         raise InvalidInput("a regression has no margin", "choose the strategy random")
-    chosen = await context.store(_choose, context, context.engine.scene(scene).name, strategy, limit)
-    return {"scene": scene, "strategy": strategy, "items": [_item(prediction) for prediction in chosen]}
+    return {"scene": scene, "strategy": strategy, "items": await context.store(_items, context, scene, strategy, limit)}
+
+
+def _items(context: Context, scene: str, strategy: str, limit: int) -> list[dict[str, Any]]:
+    items, left = list[dict[str, Any]](), MOST_BYTES
+    for prediction in _choose(context, scene, strategy, limit):
+        item = _item(prediction)
+        data = context.home.predictions.instance(prediction.example) if left > 0 else None
+        if data is not None and len(data) <= left:
+            left -= len(data)
+            item["instance"] = json_of(data, context.engine.scene(scene))
+        items.append(item)
+    return items
 
 
 def _choose(context: Context, scene: str, strategy: str, limit: int) -> list[Prediction]:

@@ -6,14 +6,14 @@ Knows nothing of what is done with them.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import from_json
 
 from core.errors import InvalidInput, LeptonError, MalformedRequest
 from core.events import TRAINING
 from core.ids import check_identifier
+from service.api.body import parse as read
 from service.api.errors import explain
 
 M = TypeVar("M", bound=BaseModel)
@@ -53,22 +53,28 @@ Confidence = Annotated[float, Field(gt=0, le=1, strict=False)]
 Number = Annotated[float, Field(strict=False)]
 
 
-class Picture(Body):
-    """An encoded picture (JPEG, PNG or WebP) in base64."""
-
-    b64: str
-
-
-class Instance(Body):
-    """One input."""
-
-    image: Picture
-
-
+_FILE: dict[str, Any] = {
+    "type": "object",
+    "properties": {"b64": {"type": "string", "description": "The file in base64."}},
+    "required": ["b64"],
+    "additionalProperties": False,
+}
 # Instances are checked one by one, later; this is what the page of the API shows of them.
-INSTANCE: dict[str, Any] = Instance.model_json_schema() | {
-    "properties": {"image": Picture.model_json_schema()},
-    "$defs": {},
+INSTANCE: dict[str, Any] = {
+    "type": "object",
+    "description": "One input: the field of the scene's modality, or, of a mixture, those of its parts.",
+    "properties": {
+        "image": _FILE | {"description": "JPEG, PNG or WebP."},
+        "audio": _FILE | {"description": "WAV or FLAC."},
+        "text": {"type": "string"},
+        "features": {
+            "type": "object",
+            "description": "Columns of a row; what is missing or null counts as missing.",
+            "additionalProperties": {"type": ["number", "string", "boolean", "null"]},
+        },
+    },
+    "minProperties": 1,
+    "additionalProperties": False,
 }
 
 
@@ -77,6 +83,9 @@ class PredictIn(Body):
 
     instances: list[Any] = Field(min_length=1, json_schema_extra={"items": INSTANCE})
     top_k: int | None = Field(None, ge=1, description="How many probabilities to answer, best first; all if absent.")
+    key: str | None = Field(
+        None, max_length=200, description="Who asks: while two versions share the traffic, a key stays with one."
+    )
 
 
 class LabelIn(Body):
@@ -125,6 +134,12 @@ class ChampionIn(Body):
     expected_generation: int = Field(ge=0)
 
 
+class StateIn(Body):
+    """``ready`` lifts a version's quarantine."""
+
+    state: Literal["ready"]
+
+
 def parse(model: type[M], body: bytes) -> M:
     """The body as ``model``.
 
@@ -132,10 +147,7 @@ def parse(model: type[M], body: bytes) -> M:
         MalformedRequest: it is not JSON, or no object.
         InvalidInput: a field does not fit.
     """
-    try:
-        given = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise MalformedRequest(f"the body is not valid JSON: {error}", "send one JSON object, in UTF-8") from None
+    given = read(body)
     if not isinstance(given, dict):
         raise MalformedRequest(f"the body is a JSON {type(given).__name__}", "send one JSON object")
     try:

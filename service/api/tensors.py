@@ -13,7 +13,7 @@ from __future__ import annotations
 import binascii
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from core.errors import InvalidInput, MalformedRequest, TooLarge
 from core.types import Floats
 
+DATATYPES: Mapping[str, str] = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}  # of numpy, of the protocol
 PREFIX = struct.Struct("<I")  # before every element of BYTES
 BASE64 = "send a list of base64 texts, or the bytes as a binary tensor"
 
@@ -82,21 +83,23 @@ def cut(rest: memoryview, sizes: Sequence[int | None]) -> list[memoryview | None
     return pieces
 
 
-def read_uint8(name: str, content: Content, shape: Sequence[int]) -> NDArray[np.uint8]:
-    """The tensor ``name``, read-only, of ``shape``, without a copy where it came as bytes.
+def read_numbers(
+    name: str, content: Content, shape: Sequence[int], dtype: np.dtype[Any], gaps: bool = False
+) -> NDArray[Any]:
+    """The tensor ``name``, read-only, of ``shape`` and one of ``DATATYPES``, without a copy where it came as bytes.
+
+    ``gaps``: whether NaN may stand for what is missing.
 
     Raises:
-        InvalidInput: another number of elements, or elements that are no whole numbers from 0 to 255.
+        InvalidInput: another number of elements, elements of another kind or out of range, or no finite numbers.
     """
     if isinstance(content, memoryview):
-        return np.frombuffer(_measured(name, content, shape), np.uint8).reshape(shape)
-    values = _flat(name, content, shape)
-    if set(map(type, values)) != {int}:
-        raise InvalidInput(f"input {name} has elements that are no whole numbers", "send whole numbers from 0 to 255")
-    try:
-        return np.frombuffer(bytes(values), np.uint8).reshape(shape)
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"input {name} has numbers outside 0 to 255", "send UINT8 data") from None
+        array = np.frombuffer(_measured(name, content, shape, dtype), dtype.newbyteorder("<")).reshape(shape)
+    else:
+        array = _array(name, _flat(name, content, shape), dtype).reshape(shape)
+    if dtype.kind == "f" and not np.isfinite(array if not gaps else array[~np.isnan(array)]).all():
+        raise InvalidInput(f"input {name} has numbers that are not finite", "send finite numbers")
+    return array
 
 
 def read_bytes(name: str, content: Content, count: int, most: int) -> list[bytes]:
@@ -108,6 +111,13 @@ def read_bytes(name: str, content: Content, count: int, most: int) -> list[bytes
     if isinstance(content, memoryview):
         return _elements(name, content, count, most)
     return [_decoded(name, value, most) for value in _flat(name, content, (count,))]
+
+
+def read_texts(name: str, content: Content, count: int, most: int) -> list[bytes]:
+    """As ``read_bytes``, but in JSON the elements are the texts themselves; answered as UTF-8."""
+    if isinstance(content, memoryview):
+        return _elements(name, content, count, most)
+    return [_encoded(name, value, most) for value in _flat(name, content, (count,))]
 
 
 def write(tensor: Tensor, binary: bool) -> tuple[dict[str, Any], bytes]:
@@ -124,13 +134,36 @@ def write(tensor: Tensor, binary: bool) -> tuple[dict[str, Any], bytes]:
     return told | {"parameters": {"binary_data_size": len(data)}}, data
 
 
-def _measured(name: str, content: memoryview, shape: Sequence[int]) -> memoryview:
-    if len(content) != math.prod(shape):
+def _measured(name: str, content: memoryview, shape: Sequence[int], dtype: np.dtype[Any]) -> memoryview:
+    expected = math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
         raise InvalidInput(
-            f"input {name} of shape {list(shape)} has {len(content)} bytes; expected {math.prod(shape)}",
-            "send one byte an element, and the shape that they have",
+            f"input {name} of shape {list(shape)} has {len(content)} bytes; expected {expected}",
+            f"send {dtype.itemsize} to an element, and the shape that they have",
         )
     return content
+
+
+def _array(name: str, values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    kinds = set(map(type, values))
+    if dtype.kind == "f":
+        if not kinds <= {int, float}:
+            raise InvalidInput(f"input {name} has elements that are no numbers", "send numbers")
+        try:
+            with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+                return np.array(values, np.float64).astype(dtype)
+        except OverflowError:
+            raise InvalidInput(f"input {name} has numbers that are not finite", "send finite numbers") from None
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if kinds != {int}:
+        raise InvalidInput(
+            f"input {name} has elements that are no whole numbers", f"send whole numbers from {low} to {high}"
+        )
+    if min(values) < low or max(values) > high:
+        raise InvalidInput(f"input {name} has numbers outside {low} to {high}", f"send {DATATYPES[dtype.name]} data")
+    array: NDArray[Any] = np.array(values, dtype)
+    array.flags.writeable = False
+    return array
 
 
 def _flat(name: str, content: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
@@ -181,6 +214,14 @@ def _decoded(name: str, value: Any, most: int) -> bytes:
         return binascii.a2b_base64(value, strict_mode=True)
     except ValueError as error:  # binascii.Error, or a letter that is not ASCII
         raise InvalidInput(f"input {name} has an element that is not base64: {error}", BASE64) from None
+
+
+def _encoded(name: str, value: Any, most: int) -> bytes:
+    if not isinstance(value, str):
+        raise InvalidInput(f"input {name} has an element that is no text", "send a list of texts")
+    data = value.encode("utf-8", "surrogatepass")  # a lone half is refused where the text is read
+    _check_length(name, len(data), most)
+    return data
 
 
 def _check_length(name: str, length: int, most: int) -> None:

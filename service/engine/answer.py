@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from core.types import Floats
 from service.engine.snapshot import Snapshot
 
@@ -43,13 +41,14 @@ class Verdict:
 
 def verdict(snapshot: Snapshot, outputs_K: Floats, top_k: int | None = None) -> Verdict:
     """The verdict on one row of outputs: (K,) probabilities in the order of the snapshot's labels, or one value."""
+    told: list[float] = outputs_K.tolist()  # a float of Python's each: for a few classes quicker than numpy's sorting
     if snapshot.scene.task == "regression":
-        return Verdict(label=None, value=float(outputs_K[0]), confidence=1.0, margin=1.0, probabilities={})
-    order = np.argsort(-outputs_K, kind="stable")
-    best = float(outputs_K[order[0]])
-    margin = best - float(outputs_K[order[1]]) if len(order) > 1 else 1.0
+        return Verdict(label=None, value=told[0], confidence=1.0, margin=1.0, probabilities={})
+    order = sorted(range(len(told)), key=told.__getitem__, reverse=True)  # stable: of equals the first comes first
+    best = told[order[0]]
+    margin = best - told[order[1]] if len(order) > 1 else 1.0
     shown = order if top_k is None else order[:top_k]
-    probabilities = {snapshot.labels[k]: float(outputs_K[k]) for k in shown}
+    probabilities = {snapshot.labels[k]: told[k] for k in shown}
     return Verdict(
         label=snapshot.labels[order[0]], value=None, confidence=best, margin=margin, probabilities=probabilities
     )

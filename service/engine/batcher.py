@@ -1,7 +1,10 @@
 """Gathers instances of several requests into one run of the model, without ever making one wait for company.
 
 Promises that the model is never idle while something waits, that one run holds instances of one snapshot only, at
-most ``max_batch``, and that an instance which makes a run fail fails alone. Knows nothing of modalities or of HTTP.
+most ``max_batch``, that an instance which makes a run fail fails alone, that one whose deadline has passed is never
+run, and that no scene can keep the model from another. A model whose runs are shorter than a change of threads is run
+in the event loop, on what has gathered since the loop's last turn; any other in a thread. Knows nothing of modalities
+or of HTTP.
 
 Legend: B batch, K classes, D features.
 """
@@ -9,20 +12,27 @@ Legend: B batch, K classes, D features.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from core.errors import BrokenBundle, LeptonError, Unavailable
 from core.preprocess import Row
-from core.types import Floats, GridRows
+from core.session import Session
+from service.engine.admission import Overloaded
+from service.engine.pace import Pace
+from service.engine.queues import FOREVER, Answer, Item, Queues
 from service.engine.snapshot import Snapshot
+
+ENDLESS = "an answer that is no finite number"
+
+Result = Answer | LeptonError
 
 
 class Observer(Protocol):
@@ -34,37 +44,27 @@ class Observer(Protocol):
     def ran(self, scene: str, size: int, seconds: float) -> None:
         """A batch took so long."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model says of one instance: outputs (K,) float32 and features (D,) int16 on the grid."""
-
-    outputs: Floats
-    features: GridRows
-
-
-@dataclass(eq=False)
-class _Item:
-    snapshot: Snapshot
-    row: Row
-    since: float
-    future: Future[Answer] = field(default_factory=Future)
+    def expired(self, scene: str) -> None:
+        """The deadline of an instance passed while it waited."""
 
 
 class Batcher:
-    """One thread that runs the model.
+    """One thread that runs models, and the event loop for those that need none.
 
     Args:
         max_batch: most instances in one run.
         observer: told of waits and runs.
-        clock: seconds.
+        clock: seconds; deadlines are in them, too.
     """
 
     def __init__(self, max_batch: int, observer: Observer, clock: Callable[[], float] = time.perf_counter) -> None:
         self._max_batch = max_batch
         self._observer = observer
-        self._clock = clock
-        self._queue: deque[_Item] = deque()
+        self.clock = clock
+        self._paces: weakref.WeakKeyDictionary[Session, Pace] = weakref.WeakKeyDictionary()
+        self._gathered = Queues(max_batch)  # for the event loop
+        self._turn_is_due = False
+        self._queues = Queues(max_batch)  # for the thread, behind the lock
         self._more = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
@@ -73,23 +73,33 @@ class Batcher:
         """Begin to run what is submitted, and what was submitted before."""
         self._thread.start()
 
-    def submit(self, snapshot: Snapshot, row: Row) -> Future[Answer]:
-        """Queue one row of the snapshot's preprocessor.
+    def submit(self, snapshot: Snapshot, row: Row, deadline: float = FOREVER) -> Future[Answer]:
+        """Queue one row of the snapshot's preprocessor for the thread; from any thread.
 
         Raises:
             Unavailable: the batcher is closed.
         """
-        item = _Item(snapshot, row, self._clock())
-        with self._more:
-            if self._closed:
-                raise Unavailable("this worker is shutting down", "send the request again")
-            self._queue.append(item)
-            self._more.notify()
-        return item.future
+        future: Future[Answer] = Future()
+        self._hand_over([Item(snapshot, row, self.clock(), deadline, future)])
+        return future
 
-    async def run(self, snapshot: Snapshot, row: Row) -> Answer:
-        """As ``submit``, awaited; a caller that is cancelled takes its instance with it."""
-        return await asyncio.wrap_future(self.submit(snapshot, row))
+    def enqueue(self, snapshot: Snapshot, row: Row, deadline: float = FOREVER) -> asyncio.Future[Answer]:
+        """As ``submit``, from the event loop and for it; a future that is cancelled takes its instance with it.
+
+        Raises:
+            Unavailable: the batcher is closed.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        item = Item(snapshot, row, self.clock(), deadline, future)
+        if not self._pace(snapshot).inline or self._closed:
+            self._hand_over([item])
+            return future
+        self._gathered.add(item)
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            loop.call_soon(self._turn, loop)
+        return future
 
     def alive(self) -> bool:
         """Whether the thread runs."""
@@ -103,47 +113,116 @@ class Batcher:
         if self._thread.is_alive():
             self._thread.join()
 
-    def _work(self) -> None:
-        while batch := self._next():
-            running = [item for item in batch if item.future.set_running_or_notify_cancel()]
-            if running:
-                self._run(running)
+    def _pace(self, snapshot: Snapshot) -> Pace:
+        pace = self._paces.get(snapshot.session)
+        if pace is None:
+            pace = self._paces[snapshot.session] = Pace()
+        return pace
 
-    def _next(self) -> list[_Item]:
-        """What waits longest, with what waits for the same snapshot; empty when all is done and closed."""
+    def _hand_over(self, items: Sequence[Item]) -> None:
         with self._more:
-            while not self._queue:
-                if self._closed:
-                    return []
-                self._more.wait()
-            snapshot = self._queue[0].snapshot
-            batch: list[_Item] = []
-            others: deque[_Item] = deque()
-            while self._queue and len(batch) < self._max_batch:
-                item = self._queue.popleft()
-                (batch if item.snapshot is snapshot else others).append(item)
-            self._queue.extendleft(reversed(others))
-            return batch
+            if self._closed:
+                raise Unavailable("this worker is shutting down", "send the request again")
+            for item in items:
+                self._queues.add(item)
+            self._more.notify()
 
-    def _run(self, batch: list[_Item]) -> None:
-        start = self._clock()
-        for item in batch:
-            self._observer.waited(start - item.since)
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One batch in the event loop; the next one after it has looked at its sockets."""
         try:
-            outputs_BK, features_BD = batch[0].snapshot.run([item.row for item in batch])
+            batch, late = self._gathered.take(self.clock())
+            self._expire(late, loop)
+            if batch:
+                self._gathered.spend(batch[0].snapshot.scene.name, self._run(batch, loop))
+        finally:
+            self._turn_is_due = bool(self._gathered)
+            if self._turn_is_due:
+                loop.call_soon(self._turn, loop)
+
+    def _work(self) -> None:
+        while True:
+            with self._more:
+                while not self._queues:
+                    if self._closed:
+                        return
+                    self._more.wait()
+                batch, late = self._queues.take(self.clock())
+            self._expire(late)
+            if batch:
+                seconds = self._run(batch)
+                with self._more:
+                    self._queues.spend(batch[0].snapshot.scene.name, seconds)
+
+    def _expire(self, late: Sequence[Item], here: asyncio.AbstractEventLoop | None = None) -> None:
+        told: list[tuple[Item, Result]] = []
+        for item in late:
+            self._observer.expired(item.snapshot.scene.name)
+            told.append((item, expired()))
+        _tell(told, here)
+
+    def _run(self, batch: Sequence[Item], here: asyncio.AbstractEventLoop | None = None) -> float:
+        """Run and answer a batch, in the event loop ``here`` or in the thread; returns the seconds that this took."""
+        begun = self.clock()
+        for item in batch:
+            self._observer.waited(begun - item.since)
+        _tell(self._results(batch), here)
+        return self.clock() - begun
+
+    def _results(self, batch: Sequence[Item]) -> list[tuple[Item, Result]]:
+        snapshot, begun = batch[0].snapshot, self.clock()
+        try:
+            outputs_BK, features_BD = snapshot.run([item.row for item in batch])
         except Exception as error:
             if len(batch) == 1:
-                batch[0].future.set_exception(_explained(error))
-                return
-            for item in batch:
-                self._run([item])
-            return
-        self._observer.ran(batch[0].snapshot.scene.name, len(batch), self._clock() - start)
-        for item, outputs_K, features_D in zip(batch, outputs_BK, features_BD, strict=True):
-            if np.isfinite(outputs_K).all():
-                item.future.set_result(Answer(outputs_K, features_D))
-            else:
-                item.future.set_exception(_explained(ValueError("an answer that is no finite number")))
+                return [(batch[0], _explained(error))]
+            return [result for item in batch for result in self._results([item])]
+        seconds = self.clock() - begun
+        self._pace(snapshot).ran(len(batch), seconds)
+        self._observer.ran(snapshot.scene.name, len(batch), seconds)
+        fine = np.isfinite(outputs_BK).all(axis=1).reshape(-1)
+        return [
+            (
+                item,
+                Answer(outputs_BK[b], features_BD[b], begun - item.since, seconds)
+                if fine[b]
+                else _explained(ValueError(ENDLESS)),
+            )
+            for b, item in enumerate(batch)
+        ]
+
+
+def expired() -> Overloaded:
+    """What an instance is told whose deadline has passed."""
+    return Overloaded("the deadline passed before the model had time", "send it again, or with more time", "expired", 1)
+
+
+def _tell(results: Sequence[tuple[Item, Result]], here: asyncio.AbstractEventLoop | None) -> None:
+    """Give every item its result where it is waited for: in a thread, in the loop that runs here, or in another."""
+    elsewhere: dict[asyncio.AbstractEventLoop, list[tuple[Item, Result]]] = {}
+    for item, result in results:
+        if isinstance(item.future, Future):
+            _settle(item.future, result)
+        else:
+            elsewhere.setdefault(item.future.get_loop(), []).append((item, result))
+    for loop, told in elsewhere.items():
+        if loop is here:
+            _settle_all(told)
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_settle_all, told)
+
+
+def _settle_all(results: Sequence[tuple[Item, Result]]) -> None:
+    for item, result in results:
+        if not item.future.done():
+            _settle(item.future, result)
+
+
+def _settle(future: Future[Answer] | asyncio.Future[Answer], result: Result) -> None:
+    if isinstance(result, LeptonError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def _explained(error: Exception) -> LeptonError:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from service.engine.memory import Retired, give_back
 from service.engine.prepare import Trial, check_head, prepare, refuse
 from service.engine.routing import Fork, Routed, fork
 from service.engine.snapshot import Snapshot
+from service.engine.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class EngineSettings:
     """How sessions are built and how often news are looked for.
 
     ``keep_previous``: the champion before the present one stays in memory, so that a rollback is at once.
+    ``turns``: how many workers of this host may prepare beside what serves at a time.
     ``trial``: loads a foreign version somewhere else first, and raises where that goes wrong.
     """
 
@@ -51,6 +54,7 @@ class EngineSettings:
     max_batch: int
     poll_seconds: float
     keep_previous: bool = True
+    turns: int = 1
     trial: Trial = refuse
     gpu: Gpu | None = None
 
@@ -88,6 +92,7 @@ class Engine:
         self._stopped = False
         self._ready = False
         self._workshop = ThreadPoolExecutor(1, "prepare")
+        self._turns = Turns(home.settings.home, settings.turns)
         self._annex = ThreadPoolExecutor(1, "prepare-challenger")
         self._thread = threading.Thread(target=self._follow, name="engine", daemon=True)
 
@@ -294,7 +299,8 @@ class Engine:
     def _prepare(self, scene: Scene, version: str, role: Role) -> None:
         faults = self._faults if role == "champion" else self._trials
         try:
-            self._beside[scene.name, version] = self._made(scene, version)
+            with self._turns.one(lambda: self._stopped) if self._forks else nullcontext():
+                self._beside[scene.name, version] = self._made(scene, version)
             faults.forget(scene.name, version)
             logger.info("scene %s: version %s is ready", scene.name, short(version))
         except Exception as error:

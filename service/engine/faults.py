@@ -1,7 +1,8 @@
 """Versions that could not be made ready, or fail on live traffic: when to try again, and when to give up.
 
 Promises that a broken version is given up at once, one that keeps failing after ``TRIES``, and that a locked or full
-database, a missing GPU or a wrong setting is no version's fault. Knows nothing of what becomes of a version that is
+database, a missing or lost GPU, a wrong setting or a machine that is short of memory, files or disk for now is no
+version's fault. Knows nothing of what becomes of a version that is
 given up.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import OperationalError
 
+from core.artifacts import SHORT
 from core.errors import BadConfiguration, BrokenBundle, LeptonError, Unavailable
 
 RETRY_SECONDS = 5.0  # until a version that failed for a passing reason is tried again
@@ -42,9 +44,8 @@ class Faults:
 
     def failed(self, scene: str, version: str, error: Exception) -> bool:
         """Note that a version could not be made ready; True where it is to be given up."""
-        passing = isinstance(error, Unavailable | BadConfiguration | OperationalError)
         before = self._held.get((scene, version))
-        tries = 0 if passing else 1 + (before.tries if before else 0)
+        tries = 0 if _passing(error) else 1 + (before.tries if before else 0)
         self._retry_at = self._clock() + RETRY_SECONDS
         gone = isinstance(error, BrokenBundle) or tries >= TRIES
         self._held[scene, version] = _Fault(self._clock(), str(error), 0 if gone else tries)
@@ -58,6 +59,8 @@ class Faults:
 
     def answered(self, scene: str, version: str, error: LeptonError | None) -> bool:
         """Note how a challenger did on one instance; True where it has failed too often in a row."""
+        if error is not None and _passing(error):
+            return False
         owed = 0 if error is None else self._owed.get((scene, version), 0) + 1
         self._owed[scene, version] = owed % FAILURES
         return owed == FAILURES
@@ -85,3 +88,9 @@ class Faults:
     def scenes(self) -> set[str]:
         """Scenes with a version that failed."""
         return {scene for scene, _ in list(self._held)}
+
+
+def _passing(error: Exception) -> bool:
+    """Whether a version may answer as soon as something around it is well again."""
+    short = isinstance(error, OSError) and error.errno in SHORT
+    return short or isinstance(error, Unavailable | BadConfiguration | OperationalError)

@@ -37,7 +37,7 @@ class LogSettings:
     """
 
     linger: float = 0.05
-    group: int = 256
+    group: int = 2_048
     most: int = 10_000
     bytes_kept: int = 64 * 2**20
     retention_seconds: float = 300.0
@@ -73,14 +73,16 @@ class LogWriter:
     def put(self, predictions: Sequence[Prediction]) -> None:
         """Take predictions; never waits."""
         with self._more:
-            room = self._settings.most - len(self._waiting)
+            before, full = len(self._waiting), self._settings.group
+            room = self._settings.most - before
             for prediction in predictions[: max(room, 0)]:
                 size = len(prediction.instance or b"")
                 fits = self._bytes + size <= self._settings.bytes_kept
                 self._bytes += size if fits else 0
                 kept = prediction if fits else replace(prediction, instance=None, media="")
                 self._waiting[kept.prediction_id] = kept
-            self._more.notify_all()
+            if before == 0 or before < full <= len(self._waiting):  # waking the writer for each would cost more than it
+                self._more.notify_all()
         if room < len(predictions):
             self._lost(len(predictions) - max(room, 0))
 

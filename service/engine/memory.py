@@ -6,7 +6,6 @@ Promises that a session is never ended while somebody holds it.
 from __future__ import annotations
 
 import ctypes
-import gc
 import weakref
 
 from core.session import Session
@@ -32,7 +31,6 @@ class Retired:
 
 def give_back() -> None:
     """Return freed pages of the heap, where the C library is glibc; elsewhere nothing."""
-    gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError, TypeError):

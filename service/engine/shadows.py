@@ -3,6 +3,8 @@
 Promises that a copy begins only when no request has come for some milliseconds, so that a champion's answer shares the
 processor with one copy at most; that copies which find no room are dropped and counted; and that a challenger which
 fails is reported and nothing else happens. Knows nothing of HTTP.
+
+Legend: B batch, K classes, D features.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import numpy as np
 
 from core.errors import BrokenBundle, LeptonError
 from core.ids import prediction_id
-from core.types import Prediction
-from service.engine.answer import verdict
+from core.types import GridRows, Prediction
+from service.engine.answer import Verdict, verdict
 from service.engine.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Shadows:
         settings: bounds.
         judge: told how the challenger does.
         traffic: how many instances are being answered, and how many have ever come.
+        known: whether a prediction is logged still; of one that was erased meanwhile no copy is.
         log: takes predictions.
         told: told of every copy what became of it: scene, fate.
     """
@@ -76,6 +79,7 @@ class Shadows:
         settings: ShadowSettings,
         judge: Judge,
         traffic: Callable[[], tuple[int, int]],
+        known: Callable[[str], bool],
         log: Callable[[Sequence[Prediction]], None],
         told: Callable[[str, Fate], None],
     ) -> None:
@@ -83,6 +87,7 @@ class Shadows:
         self._judge = judge
         self._traffic = traffic
         self._come, self._looks = 0, 0  # instances that have come, and looks in a row at which none was seen
+        self._known = known
         self._log = log
         self._told = told
         self._copies: deque[_Copy] = deque()
@@ -119,6 +124,7 @@ class Shadows:
         while (copy := self._next()) is not None:
             fate = self._answer(copy) if self._has_room(copy.due) else "dropped"
             self._told(copy.snapshot.scene.name, fate)
+            del copy  # its model may be retired while the next one is waited for
 
     def _next(self) -> _Copy | None:
         with self._more:
@@ -155,22 +161,34 @@ class Shadows:
             logger.warning("scene %s: the challenger failed: %s", copy.snapshot.scene.name, broken)
             self._judge.judge(copy.snapshot, broken)
             return "failed"
-        shadow = replace(
-            copy.answered,
-            prediction_id=prediction_id(copy.answered.scene, copy.answered.created_at),
-            version=copy.snapshot.version,
-            extractor=copy.snapshot.extractor,
-            revision=copy.snapshot.revision,
-            features=features_BD[0],
-            label=said.label,
-            value=said.value,
-            confidence=said.confidence,
-            margin=said.margin,
-            role="shadow",
-            parent=copy.answered.prediction_id,
-            media="",
-            instance=None,
-        )
-        self._log([shadow])
+        if self._is_known(copy.answered):
+            self._log([_shadow(copy, said, features_BD[0])])
         self._judge.judge(copy.snapshot, None)
         return "answered"
+
+    def _is_known(self, answered: Prediction) -> bool:
+        try:
+            return self._known(answered.prediction_id)
+        except Exception:  # a database that cannot be read
+            logger.exception("prediction %s could not be looked up; its copy is not logged", answered.prediction_id)
+            return False
+
+
+def _shadow(copy: _Copy, said: Verdict, features_D: GridRows) -> Prediction:
+    """What is logged of a copy, beside the answer that it is a copy of."""
+    return replace(
+        copy.answered,
+        prediction_id=prediction_id(copy.answered.scene, copy.answered.created_at),
+        version=copy.snapshot.version,
+        extractor=copy.snapshot.extractor,
+        revision=copy.snapshot.revision,
+        features=features_D,
+        label=said.label,
+        value=said.value,
+        confidence=said.confidence,
+        margin=said.margin,
+        role="shadow",
+        parent=copy.answered.prediction_id,
+        media="",
+        instance=None,
+    )

@@ -14,7 +14,7 @@ from typing import Any
 from core import confined
 from core.artifacts import Artifacts
 from core.bundle import read
-from core.errors import BrokenBundle
+from core.errors import BrokenBundle, Unavailable
 from core.preprocess import Limits, modality
 from core.registry import short
 from core.session import Session
@@ -36,10 +36,12 @@ def trial(
     """Try a version: blank rows at batch 1 and ``max_batch``, then its golden rows.
 
     Raises:
-        BrokenBundle: it did not pass; the message says why.
+        BrokenBundle: it did not pass; the message says why. Unavailable: it was stopped before it was known.
     """
     arguments = [str(home_path.absolute()), version, str(threads), str(max_batch)]
     outcome = confined.run("service.engine.trial", arguments, seconds=seconds, megabytes=megabytes)
+    if outcome.stopped:
+        raise Unavailable(f"the trial of version {short(version)} cannot end: {outcome.reason}", "try it again")
     if outcome.reason:
         raise BrokenBundle(
             f"version {short(version)} comes from elsewhere and failed its trial: {outcome.reason}",

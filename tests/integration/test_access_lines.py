@@ -85,7 +85,7 @@ def test_what_was_refused_and_what_was_not_found_has_its_line_too(logged: Logged
     logged.client.get("/metrics")
     told = [(line["method"], line["route"], line["status"], line["scene"]) for line in logged.new()]
     assert told == [
-        ("POST", "other", 413, None),  # refused before it was given to a route
+        ("POST", PREDICT, 413, "shapes"),
         ("POST", PREDICT, 404, None),
         ("GET", "other", 404, None),
         ("other", "/livez", 405, None),
@@ -99,7 +99,11 @@ def test_no_payload_label_subject_secret_path_or_query_gets_into_the_log(logged:
     body = {"scene": "shapes", "instance": instance(pico.picture("square", 3)), "label": "square", "subject": SECRET}
     client.post("/v1/feedback", json=body | {"annotator": SECRET, "event_id": SECRET}, headers=headers)
     client.post("/v1/feedback", json={"prediction_id": prediction, "label": SECRET}, headers=headers)
-    client.post("/v1/feedback:batch", content=json.dumps(body | {"event_id": f"2{SECRET}"}), headers=headers)
+    client.post(
+        "/v1/feedback:batch",
+        content=json.dumps(body | {"event_id": f"2{SECRET}"}),
+        headers={**headers, "content-type": "application/x-ndjson"},
+    )
     client.patch(f"/v1/feedback/{SECRET}", json={"label": "circle"}, headers=headers)
     client.get(f"/v1/feedback/{SECRET}", headers=headers)
     client.delete(f"/v1/subjects/{SECRET}", headers=headers)
@@ -129,7 +133,7 @@ def test_a_request_id_that_cannot_be_used_is_replaced(logged: Logged, given: str
 
 def test_a_batch_is_counted_in_bytes_both_ways(logged: Logged) -> None:
     lines = b'{"scene": "nowhere"}\n' * 100
-    answer = logged.client.post("/v1/feedback:batch", content=lines)
+    answer = logged.client.post("/v1/feedback:batch", content=lines, headers={"content-type": "application/x-ndjson"})
     (line,) = logged.new()
     assert (line["route"], line["bytes_in"], line["bytes_out"]) == (
         "/v1/feedback:batch",

@@ -125,7 +125,8 @@ def test_a_file_that_cannot_be_opened_is_dropped_and_reported(
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("gone", "no such file or folder"), ("a.txt", "neither a folder nor a CSV file")]
+    ("name", "word"),
+    [("gone", "no such file or folder"), ("a.txt", "neither a folder nor a CSV, JSONL or Parquet file")],
 )
 def test_what_is_not_a_folder_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, word: str

@@ -84,7 +84,7 @@ def test_without_a_learner_predictions_go_on_and_the_head_catches_up_when_it_is_
     assert predicted(client, 231)["label"] in pico.LABELS
     running = place.start_learner()
     talk = Client(place.url)
-    talk.wait_learned("shapes", pico.picture("circle"), home.ledger.last_sequence("shapes"))
+    talk.wait_learned("shapes", instance(pico.picture("circle")), home.ledger.last_sequence("shapes"))
     talk.http.close()
     assert learned_from_scratch(home)
     running.stop()

@@ -150,7 +150,9 @@ def test_a_batch_answers_a_line_a_line_and_a_bad_one_spoils_no_other(client: Tes
         json.dumps({"prediction_id": ids[1], "label": "circle"}),
         "x" * (MOST + 1),
     ]
-    answer = client.post("/v1/feedback:batch", content="\n".join(lines).encode())
+    answer = client.post(
+        "/v1/feedback:batch", content="\n".join(lines).encode(), headers={"content-type": "application/x-ndjson"}
+    )
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/x-ndjson"
     told = [json.loads(line) for line in answer.text.splitlines()]
@@ -164,5 +166,5 @@ def test_a_batch_answers_a_line_a_line_and_a_bad_one_spoils_no_other(client: Tes
 
 
 def test_an_empty_batch_is_an_empty_answer(client: TestClient) -> None:
-    answer = client.post("/v1/feedback:batch", content=b"")
+    answer = client.post("/v1/feedback:batch", content=b"", headers={"content-type": "application/x-ndjson"})
     assert (answer.status_code, answer.content) == (200, b"")

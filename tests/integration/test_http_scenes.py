@@ -17,7 +17,7 @@ from service.api.application import application
 from service.api.errors import response
 from service.bootstrap import build
 from tests import pico
-from tests.asking import MOST, PNG, predicted, refused
+from tests.asking import MOST, PNG, instance, predicted, refused
 from tests.waiting import until
 
 
@@ -80,7 +80,9 @@ def test_the_queue_offers_the_least_certain_without_a_label(client: TestClient, 
     items = client.get("/v1/queue", params={"scene": "shapes", "limit": 100}).json()["items"]
     margins = [item["margin"] for item in items]
     assert margins == sorted(margins)
-    assert set(items[0]) == {"prediction_id", "example", "label", "confidence", "margin"}
+    assert set(items[0]) == {"prediction_id", "example", "label", "confidence", "margin", "instance"}
+    (shown,) = (item for item in items if item["prediction_id"] == clear["prediction_id"])
+    assert shown["instance"] == instance(pico.picture("circle", 700)), "whoever labels can see what it is"
     assert any(item["prediction_id"] == clear["prediction_id"] for item in items)
     client.post("/v1/feedback", json={"prediction_id": clear["prediction_id"], "label": "circle"})
     drawn = client.get("/v1/queue", params={"scene": "shapes", "strategy": "random", "limit": 500}).json()["items"]

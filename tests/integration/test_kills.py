@@ -22,7 +22,7 @@ from core.standing import Standing
 from core.types import LabelEvent
 from lepton.client import Client
 from tests import pico
-from tests.asking import PNG
+from tests.asking import PNG, instance
 from tests.homes import told as numbers
 from tests.processes import House, house
 from tests.teller import Record, Said, Teller
@@ -180,7 +180,7 @@ def _check_head(place: House, home: Home) -> None:
     assert scratch.examples > 0
     assert numbers(latest.head) == numbers(scratch)
     client = Client(place.url)
-    client.wait_learned("shapes", pico.picture("circle"), latest.head.sequence)
+    client.wait_learned("shapes", instance(pico.picture("circle")), latest.head.sequence)
     client.http.close()
 
 

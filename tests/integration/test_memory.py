@@ -12,7 +12,7 @@ import httpx
 import psutil
 from PIL import Image
 
-from lepton import samples
+from lepton.demonstration import digits_data
 from tests.processes import house, run
 
 SCENE = "digits"
@@ -54,7 +54,7 @@ def memory(worker: psutil.Process) -> tuple[float, float]:
 
 def few_digits(folder: Path) -> Path:
     """Class folders with a few digits each."""
-    for label in sorted(samples.small_digits(folder / "all").iterdir()):
+    for label in sorted(digits_data.small_digits(folder / "all").iterdir()):
         (folder / "few" / label.name).mkdir(parents=True)
         for file in sorted(label.glob("*.png"))[:EACH]:
             shutil.copy(file, folder / "few" / label.name)

@@ -74,7 +74,7 @@ def test_what_was_tried_is_told_with_interval_latency_and_size(
     named = [option for name in backbones for option in ("--backbone", name)]
     assert run(["adapt", "shapes", str(folders(tmp_path / "data")), *named]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    for word in ("36 files seen, 36 kept", "score", "interval", "picture", "MB", "best score", "parity:"):
+    for word in ("36 inputs seen, 36 kept", "score", "interval", "ms each", "MB", "best score", "parity:"):
         assert word in text
     (version,) = told(capsys, "versions", "shapes")
     assert version["version"] in text and "champion: yes" in text

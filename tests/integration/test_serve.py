@@ -217,7 +217,7 @@ def test_a_large_batch_from_a_client_that_reads_nothing_before_it_has_sent_all(s
         prediction = predicted(client, 300)["prediction_id"]
         until(lambda: server.home.predictions.find([prediction]))
         line = json.dumps({"prediction_id": prediction, "label": "circle", "event_id": "batch-1"}).encode() + b"\n"
-        answer = client.post("/v1/feedback:batch", content=line * 500)
+        answer = client.post("/v1/feedback:batch", content=line * 500, headers={"content-type": "application/x-ndjson"})
         told = [json.loads(each)["status"] for each in answer.text.splitlines()]
         assert told == ["accepted", *["duplicate"] * 499]
 

@@ -18,6 +18,7 @@ from exporters.parity import raw
 from training import zoo
 from training.backbone import onnx_file, packaged
 from training.backbone import timm as timm_plugin
+from training.zoo import Setting
 
 NOISE = np.random.default_rng(5).integers(0, 256, (4, 48, 64, 3), dtype=np.uint8)
 
@@ -39,7 +40,7 @@ def source(backbone: Backbone) -> OnnxSource:
 
 @pytest.mark.parametrize("row", packaged.names(), ids=lambda row: row.name)
 def test_packaged_rows_state_what_the_weights_hold(row: zoo.Row) -> None:
-    backbone = packaged.load(row.name, 64)
+    backbone = packaged.load(row.name, Setting(size=64))
     assert (backbone.parameters, backbone.dimension) == (row.parameters, row.dimension)
     assert isinstance(backbone.body, torch.nn.Module)
     with torch.inference_mode():
@@ -52,7 +53,7 @@ def test_packaged_weights_know_two_tiles_of_one_photograph() -> None:
     from sklearn.datasets import load_sample_image
 
     tiles = [load_sample_image(name)[100:228, x : x + 128] for name in ("china.jpg", "flower.jpg") for x in (150, 300)]
-    features = raw(packaged.load("efficientnet_lite0", 128), np.stack(tiles))
+    features = raw(packaged.load("efficientnet_lite0", Setting(size=128)), {"image": np.stack(tiles)})
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     alike = unit @ unit.T
     assert min(alike[0, 1], alike[2, 3]) > alike[:2, 2:].max() + 0.1
@@ -60,9 +61,9 @@ def test_packaged_weights_know_two_tiles_of_one_photograph() -> None:
 
 def test_packaged_backbones_refuse_tiny_sizes_and_unknown_names() -> None:
     with pytest.raises(InvalidInput, match="at least 32"):
-        packaged.load("efficientnet_lite0", 16)
+        packaged.load("efficientnet_lite0", Setting(size=16))
     with pytest.raises(LookupError, match="efficientnet_lite2"):
-        packaged.load("efficientnet_lite9", 96)
+        packaged.load("efficientnet_lite9", Setting(size=96))
 
 
 def test_timm_rows_state_what_timm_builds() -> None:
@@ -90,46 +91,46 @@ def test_timm_weights_must_be_complete(tmp_path: Path) -> None:
 
 def test_timm_takes_local_safetensors_and_nothing_pickled(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="pickled"):
-        timm_plugin.load(f"resnet18@{tmp_path / 'weights.pth'}", 96)
+        timm_plugin.load(f"resnet18@{tmp_path / 'weights.pth'}", Setting(size=96))
     with pytest.raises(NotFound):
-        timm_plugin.load(f"resnet18@{tmp_path / 'missing.safetensors'}", 96)
+        timm_plugin.load(f"resnet18@{tmp_path / 'missing.safetensors'}", Setting(size=96))
     with pytest.raises(LookupError, match="resnet"):
-        timm_plugin.load("resnet18000", 96)
+        timm_plugin.load("resnet18000", Setting(size=96))
 
 
 def test_timm_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(Unavailable, match="packaged"):
-        timm_plugin.load("resnet18", 96)
+        timm_plugin.load("resnet18", Setting(size=96))
 
 
 def test_a_file_of_free_size_takes_the_size_asked_for_and_the_sidecar_overrules(maps: Path) -> None:
-    assert onnx_file.load(str(maps), 40).size == (40, 40)
+    assert onnx_file.load(str(maps), Setting(size=40)).size == (40, 40)
     sidecar(maps, size=56, licence="MIT", mean=[0, 0, 0], std=[1, 1, 1])
-    backbone = onnx_file.load(str(maps), 40)
+    backbone = onnx_file.load(str(maps), Setting(size=40))
     assert (backbone.size, backbone.licence, backbone.dimension) == ((56, 56), "MIT", 32)
     assert source(backbone).deviation == (255.0, 255.0, 255.0)
 
 
 def test_a_file_of_fixed_size_keeps_it(tmp_path: Path) -> None:
     name, _ = onnx_file.examples(tmp_path)[1]
-    assert onnx_file.load(name, 224).size == (48, 64)
-    assert source(onnx_file.load(name, 224)).mean is None
+    assert onnx_file.load(name, Setting(size=224)).size == (48, 64)
+    assert source(onnx_file.load(name, Setting(size=224))).mean is None
 
 
 def test_the_sidecar_is_part_of_the_digest(maps: Path) -> None:
-    before = onnx_file.load(str(maps), 40).digest
+    before = onnx_file.load(str(maps), Setting(size=40)).digest
     sidecar(maps, mean=[0.5, 0.5, 0.5])
-    assert onnx_file.load(str(maps), 40).digest != before
+    assert onnx_file.load(str(maps), Setting(size=40)).digest != before
 
 
 def test_any_inner_tensor_can_be_the_output(tmp_path: Path) -> None:
     path = Path(onnx_file.examples(tmp_path)[1][0])
-    whole = raw(onnx_file.load(str(path), 48), NOISE)
+    whole = raw(onnx_file.load(str(path), Setting(size=48)), {"image": NOISE})
     sidecar(path, output="pooled", output_layout="NCHW")
-    inner = onnx_file.load(str(path), 48)
-    assert np.array_equal(raw(inner, NOISE), whole)
+    inner = onnx_file.load(str(path), Setting(size=48))
+    assert np.array_equal(raw(inner, {"image": NOISE}), whole)
     assert Session(compose([Member(graph=member(inner))])).width == 32
 
 
@@ -144,16 +145,16 @@ def test_tokens_are_averaged(tmp_path: Path) -> None:
     graph = helper.make_graph(nodes, "tokens", [entry], [exit_], [axis])
     path = tmp_path / "tokens.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
-    backbone = onnx_file.load(str(path), 96)
+    backbone = onnx_file.load(str(path), Setting(size=96))
     rows = NOISE[:, :1]
-    assert raw(backbone, rows) == pytest.approx(rows[:, 0].mean(axis=1), rel=1e-6)
+    assert raw(backbone, {"image": rows}) == pytest.approx(rows[:, 0].mean(axis=1), rel=1e-6)
     assert Session(compose([Member(graph=member(backbone))])).width == 3
 
 
 def test_weights_beside_the_file_are_refused(maps: Path) -> None:
     onnx.save(onnx.load(maps), maps, save_as_external_data=True, location="w.bin", size_threshold=0)
     with pytest.raises(InvalidInput, match="another file"):
-        onnx_file.load(str(maps), 40)
+        onnx_file.load(str(maps), Setting(size=40))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_weights_beside_the_file_are_refused(maps: Path) -> None:
 def test_a_sidecar_that_does_not_fit_is_refused(maps: Path, fields: dict[str, object], words: str) -> None:
     sidecar(maps, **fields)
     with pytest.raises(InvalidInput, match=words):
-        onnx_file.load(str(maps), 40)
+        onnx_file.load(str(maps), Setting(size=40))
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", bytes(100)])
@@ -178,16 +179,15 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, data: bytes) -> None
     path = tmp_path / "broken.onnx"
     path.write_bytes(data)
     with pytest.raises(LeptonError, match=r"broken\.onnx"):
-        onnx_file.load(str(path), 40)
+        onnx_file.load(str(path), Setting(size=40))
     with pytest.raises(NotFound):
-        onnx_file.load(str(tmp_path / "missing.onnx"), 40)
+        onnx_file.load(str(tmp_path / "missing.onnx"), Setting(size=40))
 
 
 def test_the_zoo_lists_offline_first_and_names_its_choices() -> None:
     rows = zoo.available("image")
     assert [row.offline for row in rows] == sorted((row.offline for row in rows), reverse=True)
     assert {"efficientnet_lite0", "timm:resnet18"} <= {row.name for row in rows}
-    assert zoo.available("audio") == ()
     assert zoo.resolve("onnx_file:/a:b/model.onnx") == ("onnx_file", "/a:b/model.onnx")
     with pytest.raises(LookupError, match="efficientnet_lite0"):
-        zoo.load("resnet_from_nowhere", 96)
+        zoo.load("resnet_from_nowhere", Setting(size=96))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from core.bundle import (
     Member,
     Metric,
 )
-from core.errors import BrokenBundle
+from core.errors import BrokenBundle, Unavailable
 
 
 def manifest() -> Manifest:
@@ -188,3 +190,14 @@ def test_golden_rows_that_cannot_be_read_are_named(folder: Path, version: str, d
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BrokenBundle, match=r"bundle nothing: manifest.json cannot be read"):
         bundle.read(tmp_path / "nothing")
+
+
+def test_a_process_that_can_open_no_more_files_calls_no_bundle_broken(folder: Path, version: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) // 2, hard))
+    try:
+        with pytest.raises(Unavailable, match="cannot be read just now: Too many open files"):
+            bundle.read(folder, version)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert bundle.read(folder, version).version == version

@@ -10,7 +10,8 @@ from core.errors import InvalidInput
 from core.modality.image import decode
 from core.preprocess import Limits
 from tests.pictures import png, twin
-from training.clean import SIDE, clusters, label_errors, looks_alike, twin_pairs
+from training.clean import clusters, label_errors, looks_alike
+from training.modality.image import SIDE, twin_pairs
 from training.split import assign, quota, unite
 
 

@@ -141,9 +141,9 @@ def test_another_process_composes_the_same_bytes(tmp_path: Path) -> None:
     (name, size), *_ = onnx_file.examples(tmp_path)
     here = extractor_digest(compose([Member(graph=member(onnx_file.load(name, size)))]))
     program = (
-        "from training.backbone import onnx_file; from exporters.backbone import member;"
+        "from training import zoo; from training.backbone import onnx_file; from exporters.backbone import member;"
         "from exporters.compose import Member, compose, extractor_digest;"
-        f"print(extractor_digest(compose([Member(graph=member(onnx_file.load({name!r}, {size})))])))"
+        f"print(extractor_digest(compose([Member(graph=member(onnx_file.load({name!r}, zoo.{size})))])))"
     )
     root = Path(__file__).parents[2]
     there = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)

@@ -61,7 +61,7 @@ def test_every_kind_of_unusable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     dataset = load(tmp_path, limits=Limits(max_bytes=5000))
     assert kinds(dataset) == {
-        **{kind: 1 for kind in ("empty", "corrupt", "not_a_picture", "too_large", "no_class", "hidden")},
+        **{kind: 1 for kind in ("empty", "corrupt", "other_format", "too_large", "no_class", "hidden")},
         **{"not_a_file": 1, "unreadable": 1},
     }
     assert (dataset.report.seen, dataset.report.kept, dataset.report.dropped) == (16, 8, 8)
@@ -144,7 +144,7 @@ def test_a_line_is_refused_by_what_it_names(tmp_path: Path) -> None:
     outside = put(tmp_path, "secret.png", png(50))
     lines = ["image,label", "0.png,a", "1.png,b", ",a", "2.png,", "../secret.png,a", f"{outside},a", "gone.png,a"]
     dataset = load(table(tmp_path / "in", "\n".join(lines), pictures=2))
-    counts = {"no_image": 1, "no_label": 1, "outside": 2, "missing": 1, "small_class": 2}
+    counts = {"no_input": 1, "no_label": 1, "outside": 2, "missing": 1, "small_class": 2}
     assert dataset.report.counts() == counts
 
 
@@ -160,7 +160,7 @@ def test_hostile_class_names_are_kept_as_they_are(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("image,label\n", "has a header, but no line"),
-        ("file,label\n0.png,a", "has no column named image; it has: file, label"),
+        ("label\na", "has no column beside its label; it has: label"),
         ("image,class\n0.png,a", "has no column named label; it has: image, class"),
         ("image,label,split\n0.png,a,practice", "line 2: split 'practice' is unknown"),
         ('image,label\n"0.png,a', "is not CSV"),
@@ -187,7 +187,7 @@ def test_paths_that_hold_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     with pytest.raises(InvalidInput, match="holds no file"):
         load(tmp_path)
-    with pytest.raises(InvalidInput, match="neither a folder nor a CSV file"):
+    with pytest.raises(InvalidInput, match="neither a folder nor a CSV, JSONL or Parquet file"):
         load(put(tmp_path, "data.xlsx", b"x"))
     put(tmp_path, "cat/x.png", png(1))
     with pytest.raises(InvalidInput, match="one class only: cat"):
@@ -209,3 +209,8 @@ def test_labels_that_look_wrong_join_the_report_and_stay_in_the_data(tmp_path: P
     assert Path(train[1].path) == tmp_path / finding.path
     assert (finding.label, finding.dropped) == ("cat", False)
     assert finding.detail.startswith("looks like dog")
+
+
+def test_a_table_that_is_said_to_name_pictures_has_to_have_their_column(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="has no column named image; it has: file, label"):
+        load(table(tmp_path, "file,label\n0.png,a", pictures=2), modality="image")

@@ -125,15 +125,20 @@ def test_a_new_scene_appears_without_a_restart(home: Home, engine: Engine) -> No
     assert engine.snapshot("other").labels == ("up", "down")
 
 
-def test_a_new_champion_is_prepared_beside_and_the_old_session_let_go(home: Home, engine: Engine) -> None:
+def test_a_new_champion_is_prepared_beside_and_of_the_old_ones_the_last_is_kept(home: Home, engine: Engine) -> None:
     made = pico.register(home)
     engine.start()
     until(engine.ready)
-    old = weakref.ref(engine.snapshot("shapes").session)
-    newer = pico.another(home, made.scene, seed=1)
+    oldest = weakref.ref(engine.snapshot("shapes").session)
+    newer, newest = (pico.another(home, made.scene, seed) for seed in (1, 2))
     promote(home, newer)
     until(lambda: engine.snapshot("shapes").version == newer.version)
-    until(lambda: old() is None)
+    until(lambda: engine.besides("shapes") == [made.version.version])
+    assert oldest() is not None
+    promote(home, newest)
+    until(lambda: engine.snapshot("shapes").version == newest.version)
+    until(lambda: oldest() is None)
+    assert engine.besides("shapes") == [newer.version]
 
 
 def test_a_broken_version_is_quarantined_with_its_reason_and_the_old_one_goes_on(home: Home, engine: Engine) -> None:

@@ -12,15 +12,17 @@ import pytest
 from PIL import Image
 
 from core.errors import BadConfiguration, Conflict, InvalidInput, TooLarge
+from core.modality import image
 from core.modality.image import decode
 from core.preprocess import Limits
 from core.session import Session
-from core.types import Example
+from core.types import Example, GridRows
 from exporters.backbone import member
 from exporters.compose import Member, compose, extractor_digest
 from exporters.transform import Transform
 from training import features
 from training.backbone import onnx_file
+from training.zoo import Setting
 
 LIMITS = Limits()
 
@@ -47,6 +49,19 @@ def model(graph: bytes) -> bytes:
     return compose([Member(graph=graph)])
 
 
+def extract(
+    session: Session,
+    extractor: str,
+    examples: list[Example],
+    cache: Path,
+    limits: Limits,
+    progress: features.Progress | None = None,
+) -> GridRows:
+    """As the road does it: pictures of the session's size."""
+    preprocessor = image.preprocessor(session.inputs, {}, limits)
+    return features.extract(session, preprocessor, extractor, examples, cache, progress)
+
+
 def pictures(folder: Path, count: int = 40) -> list[Example]:
     rng = np.random.default_rng(0)
     made = []
@@ -64,7 +79,7 @@ def test_features_are_those_of_the_session_in_the_order_of_the_examples(model: b
     examples = pictures(tmp_path)
     examples = [*examples[::-1], examples[3]]
     session = Session(model)
-    found = features.extract(session, extractor_digest(model), examples, tmp_path / "cache", LIMITS)
+    found = extract(session, extractor_digest(model), examples, tmp_path / "cache", LIMITS)
     pixels = np.stack([decode(Path(example.path).read_bytes(), session.size, LIMITS) for example in examples])
     assert np.array_equal(found, session.features({"image": pixels}))
     assert found.dtype == np.int16
@@ -73,17 +88,17 @@ def test_features_are_those_of_the_session_in_the_order_of_the_examples(model: b
 def test_a_second_run_computes_nothing_and_needs_no_pictures(model: bytes, tmp_path: Path) -> None:
     examples = pictures(tmp_path)
     session = Counting(model)
-    first = features.extract(session, "x", examples, tmp_path / "cache", LIMITS)
+    first = extract(session, "x", examples, tmp_path / "cache", LIMITS)
     assert session.rows == 40
     for example in examples:
         Path(example.path).unlink()
-    assert np.array_equal(features.extract(session, "x", examples, tmp_path / "cache", LIMITS), first)
+    assert np.array_equal(extract(session, "x", examples, tmp_path / "cache", LIMITS), first)
     assert session.rows == 40
 
 
 def test_progress_counts_up_to_the_total(model: bytes, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    features.extract(
+    extract(
         Session(model),
         "x",
         pictures(tmp_path),
@@ -102,8 +117,8 @@ def test_an_interrupted_run_goes_on_where_it_was(model: bytes, tmp_path: Path) -
     session = Counting(model)
     examples = pictures(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        features.extract(session, "x", examples, tmp_path / "cache", LIMITS, stop)
-    features.extract(session, "x", examples, tmp_path / "cache", LIMITS)
+        extract(session, "x", examples, tmp_path / "cache", LIMITS, stop)
+    extract(session, "x", examples, tmp_path / "cache", LIMITS)
     assert session.rows == 40
 
 
@@ -111,8 +126,8 @@ def test_another_extractor_shares_nothing(graph: bytes, model: bytes, tmp_path: 
     examples = pictures(tmp_path, 3)
     other = compose([Member(graph=graph, transform=Transform(kind="l2"))])
     cache = tmp_path / "cache"
-    first = features.extract(Session(model), extractor_digest(model), examples, cache, LIMITS)
-    second = features.extract(Session(other), extractor_digest(other), examples, cache, LIMITS)
+    first = extract(Session(model), extractor_digest(model), examples, cache, LIMITS)
+    second = extract(Session(other), extractor_digest(other), examples, cache, LIMITS)
     assert not np.array_equal(first, second)
 
 
@@ -121,13 +136,14 @@ def test_processes_share_one_cache(model: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(model)
     program = (
         "import hashlib, sys; from pathlib import Path; from core.session import Session;"
-        "from core.types import Example; from core.modality.image import Limits;"
+        "from core.types import Example; from core.preprocess import Limits; from core.modality import image;"
         "from training import features; folder = Path(sys.argv[1]);"
         "paths = sorted(folder.glob('*.png'));"
         "digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest();"
         "examples = [Example(digest=digest(path), path=str(path), split='train') for path in paths];"
         "session = Session((folder / 'model.onnx').read_bytes());"
-        "rows = features.extract(session, 'x', examples, folder / 'cache', Limits());"
+        "reader = image.preprocessor(session.inputs, {}, Limits());"
+        "rows = features.extract(session, reader, 'x', examples, folder / 'cache');"
         "print(hashlib.sha256(rows.tobytes()).hexdigest())"
     )
     root = Path(__file__).parents[2]
@@ -144,36 +160,36 @@ def test_processes_share_one_cache(model: bytes, tmp_path: Path) -> None:
 def test_bad_pictures_are_named_by_their_path(model: bytes, tmp_path: Path) -> None:
     (example,) = pictures(tmp_path, 1)
     with pytest.raises(TooLarge, match=r"0\.png"):
-        features.extract(Session(model), "x", [example], tmp_path / "cache", Limits(max_bytes=10))
+        extract(Session(model), "x", [example], tmp_path / "cache", Limits(max_bytes=10))
     Path(example.path).write_bytes(b"another picture by now")
     with pytest.raises(Conflict, match=r"0\.png has changed"):
-        features.extract(Session(model), "x", [example], tmp_path / "cache", LIMITS)
+        extract(Session(model), "x", [example], tmp_path / "cache", LIMITS)
     Path(example.path).unlink()
     with pytest.raises(InvalidInput, match=r"0\.png cannot be read"):
-        features.extract(Session(model), "x", [example], tmp_path / "cache", LIMITS)
+        extract(Session(model), "x", [example], tmp_path / "cache", LIMITS)
 
 
 def test_a_cache_that_cannot_be_used_says_so(model: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BadConfiguration, match="feature cache"):
-        features.extract(Session(model), "x", pictures(tmp_path, 1), tmp_path / "file", LIMITS)
+        extract(Session(model), "x", pictures(tmp_path, 1), tmp_path / "file", LIMITS)
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "features.sqlite").write_bytes(b"not a database, but long enough to be taken for one" * 40)
     with pytest.raises(BadConfiguration, match="delete it"):
-        features.extract(Session(model), "x", pictures(tmp_path, 1), broken, LIMITS)
+        extract(Session(model), "x", pictures(tmp_path, 1), broken, LIMITS)
 
 
 def test_an_empty_list_gives_no_rows(model: bytes, tmp_path: Path) -> None:
-    assert features.extract(Session(model), "x", [], tmp_path / "cache", LIMITS).shape == (0, 32)
+    assert extract(Session(model), "x", [], tmp_path / "cache", LIMITS).shape == (0, 32)
 
 
 def test_a_member_graph_is_exported_once_for_each_size(tmp_path: Path) -> None:
     name, _ = onnx_file.examples(tmp_path)[0]
-    first = features.graph(onnx_file.load(name, 40), tmp_path / "cache")
+    first = features.graph(onnx_file.load(name, Setting(size=40)), tmp_path / "cache")
     (kept,) = (tmp_path / "cache" / "graphs").iterdir()
     kept.write_bytes(b"what the file holds now")
-    assert features.graph(onnx_file.load(name, 40), tmp_path / "cache") == b"what the file holds now"
+    assert features.graph(onnx_file.load(name, Setting(size=40)), tmp_path / "cache") == b"what the file holds now"
     kept.write_bytes(first)
-    assert features.graph(onnx_file.load(name, 48), tmp_path / "cache") != first
+    assert features.graph(onnx_file.load(name, Setting(size=48)), tmp_path / "cache") != first
     assert len(list((tmp_path / "cache" / "graphs").iterdir())) == 2

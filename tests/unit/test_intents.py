@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lepton import intents
+from lepton.demonstration import intents
 
 
 @pytest.mark.parametrize("language", ["en", "de"])

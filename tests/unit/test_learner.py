@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from core.config import LearnerSettings, Settings
+from core.errors import Conflict
 from core.events import Feedback
 from core.evidence import Evidence
 from core.home import Home, open_home
 from core.ids import prediction_id
+from core.promotion import promote
 from core.types import GridRows, Head, Prediction, Scene
 from learner.loop import Learner
 from learner.metrics import Metrics
+from tests import pico
 
 WIDTH = 24
 VERSION = "v" * 64
@@ -245,3 +248,139 @@ def predicted(name: str, example: int) -> Prediction:
         margin=0.1,
         created_at=1000.0,
     )
+
+
+CHALLENGER = "c" * 64
+
+
+def challenge(home: Home) -> None:
+    head = Head(weight=np.ones((WIDTH, 2), np.float32), bias=np.zeros(2, np.float32), labels=("a", "b"))
+    home.registry.register("s", CHALLENGER, MANIFEST | {"extractor": "y"}, head)
+    home.challenges.begin("s", CHALLENGER, mode="shadow", share=1.0, expected_generation=0, head=lambda: None)
+
+
+def learned(home: Home, version: str) -> Head:
+    revision = home.registry.latest_revision("s", version)
+    assert revision is not None
+    return revision.head
+
+
+def test_a_challenger_learns_from_the_same_labels_by_what_its_shadow_computed(home: Home) -> None:
+    challenge(home)
+    teacher = learner(home)
+    for n in range(8):
+        say(home, n, "ab"[n % 2])
+    shadows = [replace(predicted(prediction_id("s"), n), extractor="y", version=CHALLENGER) for n in range(8)]
+    home.predictions.append([replace(shadow, features=features(100 + n)) for n, shadow in enumerate(shadows)])
+    step(teacher)
+    assert newest(home)[1].examples == 8
+    head = learned(home, CHALLENGER)
+    assert (head.examples, head.sequence, head.labels) == (8, 8, ("a", "b"))
+    assert not same(head, newest(home)[1]), "it has features of its own"
+    follower = home.follower(home.registry.scene("s"), home.registry.version("s", CHALLENGER))
+    follower.catch_up()
+    scratch = follower.head()
+    assert scratch is not None and same(head, scratch)
+
+
+def test_without_its_prediction_log_a_champion_learns_what_it_can(tmp_path: Path) -> None:
+    held = open_home(Settings(home=tmp_path))
+    made = pico.register(held)
+    extractor, teacher = str(made.version.manifest["extractor"]), learner(held)
+
+    def label(number: int, name: str) -> None:
+        given = Evidence(example=f"e{number}", features={name: np.full(pico.WIDTH, number, np.int16)})
+        held.ledger.add(Feedback(scene="shapes", label="circle", example=given.example), given)
+
+    def examples() -> int:
+        revision = held.registry.latest_revision("shapes", made.version.version)
+        return revision.head.examples if revision else 0
+
+    label(1, "of another version")
+    label(2, extractor)
+    with held.predictions.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE predictions RENAME TO away")
+    step(teacher)
+    assert examples() == len(made.examples) + 1
+    with held.predictions.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO predictions")
+    late = replace(predicted(prediction_id("shapes"), 1), extractor=extractor)
+    held.predictions.append([replace(late, features=np.ones(pico.WIDTH, np.int16))])
+    label(3, extractor)
+    step(teacher)
+    assert examples() == len(made.examples) + 3
+    held.close()
+
+
+def test_a_shadow_that_is_logged_after_its_label_is_learned_with_the_next(tmp_path: Path) -> None:
+    held = open_home(Settings(home=tmp_path))
+    made = pico.register(held)
+    second = pico.another(held, made.scene, seed=1)
+    held.challenges.begin("shapes", second.version, mode="shadow", share=1, expected_generation=0, head=lambda: None)
+    teacher = learner(held)
+
+    def label(number: int) -> None:
+        given = np.full(pico.WIDTH, number, np.int16)
+        evidence = Evidence(example=f"e{number}", features={str(made.version.manifest["extractor"]): given})
+        held.ledger.add(Feedback(scene="shapes", label="circle", example=evidence.example), evidence)
+
+    def examples() -> int:
+        revision = held.registry.latest_revision("shapes", second.version)
+        return revision.head.examples if revision else 0
+
+    label(1)
+    step(teacher)
+    assert examples() == len(made.examples), "no input is kept, and no shadow was logged"
+    late = replace(predicted(prediction_id("shapes"), 1), extractor=str(second.manifest["extractor"]))
+    held.predictions.append([replace(late, features=np.ones(pico.WIDTH, np.int16))])
+    label(2)
+    step(teacher)
+    assert examples() == len(made.examples) + 1
+    held.close()
+
+
+def test_the_champion_before_is_kept_ready_for_a_rollback(tmp_path: Path) -> None:
+    held = open_home(Settings(home=tmp_path))
+    made = pico.register(held)
+    second = pico.another(held, made.scene, seed=1)
+    promote(held, "shapes", second.version, expected_generation=1)
+    extractor = str(second.manifest["extractor"])
+    for number in range(6):
+        example = held.artifacts.put(pico.picture("circle", 100 + number))
+        given = Evidence(example=example, features={extractor: np.ones(pico.WIDTH, np.int16)}, media="image/png")
+        held.ledger.add(Feedback(scene="shapes", label="circle", example=example), given)
+    with pytest.raises(Conflict, match="6 standing examples have no features"):
+        promote(held, "shapes", made.version.version, expected_generation=2)
+    teacher = learner(held)
+    step(teacher)
+    assert teacher.keep_previous(), "a few at a time"
+    assert not teacher.keep_previous()
+    promote(held, "shapes", made.version.version, expected_generation=2, action="rollback")
+    held.close()
+
+
+def test_a_challenger_that_cannot_be_taught_does_not_stop_its_champion(home: Home) -> None:
+    challenge(home)
+    with home.ledger.database.write() as connection:
+        connection.exec_driver_sql("UPDATE versions SET manifest = '{}' WHERE version = ?", (CHALLENGER,))
+    teacher = learner(home)
+    say(home, 1, "a")
+    say(home, 2, "a")
+    step(teacher)
+    assert newest(home)[0] == 1
+    assert teacher._metrics.failures.labels("s")._value.get() == 1
+    home.challenges.end("s")
+    say(home, 3, "a")
+    step(teacher)
+    assert newest(home)[0] == 2
+    assert teacher._metrics.failures.labels("s")._value.get() == 1, "nobody teaches who challenges no more"
+
+
+def test_the_metrics_of_a_scene_are_those_of_its_champion(home: Home) -> None:
+    challenge(home)
+    teacher = learner(home)
+    for n in range(4):
+        say(home, n, "ab"[n % 2])
+    step(teacher)
+    assert teacher._metrics.standing.labels("s")._value.get() == 4
+    assert teacher._metrics.revision.labels("s")._value.get() == 1

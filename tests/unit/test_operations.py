@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
 from learner.metrics import Metrics as Learning
+from service.metrics import Kept
 from service.metrics import Metrics as Serving
 from tests.watching import DASHBOARD, NAME, ROOT, RULES, expressions, panels, rules
 
@@ -32,7 +33,8 @@ def told(heading: str) -> list[tuple[str, str, tuple[str, ...]]]:
 
 def there(metrics: object) -> list[tuple[str, str, tuple[str, ...]]]:
     """Name as it is scraped, type and labels of every metric."""
-    held = [metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
+    made = [held.metric if isinstance(held, Kept) else held for held in vars(metrics).values()]
+    held = [metric for metric in made if isinstance(metric, MetricWrapperBase)]
     return [(m._name + ("_total" if m._type == "counter" else ""), str(m._type), tuple(m._labelnames)) for m in held]
 
 

@@ -9,6 +9,7 @@ import torch
 
 from core.errors import InvalidInput, ParityFailed
 from exporters.backbone import Backbone, Normalised, OnnxSource, member
+from exporters.backbone import pictures as pictures_of
 from exporters.compose import Member, compose
 from exporters.parity import check
 from exporters.transform import Transform
@@ -43,7 +44,7 @@ def backbone(mean: tuple[float, ...] = MEAN, seed: int = 0) -> Backbone:
         licence="Apache-2.0",
         parameters=sum(p.numel() for p in model.parameters()),
         dimension=32,
-        size=(SIDE, SIDE),
+        inputs=pictures_of((SIDE, SIDE)),
         body=Normalised(model, mean, DEVIATION).eval(),
     )
 
@@ -63,7 +64,7 @@ def pictures() -> np.ndarray:
 
 
 def test_a_faithful_graph_passes_with_numbers(graph: bytes, pictures: np.ndarray) -> None:
-    found = check([(backbone(), Transform())], compose([Member(graph=graph)]), pictures)
+    found = check([(backbone(), Transform())], compose([Member(graph=graph)]), {"image": pictures})
     assert found.max_abs < found.tolerance
     assert found.argmax_agreement == 1.0
     assert (found.rows, found.batches) == (64, (1, 3, 16))
@@ -72,23 +73,23 @@ def test_a_faithful_graph_passes_with_numbers(graph: bytes, pictures: np.ndarray
 def test_two_members_are_checked_together(graph: bytes, pictures: np.ndarray) -> None:
     second = Transform(kind="l2")
     model = compose([Member(graph=graph), Member(graph=graph, transform=second)])
-    assert check([(backbone(), Transform()), (backbone(), second)], model, pictures).max_abs < 2e-4
+    assert check([(backbone(), Transform()), (backbone(), second)], model, {"image": pictures}).max_abs < 2e-4
 
 
 @pytest.mark.parametrize("wrong", [(123.675, 116.28, 103.53), (121.0, 111.0, 101.0), (0.0, 0.0, 0.0)])
 def test_another_normalisation_is_caught(graph: bytes, pictures: np.ndarray, wrong: tuple[float, ...]) -> None:
     with pytest.raises(ParityFailed, match=r"pico at batch 1: features differ by .* in row"):
-        check([(backbone(wrong), Transform())], compose([Member(graph=graph)]), pictures)
+        check([(backbone(wrong), Transform())], compose([Member(graph=graph)]), {"image": pictures})
 
 
 def test_other_weights_are_caught(graph: bytes, pictures: np.ndarray) -> None:
     with pytest.raises(ParityFailed):
-        check([(backbone(seed=1), Transform())], compose([Member(graph=graph)]), pictures)
+        check([(backbone(seed=1), Transform())], compose([Member(graph=graph)]), {"image": pictures})
 
 
 def test_another_transform_is_caught(graph: bytes, pictures: np.ndarray) -> None:
     with pytest.raises(ParityFailed):
-        check([(backbone(), Transform(kind="l2"))], compose([Member(graph=graph)]), pictures)
+        check([(backbone(), Transform(kind="l2"))], compose([Member(graph=graph)]), {"image": pictures})
 
 
 def test_a_frozen_batch_axis_is_caught(pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -103,12 +104,12 @@ def test_a_frozen_batch_axis_is_caught(pictures: np.ndarray, tmp_path_factory: p
     frozen = replace(good, body=replace(good.body, model=proto.SerializeToString()))
     rows = np.repeat(np.repeat(pictures, 2, axis=1), 3, axis=2)[:, :48, :64]
     with pytest.raises(ParityFailed, match="batch 3"):
-        check([(frozen, Transform())], compose([Member(graph=member(frozen))]), rows)
+        check([(frozen, Transform())], compose([Member(graph=member(frozen))]), {"image": rows})
 
 
 def test_too_few_rows_are_no_check(graph: bytes, pictures: np.ndarray) -> None:
     with pytest.raises(InvalidInput, match="64"):
-        check([(backbone(), Transform())], compose([Member(graph=graph)]), pictures[:63])
+        check([(backbone(), Transform())], compose([Member(graph=graph)]), {"image": pictures[:63]})
 
 
 def test_a_graph_that_gives_nan_does_not_pass(graph: bytes, pictures: np.ndarray) -> None:
@@ -118,4 +119,4 @@ def test_a_graph_that_gives_nan_does_not_pass(graph: bytes, pictures: np.ndarray
             values = np.full(tuple(tensor.dims), np.nan, np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     with pytest.raises(ParityFailed):
-        check([(backbone(), Transform())], compose([Member(graph=proto.SerializeToString())]), pictures)
+        check([(backbone(), Transform())], compose([Member(graph=proto.SerializeToString())]), {"image": pictures})

@@ -45,7 +45,7 @@ def test_the_lines_name_counts_and_files(tmp_path: Path) -> None:
     class_folders(tmp_path, {"cat": 5, "dog": 5})
     put(tmp_path, "cat/empty.png", b"")
     lines = load(tmp_path).report.lines()
-    assert lines[0] == "11 files seen, 10 kept, 1 dropped (train 6, validation 2, test 2)"
+    assert lines[0] == "11 inputs seen, 10 kept, 1 dropped (train 6, validation 2, test 2)"
     assert lines[1] == "  Empty file: 1, 1 dropped: cat/empty.png"
 
 

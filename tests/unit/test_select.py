@@ -10,9 +10,11 @@ from PIL import Image
 
 from core.errors import InvalidInput
 from core.preprocess import Limits
-from core.types import Example
+from core.types import Example, Scene, Task
 from training.backbone import onnx_file
-from training.select import Candidate, Trial, decide, input_size, median_side, outcomes, score, select, subsample
+from training.modality.image import input_size
+from training.select import Candidate, Trial, decide, outcomes, score, select, subsample
+from training.zoo import Setting
 
 LIMITS = Limits()
 
@@ -64,15 +66,6 @@ def test_input_size_follows_the_pictures_and_the_budget(side: float, seconds: fl
     assert input_size(side, seconds) == size
 
 
-def test_the_median_side_comes_from_readable_pictures(tmp_path: Path) -> None:
-    examples = scene(tmp_path, 3)
-    (tmp_path / "broken.png").write_bytes(b"nothing")
-    broken = Example(digest="0" * 64, path=str(tmp_path / "broken.png"), split="train", label="2")
-    assert median_side([broken, *examples], LIMITS) == 28
-    with pytest.raises(InvalidInput, match="none of 1"):
-        median_side([broken], LIMITS)
-
-
 def test_the_subsample_is_balanced_and_does_not_depend_on_the_order() -> None:
     def made(label: str, count: int, split: str = "train") -> list[Example]:
         digests = [hashlib.sha256(f"{label}{split}{i}".encode()).hexdigest() for i in range(count)]
@@ -115,10 +108,12 @@ def test_leave_one_out_does_not_see_what_it_answers() -> None:
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_real_candidates_are_tried_ranked_and_explained(task: str, tmp_path: Path) -> None:
+def test_real_candidates_are_tried_ranked_and_explained(task: Task, tmp_path: Path) -> None:
     maps, vector = (name for name, _ in onnx_file.examples(tmp_path))
-    wanted = [(f"onnx_file:{maps}", 40), (f"onnx_file:{vector}", 40), ("onnx_file:/nowhere.onnx", 40)]
-    table = select(scene(tmp_path), wanted, tmp_path / "cache", task=task, limits=LIMITS)  # type: ignore[arg-type]
+    size = Setting(size=40)
+    wanted = [(f"onnx_file:{maps}", size), (f"onnx_file:{vector}", size), ("onnx_file:/nowhere.onnx", size)]
+    declared = Scene(name="tried", task=task, modality="image")
+    table = select(scene(tmp_path), wanted, tmp_path / "cache", scene=declared, limits=LIMITS)
     assert [line.chosen for line in table].count(True) == 1
     tried = [line for line in table if line.score is not None]
     assert [line.score for line in tried] == sorted((line.score for line in tried if line.score), reverse=True)
@@ -148,7 +143,7 @@ def test_the_budget_ends_the_search_but_never_before_the_first(tmp_path: Path) -
     ticks = iter(range(0, 1000, 10))
     table = select(
         scene(tmp_path),
-        [(f"onnx_file:{name}", size), (f"onnx_file:{name}", 48)],
+        [(f"onnx_file:{name}", size), (f"onnx_file:{name}", Setting(size=48))],
         tmp_path / "cache",
         limits=LIMITS,
         budget=25,
@@ -162,6 +157,6 @@ def test_the_budget_ends_the_search_but_never_before_the_first(tmp_path: Path) -
 def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
     examples = scene(tmp_path, 3)
     with pytest.raises(InvalidInput, match="no backbone works here"):
-        select(examples, [("onnx_file:/nowhere.onnx", 40)], tmp_path / "cache", limits=LIMITS)
+        select(examples, [("onnx_file:/nowhere.onnx", Setting(size=40))], tmp_path / "cache", limits=LIMITS)
     with pytest.raises(InvalidInput, match="too few"):
         select(examples[:3], [], tmp_path / "cache", limits=LIMITS)

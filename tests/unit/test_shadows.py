@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -32,12 +33,16 @@ class Court:
         self.logged: list[Prediction] = []
         self.busy = threading.Event()
         self.come: Iterator[int] = itertools.repeat(1)
+        self.erased = False
 
     def judge(self, challenger: Snapshot, error: LeptonError | None) -> None:
         self.verdicts.append(error)
 
     def traffic(self) -> tuple[int, int]:
         return int(self.busy.is_set()), next(self.come)
+
+    def known(self, prediction_id: str) -> bool:
+        return not self.erased
 
     def log(self, predictions: Sequence[Prediction]) -> None:
         self.logged += predictions
@@ -65,7 +70,7 @@ def shadows(court: Court) -> Iterator[Callable[..., Shadows]]:
 
     def make(started: bool = True, **bounds: float) -> Shadows:
         settings = ShadowSettings(**bounds)  # type: ignore[arg-type]
-        held = Shadows(settings, court, court.traffic, court.log, court.told)
+        held = Shadows(settings, court, court.traffic, court.known, court.log, court.told)
         if started:
             held.start()
         made.append(held)
@@ -95,6 +100,30 @@ def test_a_copy_is_answered_by_the_challenger_and_logged_beside_its_answer(
     assert shadow.prediction_id != given.prediction_id and shadow.instance is None
     row = [challenger.preprocessor.read(pico.picture("square", 7))]
     assert np.array_equal(shadow.features, challenger.run(row)[1][0])
+
+
+def test_a_challenger_that_is_retired_is_let_go_though_no_copy_follows(
+    court: Court, shadows: Callable[..., Shadows], challenger: Snapshot
+) -> None:
+    mine = replace(challenger)
+    held = shadows()
+    held.put(mine, answered(), pico.picture("circle"))
+    until(lambda: court.fates)
+    left = weakref.ref(mine)
+    del mine
+    until(lambda: left() is None)
+
+
+def test_of_an_answer_that_was_erased_while_its_copy_waited_nothing_is_logged(
+    court: Court, shadows: Callable[..., Shadows], challenger: Snapshot
+) -> None:
+    court.busy.set()
+    held = shadows(patience=60.0)
+    held.put(challenger, answered(), pico.picture("circle"))
+    court.erased = True
+    court.busy.clear()
+    until(lambda: court.fates)
+    assert court.fates == [("shapes", "answered")] and court.logged == []
 
 
 def test_while_the_worker_is_busy_a_copy_waits_and_then_it_is_dropped(

@@ -149,3 +149,11 @@ def test_the_report_shows_texts_and_rows_and_escapes_them(tmp_path: Path) -> Non
     assert "<script>" not in page
     table = render(load(jsonl(tmp_path / "r.jsonl", [*rows(), rows()[0]])).report)
     assert "<dt>age</dt><dd>20</dd>" in table
+
+
+@pytest.mark.parametrize("modality", ["tabular", "image+text"])
+def test_a_folder_is_no_table(tmp_path: Path, modality: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(png(1))
+    with pytest.raises(InvalidInput, match="is a folder"):
+        read(tmp_path, modality=modality)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from core.errors import InvalidInput, LeptonError, MalformedRequest, TooLarge
-from service.api.tensors import Content, Tensor, cut, read_bytes, read_uint8, split, write
+from service.api.tensors import Content, Tensor, cut, read_bytes, read_numbers, split, write
 
 SHAPE = array_shapes(min_dims=1, max_dims=4, max_side=4)
 PIXELS = arrays(np.uint8, SHAPE)
@@ -24,6 +24,7 @@ LEAF = st.one_of(
 )
 JUNK: st.SearchStrategy[list[Any]] = st.lists(st.recursive(LEAF, lambda inner: st.lists(inner, max_size=4)), max_size=6)
 MOST = 100
+UINT8 = np.dtype(np.uint8)
 
 
 def packed(files: list[bytes]) -> memoryview:
@@ -34,7 +35,7 @@ def packed(files: list[bytes]) -> memoryview:
 def test_pixels_are_read_from_bytes_from_flat_and_from_nested_lists(pixels: np.ndarray) -> None:
     contents: list[Content] = [memoryview(pixels.tobytes()), pixels.ravel().tolist(), pixels.tolist()]
     for content in contents:
-        read = read_uint8("image", content, pixels.shape)
+        read = read_numbers("image", content, pixels.shape, UINT8)
         assert (str(read.dtype), read.shape, read.tobytes()) == ("uint8", pixels.shape, pixels.tobytes())
 
 
@@ -48,7 +49,7 @@ def test_files_are_read_from_bytes_and_from_base64(files: list[bytes]) -> None:
 def test_whatever_comes_as_pixels_is_read_as_stated_or_refused(junk: Any, shape: list[int]) -> None:
     content = memoryview(junk) if isinstance(junk, bytes) else junk
     try:
-        read = read_uint8("image", content, shape)
+        read = read_numbers("image", content, shape, UINT8)
     except InvalidInput:
         return
     assert list(read.shape) == shape

@@ -1,18 +1,21 @@
 """Foreign bundles in a limited process: what they do there is a reason, and this process lives on."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from core import bundle, confined
 from core.bundle import Golden
-from core.errors import BrokenBundle
+from core.errors import BrokenBundle, Unavailable
 from core.home import Home
 from exporters.compose import read
 from service.engine.trial import trial
@@ -157,6 +160,26 @@ trial(Path({str(home.settings.home)!r}), {version!r}, threads=1, max_batch=2)
         asking.kill()
         asking.wait()
     until(lambda: not _runs(int(child)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_trial_that_is_stopped_from_outside_says_nothing_against_the_version(
+    home: Home, number: signal.Signals
+) -> None:
+    version = foreign(home, endless(graph(home)))
+    with ThreadPoolExecutor(1) as asking:
+        asked = asking.submit(trial, home.settings.home, version, threads=1, max_batch=2, seconds=30)
+        (child,) = until(_trying)
+        assert os.getsid(child.pid) == child.pid, "what is typed at the terminal does not reach it"
+        child.send_signal(number)
+        with pytest.raises(Unavailable, match=f"was stopped by {number.name}"):
+            asked.result()
+
+
+def _trying() -> list[psutil.Process]:
+    """Limited processes of this one that have begun to compute."""
+    children = psutil.Process().children()
+    return [child for child in children if "core.confined" in child.cmdline() and child.cpu_times().user > 1.0]
 
 
 def _runs(process: int) -> bool:

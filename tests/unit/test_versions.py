@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,11 +13,11 @@ import pytest
 
 from core import bundle
 from core.config import Settings
-from core.errors import BrokenBundle, Unavailable
+from core.errors import BrokenBundle, DeviceLost, Unavailable
 from core.home import Home, open_home
 from core.lease import acquire
 from core.types import Head, Version
-from service.engine.faults import TRIES, Faults
+from service.engine.faults import FAILURES, TRIES, Faults
 from tests import pico
 from tests.engines import Clock, Ears, Start, engines, foreign, move, serves
 from tests.waiting import until
@@ -215,3 +216,18 @@ def test_a_locked_database_is_nobodys_fault() -> None:
     assert [faults.failed("s", "v", locked) for _ in range(3 * TRIES)] == [False] * 3 * TRIES
     assert faults.failed("s", "v", BrokenBundle("a digest", "fetch it again"))
     assert "a digest" in faults.reason("s")
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC])
+def test_a_machine_that_is_short_of_something_for_now_is_no_versions_fault(number: int) -> None:
+    faults = Faults(Clock())
+    assert not any(faults.failed("s", "v", OSError(number, "short")) for _ in range(3 * TRIES))
+    assert [faults.failed("s", "v", OSError(errno.ENOEXEC, "odd")) for _ in range(TRIES)] == [False, False, True]
+
+
+def test_a_challenger_on_a_lost_gpu_or_under_load_is_not_to_blame() -> None:
+    faults = Faults(Clock())
+    for passing in (DeviceLost("gone", "start again"), Unavailable("full", "later")):
+        assert not any(faults.answered("s", "v", passing) for _ in range(3 * FAILURES))
+    broken = BrokenBundle("no answer", "none")
+    assert [faults.answered("s", "v", broken) for _ in range(FAILURES)] == [False] * (FAILURES - 1) + [True]

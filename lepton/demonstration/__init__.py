@@ -1,0 +1,1 @@
+"""What the demonstration shows: acts on real data, measured in steps, and a report."""

@@ -1,0 +1,104 @@
+"""One instance of a request to what the model takes, and to its identity.
+
+Promises that nothing is ever fetched: bytes come with the request or not at all; and that the same content has the same
+identity, whichever way it came. Knows nothing of HTTP, threads or answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from core.errors import InvalidInput
+from core.preprocess import Limits, Row, modality
+from core.types import Scene
+from service.api import body
+from service.api.instances import bytes_of
+from service.engine.snapshot import Snapshot
+
+# Bytes of a request up to which its instances are read in microseconds, so that a thread would cost more than it saves.
+INLINE_BYTES: Mapping[str, int] = {"text": 2_048, "tabular": 8_192}
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An instance as the model takes it.
+
+    Attributes:
+        example: its identity, a SHA-256 in hex.
+        media: of its bytes, and ``data``, the bytes; "" and None where it came as tensors.
+    """
+
+    row: Row
+    example: str
+    media: str = ""
+    data: bytes | None = None
+
+
+def inline(scene: Scene, size: int) -> bool:
+    """Whether the instances of a request of ``size`` bytes are read in the event loop."""
+    return size <= INLINE_BYTES.get(scene.modality, 0)
+
+
+def ready(snapshot: Snapshot, limits: Limits, told: Any) -> Ready:
+    """Read an instance: the bytes of a file, a row of tensors, or what a client wrote of it in JSON.
+
+    Raises:
+        TooLarge, UnsupportedMedia, InvalidInput: as the modality says.
+    """
+    if isinstance(told, Row):
+        return Ready(told, digest_of_tensors(told.arrays))
+    return of_bytes(snapshot, example_bytes(snapshot.scene, limits, told))
+
+
+def of_bytes(snapshot: Snapshot, data: bytes) -> Ready:
+    """Read the bytes of an example. Raises as ``ready``."""
+    row = snapshot.preprocessor.read(data)
+    return Ready(row, digest(data), modality(snapshot.scene.modality).sniff(data), data)
+
+
+def example_bytes(scene: Scene, limits: Limits, told: Any) -> bytes:
+    """The bytes of the example that a client sent as a file or wrote in JSON. Raises as ``ready``."""
+    if not isinstance(told, bytes):
+        data = bytes_of(told, scene, limits)
+    elif scene.modality == "text":
+        data = bytes_of({"text": _text(told)}, scene, limits)
+    elif scene.modality == "tabular":
+        data = bytes_of({"features": body.parse(told)}, scene, limits)
+    elif "+" in scene.modality:
+        data = bytes_of(body.parse(told), scene, limits)
+    else:
+        data = told
+    if not data:
+        raise InvalidInput("the instance is empty", "send the bytes of a file")
+    return data
+
+
+def digest(data: bytes) -> str:
+    """The identity of an example: SHA-256 (hex) of its bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of_tensors(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """The identity of an example that came as tensors: SHA-256 (hex) of their types, shapes and bytes.
+
+    The shape stands first, because the bytes of a wide picture may be those of a high one. A picture's has no name in
+    it, as in the versions before there were other tensors.
+    """
+    told = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        shape = "x".join(str(length) for length in array.shape)
+        named = "" if name == "image" else f"{name} "
+        told.update(f"{named}{array.dtype} {shape}\n".encode() + array.tobytes())
+    return told.hexdigest()
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the text is not UTF-8: {error.reason} at byte {error.start}", "send UTF-8") from None
