@@ -41,6 +41,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.head --quick
 	$(BIN)/python -m benchmarks.label_to_served --quick
 	$(BIN)/python -m benchmarks.memory --quick
+	$(BIN)/python -m benchmarks.serving --quick
 
 clean:
 	rm -rf $(VENV) build .bench demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

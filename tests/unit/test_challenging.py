@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +102,26 @@ def test_a_challenger_that_cannot_be_made_ready_is_quarantined_and_the_champion_
     until(lambda: home.challenges.of("shapes") is None)
     assert routed(engine).role == "champion" and ears.swaps == [made.version.version]
     assert engine.settled() and engine.ready()
+
+
+def test_a_challenger_that_is_long_in_its_trial_holds_no_champion_up(home: Home, start: Start) -> None:
+    made = pico.register(home)
+    begun, over = threading.Event(), threading.Event()
+
+    def trial(version: str) -> None:
+        begun.set()
+        assert over.wait(60)
+
+    engine = start(trial=trial)
+    slow, quick = (pico.another(home, made.scene, seed) for seed in (1, 2))
+    foreign(home, slow)
+    challenge(home, slow, "shadow")
+    try:
+        until(begun.is_set)
+        move(home, quick)
+        until(lambda: serves(engine, quick))
+    finally:
+        over.set()
 
 
 def test_a_challenger_that_fails_again_and_again_is_quarantined_and_one_that_fails_now_and_then_is_not(
