@@ -114,7 +114,8 @@ async def _by_either(context: Context, routed: Routed, asked: Asked) -> tuple[Ro
         return routed, outcomes
     broken = _broken(outcomes)
     if broken is None:
-        context.engine.judge(routed.snapshot, None)
+        if any(isinstance(outcome, Answered) for outcome in outcomes):  # bad input is no word for the challenger
+            context.engine.judge(routed.snapshot, None)
         return routed, outcomes
     champion = Routed(routed.instead)
     again = await _outcomes(context, champion, asked)

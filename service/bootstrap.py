@@ -74,18 +74,22 @@ def build(settings: Settings, worker: int = 1) -> Context:
         storing=ThreadPoolExecutor(STORING_THREADS, "store"),
         predicting=predicting,
         telling=Admission(service.max_waiting, "labels"),
-        shadows=Shadows(
-            ShadowSettings(),
-            engine,
-            traffic=lambda: (predicting.inside, predicting.entered),
-            known=lambda name: bool(log.find([name])),  # none is where none is logged
-            log=log.put,
-            told=metrics.shadowed,
-        ),
+        shadows=_shadows(engine, predicting, log, metrics),
         heart=heart,
         worker=str(worker),
         access=access_log(settings),
         tracing=tracing(settings),
+    )
+
+
+def _shadows(engine: Engine, predicting: Gate, log: LogWriter, metrics: Metrics) -> Shadows:
+    return Shadows(
+        ShadowSettings(),
+        engine,
+        traffic=lambda: (predicting.inside, predicting.entered),
+        known=lambda name: bool(log.find([name])),  # none is where none is logged
+        log=log.put,
+        told=metrics.shadowed,
     )
 
 

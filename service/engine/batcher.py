@@ -152,6 +152,7 @@ class Batcher:
                 seconds = self._run(batch)
                 with self._more:
                     self._queues.spend(batch[0].snapshot.scene.name, seconds)
+            del batch, late  # while this thread waits it holds no model that is retired meanwhile
 
     def _expire(self, late: Sequence[Item], here: asyncio.AbstractEventLoop | None = None) -> None:
         told: list[tuple[Item, Result]] = []

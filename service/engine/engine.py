@@ -92,7 +92,10 @@ class Engine:
         self._stopped = False
         self._ready = False
         self._workshop = ThreadPoolExecutor(1, "prepare")
-        self._turns = Turns(home.settings.home, settings.turns)
+        self._turns: dict[Role, Turns] = {  # apart: the trial of a challenger may take a minute
+            "champion": Turns(home.settings.home, settings.turns, "prepare"),
+            "challenger": Turns(home.settings.home, settings.turns, "prepare-challenger"),
+        }
         self._annex = ThreadPoolExecutor(1, "prepare-challenger")
         self._thread = threading.Thread(target=self._follow, name="engine", daemon=True)
 
@@ -299,7 +302,7 @@ class Engine:
     def _prepare(self, scene: Scene, version: str, role: Role) -> None:
         faults = self._faults if role == "champion" else self._trials
         try:
-            with self._turns.one(lambda: self._stopped) if self._forks else nullcontext():
+            with self._turns[role].one(lambda: self._stopped) if self._forks else nullcontext():
                 self._beside[scene.name, version] = self._made(scene, version)
             faults.forget(scene.name, version)
             logger.info("scene %s: version %s is ready", scene.name, short(version))

@@ -25,10 +25,11 @@ class Turns:
     Args:
         folder: holds a lock file for each place.
         places: how many may be taken at a time.
+        name: of what is done in turns; those of another name do not wait for each other.
     """
 
-    def __init__(self, folder: Path, places: int) -> None:
-        self._files = [folder / f"prepare-{place}.lock" for place in range(places)]
+    def __init__(self, folder: Path, places: int, name: str = "prepare") -> None:
+        self._files = [folder / f"{name}-{place}.lock" for place in range(places)]
 
     @contextmanager
     def one(self, stopped: Callable[[], bool]) -> Iterator[None]:

@@ -175,7 +175,8 @@ def test_where_the_challenger_fails_the_champion_answers_and_the_challenge_ends(
         "shapes", place.challenger.version, replace(newest.head, weight=huge), lease=lease, keep=9
     )
     until(lambda: place.ask(9000)["version"] == place.champion.version)
-    for _ in range(FAILURES):
+    for _ in range(FAILURES):  # a client's bad input between them says nothing for the challenger
+        assert place.client.post("/v1/scenes/shapes/predict", content=b"no picture", headers=PNG).status_code == 415
         assert place.ask(9000)["version"] == place.champion.version
     until(lambda: place.client.get("/v1/scenes/shapes").json()["challenger"] is None)
     listed = place.client.get("/v1/scenes/shapes/versions").json()["versions"]

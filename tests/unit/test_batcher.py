@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -130,6 +131,14 @@ def test_an_instance_that_breaks_the_model_fails_alone(batcher: Batcher) -> None
         bad.result(20)
     with pytest.raises(LeptonError, match="no finite number"):
         endless.result(20)
+
+
+def test_an_idle_batcher_holds_no_model_that_was_retired(batcher: Batcher) -> None:
+    session = Slow()
+    left = weakref.ref(session)
+    assert batcher.submit(snapshot(session), pixel(7)).result(20).outputs.tolist() == [7]
+    del session
+    until(lambda: left() is None)
 
 
 def test_an_instance_whose_caller_went_away_is_not_run(batcher: Batcher) -> None:
