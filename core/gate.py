@@ -23,8 +23,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincc, betaln
-from scipy.stats import binom
+from scipy.special import bdtrc, betaincc, betaln
 
 from core.errors import InvalidInput
 
@@ -168,7 +167,7 @@ def mcnemar(wins: int, losses: int) -> float:
     >>> round(mcnemar(9, 1), 4), mcnemar(0, 0)
     (0.0107, 1.0)
     """
-    return float(binom.sf(wins - 1, wins + losses, 0.5)) if wins + losses else 1.0
+    return float(bdtrc(wins - 1, wins + losses, 0.5)) if wins else 1.0
 
 
 def spent(alpha: float, uses: int) -> float:

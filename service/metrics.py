@@ -111,6 +111,8 @@ class Metrics:
             self.shadows.labels(scene, fate)
         for reason in REASONS:
             self.refused.labels(scene, reason)
+        for flag in FLAGS:
+            self.flagged.labels(scene, flag)
         self.version_skew.labels(scene)
         self.label_to_served.labels(scene)
 
