@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
 from prometheus_client.metrics import MetricWrapperBase
 
 from core.errors import BadConfiguration
@@ -59,6 +59,8 @@ class Metrics:
         """
         if _FOLDER in os.environ:
             _reserve(Path(os.environ[_FOLDER]))
+            process = os.getpid()  # a worker never forks; asking the system at every count costs more than counting
+            values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self.requests = self._counter(
             "lepton_requests_total", "Requests, by the status of the answer; 499: none was begun.", "route", "status"
