@@ -2,7 +2,8 @@
 
 Promises that a candidate which is accepted was shown not to be worse, overall, in each class and in each slice, on
 every hold-out, and to be better on one; that what was not measured refuses; and that a decision is a record which can
-be read without the program. Pure functions; knows nothing of models, storage or traffic.
+be read without the program. Pure functions; knows nothing of models, storage or traffic. Promotions do
+not ask it yet; the comparison of a challenger uses ``evidence``.
 
 The order: non-inferiority (lower bound of the paired difference in balanced accuracy, bootstrap stratified by class),
 superiority (exact McNemar test), then what it costs (calibration, latency, size, parity). A hold-out that has decided
