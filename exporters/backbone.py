@@ -74,6 +74,8 @@ class Backbone:
         body: a torch module that takes the inputs by keyword and gives float32 (B, D), an ONNX model of pictures, or
             a member graph.
         transform: what suits its features, where the user names none.
+        zoo_name: the name that ``lepton backbones`` and the zoo know it by; empty where it does not come from there.
+        recipe: the adaptation that moved its weights on labels of the scene; empty where they are as they were.
     """
 
     name: str
@@ -88,6 +90,8 @@ class Backbone:
     body: torch.nn.Module | OnnxSource | MemberGraph = field(repr=False)
     tolerance: float = 1e-4
     transform: Kind = "sqrt_l2"
+    zoo_name: str = ""
+    recipe: str = ""
 
     @property
     def size(self) -> tuple[int, int]:

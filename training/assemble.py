@@ -19,8 +19,7 @@ from core.types import Example, Floats, Scene
 from exporters.backbone import Backbone
 from exporters.compose import Member, compose, extractor_name
 from exporters.transform import Kind, Transform, apply
-from training import features, parts, zoo
-from training.zoo import Setting
+from training import features, parts
 
 LEAST_DEVIATION = 1e-6  # a feature that varies less is constant: it is centred, not scaled
 BATCH = 16
@@ -44,8 +43,7 @@ class Assembly:
 
 
 def assemble(
-    names: Sequence[str],
-    setting: Setting,
+    backbones: Sequence[Backbone],
     kind: Kind | None,
     scene: Scene,
     cache: Path,
@@ -53,20 +51,18 @@ def assemble(
     threads: int,
     limits: Limits,
 ) -> Assembly:
-    """Load, export (or take from the cache) and compose.
+    """Export (or take from the cache) and compose.
 
     Args:
-        names: backbones, as ``lepton backbones`` lists them, of the scene's modality; for a mixture, of each part.
-        setting: what the data decided about them.
+        backbones: members in the order of their features, all of the scene's modality; for a mixture, of each part.
         kind: how each member's features are transformed; None follows the backbone.
         scene: gives the modality, the task and the scale of a regression.
         drawn: training examples, on which a standardised transform is measured.
         limits: what an example may cost.
 
     Raises:
-        LookupError: an unknown backbone; LeptonError: its weights are not to be had, or it cannot be exported.
+        LeptonError: a backbone cannot be exported, or they do not go together.
     """
-    backbones = tuple(zoo.load(name, setting) for name in names)
     files = _same_reading(backbones, scene.modality)
     members = []
     for backbone in backbones:
@@ -77,12 +73,12 @@ def assemble(
     preprocessor = modality(scene.modality).preprocessor(session.inputs, files, limits)
     extractor = extractor_name(model, preprocessor.key)
     transforms = tuple(member.transform for member in members)
-    return Assembly(backbones, transforms, model, session, preprocessor, extractor)
+    return Assembly(tuple(backbones), transforms, model, session, preprocessor, extractor)
 
 
-def alone(name: str, setting: Setting, scene: Scene, cache: Path, drawn: Sequence[Example], limits: Limits) -> Assembly:
+def alone(backbone: Backbone, scene: Scene, cache: Path, drawn: Sequence[Example], limits: Limits) -> Assembly:
     """One backbone in a graph of its own, as candidates are compared: with its own transform, one thread."""
-    return assemble([name], setting, None, scene, cache, drawn, 1, limits)
+    return assemble([backbone], None, scene, cache, drawn, 1, limits)
 
 
 def batches(preprocessor: Preprocessor, examples: Sequence[Example]) -> list[Inputs]:

@@ -37,7 +37,6 @@ class Origin:
     """What the manifest tells of the making."""
 
     recipe: str
-    tuned: bool
     transform: str
     metrics: Mapping[str, Metric]
     data_digest: str
@@ -131,7 +130,7 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin) -> M
                 licence=backbone.licence,
                 dimension=backbone.dimension,
                 parameters=backbone.parameters,
-                tuned=origin.tuned,
+                tuned=bool(backbone.recipe),
             )
             for backbone in assembly.backbones
         ),

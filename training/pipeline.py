@@ -111,7 +111,8 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
     drawn = _draw(taught, request.seed)
     threads = os.cpu_count() or 1
-    assembly = assemble(chosen, setting, request.transform, scene, home.cache, drawn, threads, home.limits)
+    backbones = [zoo.load(name, setting) for name in chosen]
+    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits)
     parity = package.check_parity(assembly, drawn)
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
     rows = _extract(home, assembly, dataset, reporter)
@@ -133,7 +134,6 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
         recipe=recipe,
-        tuned=closed_form.TUNED,
         transform=", ".join(sorted({transform.kind for transform in assembly.transforms})),
         metrics=metrics,
         data_digest=dataset.digest,

@@ -28,7 +28,7 @@ from core.calibrate import leave_one_out
 from core.errors import InvalidInput, LeptonError
 from core.preprocess import Limits
 from core.types import Doubles, Example, GridRows, Scene, Task
-from training import features
+from training import features, zoo
 from training.assemble import Assembly, alone
 from training.zoo import Setting
 
@@ -123,7 +123,7 @@ def select(
         budget,
         clock,
         lambda name, setting: _try(
-            name, alone(name, setting, scene, cache, rows, limits), rows, cache, scene.task, seed
+            name, alone(zoo.load(name, setting), scene, cache, rows, limits), rows, cache, scene.task, seed
         ),
     )
     if not trials:

@@ -11,7 +11,7 @@ that give small real backbones, by which the laws test it (files that they need 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from core import plugins
@@ -104,4 +104,4 @@ def load(name: str, setting: Setting) -> Backbone:
         LookupError: unknown name; LeptonError: its weights are not here, or do not fit.
     """
     plugin, rest = resolve(name)
-    return cast("Backbone", plugins.load(_PACKAGE, plugin).load(rest, setting))
+    return replace(cast("Backbone", plugins.load(_PACKAGE, plugin).load(rest, setting)), zoo_name=name)

@@ -16,6 +16,7 @@ from core.session import Session
 from core.types import Example, Scene
 from exporters.transform import apply
 from tests.pico import picture
+from training import zoo
 from training.assemble import Assembly, assemble
 from training.backbone import onnx_file, transformers
 from training.features import content
@@ -49,9 +50,9 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     (bert, _), *_ = transformers.examples(folder)
     drawn = [example(n, "text" if n % 3 == 0 else "") for n in range(12)]
     setting = Setting(size=32, files={FILE: infer(ROWS).to_bytes()})
-    names = [f"onnx_file:{maps}", "table_linear", f"transformers:{bert}"]
+    members = [zoo.load(name, setting) for name in (f"onnx_file:{maps}", "table_linear", f"transformers:{bert}")]
     scene = Scene(name="pages", task="classification", modality=NAME)
-    return assemble(names, setting, None, scene, folder / "cache", drawn, 1, LIMITS)
+    return assemble(members, None, scene, folder / "cache", drawn, 1, LIMITS)
 
 
 def test_a_mixture_is_a_modality_by_its_name() -> None:
@@ -164,4 +165,4 @@ def test_a_part_without_a_member_is_refused(tmp_path: Path) -> None:
     scene = Scene(name="pages", task="classification", modality=NAME)
     setting = Setting(files={FILE: infer(ROWS).to_bytes()})
     with pytest.raises(InvalidInput, match="table_linear: for tabular, and the data are image and tabular and text"):
-        assemble(["table_linear"], setting, None, scene, tmp_path, [example(1)], 1, LIMITS)
+        assemble([zoo.load("table_linear", setting)], None, scene, tmp_path, [example(1)], 1, LIMITS)

@@ -29,8 +29,6 @@ from core.solve import factorise, one_thread, solve
 from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows, Head, Scene
 
-TUNED = False  # the backbone stays as it was
-
 _WRITERS = 16  # threads that wait for the disk
 
 
