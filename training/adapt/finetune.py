@@ -13,7 +13,7 @@ Reference: Kumar et al., "Fine-tuning can distort pretrained features", arXiv 22
 arXiv 1802.01483 (L2-SP).
 
 >>> Config().layer_decay
-0.8
+0.9
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from training.tune.run import Job, tune_body
 class Config(Plan):
     """Settings of fine-tuning; those of every training are in ``Plan``."""
 
-    layer_decay: float = 0.8
+    layer_decay: float = 0.9
     """Factor on the rate from a layer to the one below it."""
     frozen: float = 0.0
     """Share of the layers, from the input on, that is not trained."""

@@ -13,8 +13,10 @@ Legend: N rows, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 
 import torch
 
@@ -88,9 +90,7 @@ class Loop:
     def run(self) -> Fitted:
         """Train until something ends it."""
         self._begun = self._context.clock()
-        cuda = [self._device.place] if self._device.place.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(self._context.seed * _SEEDS + self._device.rank)
+        with self._seeded():
             try:
                 self._train()
             except _Stop as stop:
@@ -103,6 +103,26 @@ class Loop:
             state=self._kept, history=tuple(self._history), best=self._best, seconds=self._seconds(), stopped=stopped
         )
 
+    def ramp(self, rates: Sequence[float], seconds: float) -> Generator[float]:
+        """The losses of one step at each rate, as long as the seconds last and memory does."""
+        self._begun = self._context.clock()
+        batches = (batch for number in count(1) for batch in self._batches(number))
+        with self._seeded():
+            for rate, batch in zip(rates, batches, strict=False):
+                try:
+                    yield self._learn(batch, rate)
+                except OutOfRoom:
+                    return
+                if self._device.any(self._seconds() >= seconds):
+                    return
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        cuda = [self._device.place] if self._device.place.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(self._context.seed * _SEEDS + self._device.rank)
+            yield
+
     def _train(self) -> None:
         self._measure(0, math.nan)
         for number in range(1, self._plan.epochs + 1):
@@ -111,7 +131,7 @@ class Loop:
                 self._course.thaw(number)
             losses = []
             for batch in self._batches(number):
-                losses.append(self._learn(batch))
+                losses.append(self._learn(batch, self._rate()))
                 if not math.isfinite(losses[-1]):
                     raise _Stop(f"the loss was no number in epoch {number}, step {len(losses)}")
                 if self._device.any(self._seconds() >= self._context.budget):
@@ -136,10 +156,12 @@ class Loop:
                 batch = self._course.vary(batch, chance)
             yield batch.to(self._device.place)
 
-    def _learn(self, batch: Batch) -> float:
-        """One step; the loss of the whole batch over all processes, NaN where no step was made."""
+    def _rate(self) -> float:
         steps = self._epochs * math.ceil(len(self._course.train) / self._plan.batch)
-        rate = self._plan.rate * factor(self._step, steps, self._plan.warmup)
+        return self._plan.rate * factor(self._step, steps, self._plan.warmup)
+
+    def _learn(self, batch: Batch, rate: float) -> float:
+        """One step; the loss of the whole batch over all processes, NaN where no step was made."""
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         self._network.train()

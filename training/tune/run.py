@@ -16,7 +16,7 @@ from training import recipe, tuned
 from training.recipe import Context, Rows, Tuned
 from training.tune import losses, rate
 from training.tune.layers import Group
-from training.tune.loop import Course, Fitted, Loop
+from training.tune.loop import Course, Loop
 from training.tune.network import Network, body_of
 from training.tune.objective import Objective, Supervised
 from training.tune.plan import Plan
@@ -50,23 +50,18 @@ def tune_body(
     """
     begun = context.clock()
     notes: list[str] = []
-
-    def noted(words: str) -> None:
-        notes.append(words)
-        context.noted(words)
-
-    context = replace(context, noted=noted)
+    context = replace(context, noted=_both(notes.append, context.noted))
     train, held = feeds(base, rows, plan, context, None)
-    jobs: list[Job] = []
 
-    def run(plan: Plan, context: Context) -> Fitted:
-        jobs[:] = [_job(base, rows, plan, context, prepare)]
-        course = Course(train=train, held=held, objective=jobs[0].objective, groups=jobs[0].groups, thaw=jobs[0].thaw)
-        return Loop(jobs[0].network, course, plan, context).run()
+    def loop(plan: Plan, context: Context) -> tuple[Job, Loop]:
+        job = _job(base, rows, plan, context, prepare)
+        course = Course(train=train, held=held, objective=job.objective, groups=job.groups, thaw=job.thaw)
+        return job, Loop(job.network, course, plan, context)
 
-    chosen = rate.choose(run, plan, context)
-    fitted = run(chosen, replace(context, budget=context.budget - (context.clock() - begun)))
-    job = jobs[0]
+    if plan.rate == 0:
+        plan = rate.choose(loop(plan, context)[1], plan, context, rate.chance_of(train.targets_NK))
+    job, training = loop(plan, replace(context, budget=context.budget - (context.clock() - begun)))
+    fitted = training.run()
     backbone = base
     if fitted.best > 0:
         backbone = tuned.moved(base, job.merge(job.network.body).cpu(), name)
@@ -77,7 +72,7 @@ def tune_body(
         best=fitted.best,
         seconds=context.clock() - begun,
         stopped=fitted.stopped,
-        settings=recipe.told(chosen),
+        settings=recipe.told(plan),
         notes=tuple(notes),
     )
 
@@ -90,3 +85,11 @@ def _job(base: Backbone, rows: Rows, plan: Plan, context: Context, prepare: Call
     job = Job(network=network, objective=Supervised(context.scene.task, plan.smoothing, costs_KK))
     prepare(job)
     return job
+
+
+def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callable[[str], None]:
+    def told(words: str) -> None:
+        first(words)
+        second(words)
+
+    return told
