@@ -46,8 +46,35 @@ class Input(_Part):
     shape: tuple[int | None, ...]
 
 
+class Tuning(_Part):
+    """How a recipe moved a member's weights.
+
+    ``base``: digest of the weights that it began from. ``settings``: every hyperparameter as it was used. ``best``: the
+    epoch whose weights these are, of ``epochs``. ``floor`` and ``score``: of the closed form on the untouched and on
+    the tuned features, on so many validation ``rows``; ``trained``: of the head that was trained along. ``run``: where
+    its epochs are kept.
+    """
+
+    recipe: str
+    base: str
+    settings: dict[str, str | int | float | bool | None]
+    seed: int
+    epochs: int
+    best: int
+    seconds: float
+    stopped: str
+    floor: float
+    score: float
+    trained: float
+    rows: int
+    run: str = ""
+
+
 class Member(_Part):
-    """One frozen backbone inside the graph. ``tuned``: its weights were adapted on labels of the scene."""
+    """One frozen backbone inside the graph.
+
+    ``tuned``: its weights were adapted on labels of the scene. ``weights``: the blob in which they are kept, if any.
+    """
 
     name: str
     source: str
@@ -56,6 +83,8 @@ class Member(_Part):
     dimension: int
     parameters: int
     tuned: bool = False
+    weights: str = ""
+    tuning: Tuning | None = None
 
 
 class Metric(_Part):
@@ -68,11 +97,16 @@ class Metric(_Part):
 
 
 class Lineage(_Part):
-    """Where the version comes from. ``sequence``: the last label event in the head that is stored in the graph."""
+    """Where the version comes from.
+
+    ``sequence``: the last label event in the head that is stored in the graph. ``validation``: the blob that lists
+    examples on which no weight was tuned.
+    """
 
     data_digest: str
     sequence: int
     parent: str | None = None
+    validation: str = ""
     code: str
 
 

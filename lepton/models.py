@@ -27,12 +27,14 @@ from lepton.output import Stages, as_json, fact, interval, say, table
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
+    from training.tuning import Attempt
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 FILES = typer.Argument(None, help="Files, each one input.")
 TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
 FEATURES = typer.Option(None, "--features", help='A row of a table, as {"column": value}; may be given several times.')
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
+SETTINGS = typer.Option(None, "--set", help="A setting of the recipe, such as epochs=5; may be given several times.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
 VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
@@ -58,12 +60,13 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     label: str = typer.Option(None, help="Label column of a table; default: label."),
     task: str = typer.Option("auto", help="auto, classification or regression."),
     backbone: list[str] = BACKBONES,
-    recipe: str = typer.Option("auto", help="auto or closed_form."),
+    recipe: str = typer.Option("auto", help="How weights are moved: auto and closed_form move none; finetune …"),
+    settings: list[str] = SETTINGS,
     fuse: str = typer.Option("auto", help="auto or none."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
-    budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
+    budget: str = typer.Option("5m", help="Time for trying backbones and for tuning, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
     json: bool = JSON,
 ) -> None:
@@ -84,6 +87,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         task=None if task == "auto" else task,
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
+        settings=_settings(settings or []),
         transform=None if transform == "auto" else transform,
         budget=_seconds(budget),
         size=size,
@@ -283,6 +287,20 @@ def _one_of(option: str, value: str, choices: list[str]) -> None:
         raise InvalidInput(f"--{option} is {value!r}", f"choose {' or '.join(choices)}")
 
 
+def _settings(given: list[str]) -> dict[str, object]:
+    """``name=value`` each; a value is JSON, or a plain word."""
+    found: dict[str, object] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise InvalidInput(f"--set is {text!r}", "give a name and a value, such as --set epochs=5")
+        try:
+            found[name.strip()] = jsonlib.loads(value)
+        except ValueError:
+            found[name.strip()] = value.strip()
+    return found
+
+
 def _seconds(text: str) -> float:
     match = DURATION.fullmatch(text.strip())
     if match is None or float(match["number"]) <= 0:
@@ -300,9 +318,35 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "labels": list(done.head.labels),
         "metrics": done.version.manifest["metrics"],
         "candidates": [asdict(candidate) for candidate in done.candidates],
+        "recipe": done.version.manifest["recipe"],
+        "attempt": _attempt_json(done.attempt) if done.attempt else None,
         "parity": asdict(done.parity),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    made = attempt.tuned
+    told = {} if made is None else {"best": made.best, "seconds": made.seconds, "stopped": made.stopped}
+    epochs = [] if made is None else [asdict(epoch) for epoch in made.history]
+    return {
+        "recipe": attempt.name,
+        "words": attempt.words,
+        "decision": asdict(attempt.decision) if attempt.decision else None,
+        "trained": attempt.trained,
+        "settings": {} if made is None else dict(made.settings),
+        "epochs": epochs,
+    } | told
+
+
+def _show_attempt(attempt: Attempt) -> None:
+    fact(recipe=attempt.words)
+    made = attempt.tuned
+    if made is not None:
+        epochs = made.history[-1].number if made.history else 0
+        fact(tuning=f"{epochs} epochs in {made.seconds:.0f} s, the best was {made.best}; it ended {made.stopped}")
+    if attempt.decision is not None:
+        fact(trained_head=f"{100 * attempt.trained:.1f} % on the same rows; the closed form serves instead of it")
 
 
 def _show_adapted(home: Home, done: Adapted) -> None:
@@ -325,6 +369,8 @@ def _show_adapted(home: Home, done: Adapted) -> None:
             for c in done.candidates
         ],
     )
+    if done.attempt:
+        _show_attempt(done.attempt)
     metrics = done.version.manifest["metrics"]
     assert isinstance(metrics, dict)
     _show_metrics(f"{done.version.scene}: {len(done.head.labels)} labels, {done.head.examples} examples", metrics)

@@ -101,6 +101,10 @@ class Stages:
             self._last = time.monotonic()
             notes.print(f"  {escape(self._title)}: {done} of {total}", soft_wrap=True)
 
+    def note(self, words: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        notes.print(f"  {escape(words)}", soft_wrap=True)
+
 
 def interval(metric: Mapping[str, float]) -> str:
     """A figure with its interval, as a percentage: ``93.1 % (91.8 to 94.3)``."""

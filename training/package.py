@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from core import bundle
-from core.bundle import Golden, Lineage, Manifest, Member, Metric
+from core.bundle import Golden, Lineage, Manifest, Member, Metric, Tuning
 from core.home import Home
 from core.mixture import PRESENT
 from core.preprocess import Inputs
 from core.session import Session
 from core.types import Example, Head, Scene, Version
 from exporters import parity
+from exporters.backbone import Backbone
 from exporters.compose import OPSET, with_head
 from exporters.parity import Parity
-from training import card, features
+from training import card, features, tuned
 from training.assemble import Assembly
 
 GOLDEN_ROWS = 4
@@ -34,13 +36,20 @@ GOLDEN_ROWS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What the manifest tells of the making."""
+    """What the manifest tells of the making.
+
+    Attributes:
+        validation: the blob that lists examples on which no weight was tuned.
+        tuning: how the one member's weights were moved; None where they are as they were.
+    """
 
     recipe: str
     transform: str
     metrics: Mapping[str, Metric]
     data_digest: str
     parent: str | None
+    validation: str = ""
+    tuning: Tuning | None = None
 
 
 def check_parity(assembly: Assembly, examples: Sequence[Example]) -> Parity:
@@ -67,7 +76,7 @@ def register(
         Unavailable: the disk is full or cannot be written; nothing is registered.
     """
     model = with_head(assembly.model, head)
-    manifest = _manifest(scene, assembly, head, origin)
+    manifest = _manifest(scene, assembly, head, origin, _members(home, assembly, origin.tuning))
     files = {
         bundle.MODEL: model,
         bundle.GOLDEN: bundle.golden_bytes(_golden(assembly, model, examples)),
@@ -108,7 +117,29 @@ def _noise(array: NDArray[Any]) -> NDArray[Any]:
     return np.random.default_rng(0).integers(0, 256, array.shape, np.uint8)
 
 
-def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin) -> Manifest:
+def _members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Member, ...]:
+    """The backbones of the graph; the weights of a tuned one are kept, so that they can be fused and tuned on."""
+    return tuple(
+        Member(
+            name=backbone.name,
+            source=backbone.source,
+            digest=backbone.digest,
+            licence=backbone.licence,
+            dimension=backbone.dimension,
+            parameters=backbone.parameters,
+            tuned=bool(backbone.recipe),
+            weights=tuned.keep(home.artifacts, backbone) if _can_be_kept(backbone) else "",
+            tuning=tuning if backbone.recipe else None,
+        )
+        for backbone in assembly.backbones
+    )
+
+
+def _can_be_kept(backbone: Backbone) -> bool:
+    return bool(backbone.recipe and backbone.zoo_name) and isinstance(backbone.body, torch.nn.Module)
+
+
+def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin, members: tuple[Member, ...]) -> Manifest:
     return Manifest(
         scene=scene.name,
         task=scene.task,
@@ -122,18 +153,7 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin) -> M
         },
         extractor=assembly.extractor,
         features=assembly.session.width,
-        members=tuple(
-            Member(
-                name=backbone.name,
-                source=backbone.source,
-                digest=backbone.digest,
-                licence=backbone.licence,
-                dimension=backbone.dimension,
-                parameters=backbone.parameters,
-                tuned=bool(backbone.recipe),
-            )
-            for backbone in assembly.backbones
-        ),
+        members=members,
         transform=origin.transform,
         alphas=(1.0,),
         lam=head.lam,
@@ -147,6 +167,7 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin) -> M
             data_digest=origin.data_digest,
             sequence=head.sequence,
             parent=origin.parent,
+            validation=origin.validation,
             code=importlib.metadata.version("lepton"),
         ),
         files={},

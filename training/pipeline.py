@@ -9,43 +9,37 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from core import plugins
 from core.bundle import Metric
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
-from core.types import Example, GridRows, Head, Policy, Scene, Task, Version
+from core.types import Example, Head, Policy, Scene, Task, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, features, kinds, measure, names, package, page, parts, zoo
+from training import clean, data, judge, kinds, measure, names, package, page, parts, tuning, zoo
+from training import recipe as recipes
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
-from training.assemble import Assembly, assemble
+from training.assemble import assemble
 from training.data import Dataset
+from training.judge import Bench
 from training.listing import read
+from training.ready import Ready, Reporter, extracted, kept_apart, tuned
+from training.recipe import FLOOR
 from training.select import Candidate, select
+from training.tuning import Ask, Attempt
 from training.zoo import Setting
 
-DRAWN = 256  # training examples on which parity is shown and a standardised transform is measured
 HEADROOM = 8.0  # a regression's range reaches this many times as far from its mean as the values first seen
+CHOOSING = 0.5  # of the budget may go into the choice of a backbone, where one is tuned afterwards
 FEWEST_FOR_LABEL_ERRORS = 20
-
-
-class Reporter(Protocol):
-    """Where progress is told."""
-
-    def stage(self, title: str) -> None:
-        """A new stage begins."""
-
-    def progress(self, done: int, total: int) -> None:
-        """The present stage has come this far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +49,8 @@ class Request:
     Attributes:
         names: a file of labels in words, for a start without any example.
         backbones: names, or empty for the choice among those that load offline.
-        budget: seconds for trying backbones.
+        recipe, settings: how weights are moved, and its settings by name; auto moves none.
+        budget: seconds for trying backbones and for tuning one.
         modality: what the inputs are; None follows the data.
         transform: how features are scaled; None follows the backbone.
         size: side of the pictures in pixels; None follows the data and the budget.
@@ -70,6 +65,7 @@ class Request:
     task: Task | None = None
     backbones: tuple[str, ...] = ()
     recipe: str = "auto"
+    settings: Mapping[str, object] = field(default_factory=dict)
     transform: Kind | None = None
     budget: float = 300.0
     size: int | None = None
@@ -87,6 +83,7 @@ class Adapted:
     report: Path
     candidates: tuple[Candidate, ...]
     parity: Parity
+    attempt: Attempt | None = None
 
 
 def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
@@ -96,56 +93,73 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         LeptonError: what is wrong with the data, the backbones, the graph or the disk, with the remedy.
         LookupError: an unknown backbone or recipe; the message lists the choices.
     """
-    recipe = "closed_form" if request.recipe == "auto" else request.recipe
-    plugins.load("training.adapt", recipe)
+    recipe = FLOOR if request.recipe == "auto" else request.recipe
+    config = recipes.configure(recipe, request.settings)
     for name in request.backbones:
         zoo.resolve(name)
     reporter.stage("reading and checking the data")
     dataset = _read(home, request, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
     reporter.stage("choosing a backbone")
-    setting = _setting(request, dataset)
-    candidates = _choose(home, request, dataset, setting)
+    setting, begun = _setting(request, dataset), time.monotonic()
+    share = request.budget if recipe == FLOOR else CHOOSING * request.budget
+    candidates = _choose(home, replace(request, budget=share), dataset, setting)
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
+    left = request.budget - (time.monotonic() - begun)
+    backbones = [zoo.load(name, setting) for name in chosen]
+    if recipe != FLOOR:
+        tuning.check(recipe, backbones)
     scene = home.registry.declare(_scene(home, request, dataset, taught))
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
-    drawn = _draw(taught, request.seed)
+    drawn = judge.draw(taught, request.seed)
     threads = os.cpu_count() or 1
-    backbones = [zoo.load(name, setting) for name in chosen]
     assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits)
     parity = package.check_parity(assembly, drawn)
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
-    rows = _extract(home, assembly, dataset, reporter)
+    floor = ready = extracted(home, assembly, parity, dataset, reporter)
+    if recipe != FLOOR:
+        reporter.stage(f"tuning {' + '.join(chosen)} by {recipe}")
+        bench = Bench(
+            scene=scene,
+            cache=home.cache,
+            limits=home.limits,
+            kind=request.transform,
+            threads=threads,
+            seed=request.seed,
+        )
+        ready = tuned(home, scene, dataset, floor, Ask(name=recipe, config=config, budget=left), bench, reporter)
     reporter.stage("solving the head")
     learned = closed_form.learn(
         home,
         scene,
-        assembly.session,
-        assembly.preprocessor,
-        assembly.extractor,
+        ready.assembly.session,
+        ready.assembly.preprocessor,
+        ready.assembly.extractor,
         taught,
-        _stack(rows, taught),
+        ready.stack(taught),
         reporter.progress,
     )
-    dataset = _with_label_errors(dataset, taught, learned)
+    dataset = _with_label_errors(dataset, taught, ready.before or learned)
     reporter.stage("measuring, writing and registering the bundle")
-    tested = [example for example in dataset.of("test") if example.digest not in learned.seen]
-    metrics = {} if request.names else _measure(scene, learned, taught, tested, rows, request.seed)
+    metrics = {} if request.names else _measure(scene, learned, dataset, ready, request.seed)
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
-        recipe=recipe,
-        transform=", ".join(sorted({transform.kind for transform in assembly.transforms})),
+        recipe=ready.tuning.recipe if ready.tuning else FLOOR,
+        transform=", ".join(sorted({transform.kind for transform in ready.assembly.transforms})),
         metrics=metrics,
         data_digest=dataset.digest,
         parent=champion.version if champion else None,
+        validation=kept_apart(home, ready),
+        tuning=ready.tuning,
     )
     return Adapted(
-        version=package.register(home, scene, assembly, learned.head, drawn, origin),
+        version=package.register(home, scene, ready.assembly, learned.head, drawn, origin),
         head=learned.head,
         dataset=dataset,
         report=_write_report(home, request.scene, dataset),
         candidates=candidates,
-        parity=parity,
+        parity=ready.parity,
+        attempt=ready.attempt,
     )
 
 
@@ -234,27 +248,6 @@ def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Exam
     )
 
 
-def _draw(examples: Sequence[Example], seed: int) -> list[Example]:
-    order = np.random.default_rng(seed).permutation(len(examples))
-    return [examples[place] for place in order[:DRAWN]]
-
-
-def _extract(home: Home, assembly: Assembly, dataset: Dataset, reporter: Reporter) -> dict[str, GridRows]:
-    rows_ND = features.extract(
-        assembly.session,
-        assembly.preprocessor,
-        assembly.extractor,
-        dataset.examples,
-        home.cache,
-        reporter.progress,
-    )
-    return {example.digest: row for example, row in zip(dataset.examples, rows_ND, strict=True)}
-
-
-def _stack(rows: dict[str, GridRows], examples: Sequence[Example]) -> GridRows:
-    return np.stack([rows[example.digest] for example in examples])
-
-
 def _with_label_errors(dataset: Dataset, taught: Sequence[Example], learned: Learned) -> Dataset:
     """Name the labels that the head, solved without them, contradicts."""
     standing = [
@@ -268,23 +261,19 @@ def _with_label_errors(dataset: Dataset, taught: Sequence[Example], learned: Lea
     return data.with_label_errors(dataset, standing, errors, labels)
 
 
-def _measure(
-    scene: Scene,
-    learned: Learned,
-    taught: Sequence[Example],
-    tested: Sequence[Example],
-    rows: dict[str, GridRows],
-    seed: int,
-) -> dict[str, Metric]:
-    standing = [example for example in taught if example.digest in learned.rows]
+def _measure(scene: Scene, learned: Learned, dataset: Dataset, ready: Ready, seed: int) -> dict[str, Metric]:
+    """Test rows that the head has not learned; and leave-one-out, of rows that no weight was tuned on."""
+    apart = ready.validation or [example for example in dataset.examples if example.split != "test"]
+    standing = [example for example in apart if example.digest in learned.rows]
     held_NK = learned.held_NK[[learned.rows[example.digest] for example in standing]]
     labels = learned.head.labels
     metrics = {
         f"leave_one_out_{name}": metric
         for name, metric in measure.of_examples(scene, held_NK, standing, labels, seed).items()
     }
+    tested = [example for example in dataset.of("test") if example.digest not in learned.seen]
     if tested:
-        answered_NK = measure.answers(scene, learned.head, _stack(rows, tested))
+        answered_NK = measure.answers(scene, learned.head, ready.stack(tested))
         metrics |= measure.of_examples(scene, answered_NK, tested, labels, seed)
     return metrics
 

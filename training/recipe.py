@@ -26,6 +26,11 @@ from training.tune.device import Device
 RECIPES = "training.adapt"
 FLOOR = "closed_form"  # the recipe that moves nothing, and that every other one has to match
 
+
+class TooFew(InvalidInput):
+    """There is too little to tune a backbone on; the closed form still serves."""
+
+
 Setting = str | int | float | bool | None
 
 

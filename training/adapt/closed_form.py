@@ -23,6 +23,7 @@ from core.errors import InvalidInput
 from core.events import Feedback
 from core.evidence import Evidence
 from core.follow import Follower
+from core.head import HeadState
 from core.home import Home
 from core.preprocess import Preprocessor
 from core.session import Session
@@ -116,25 +117,11 @@ def learn(
         raise InvalidInput(
             f"no class of {scene.name!r} has two examples that stand", "give at least two examples of a class"
         )
-    return _learned(follower, head, [e.digest for e in examples])
+    return held_out(scene, follower.state, head, [e.digest for e in examples])
 
 
-def _media(scene: Scene) -> str:
-    """What an input is, for whoever reads it again; the bytes themselves decide how."""
-    told = {"text": "text/plain", "image": "image/*", "audio": "audio/*"}
-    return told.get(scene.modality, "application/json")
-
-
-def _keep_contents(home: Home, examples: Sequence[Example]) -> None:
-    """Keep as blobs what lies in no files; several at once, since each waits for the disk."""
-    contents = [example.content for example in examples if example.content is not None]
-    with ThreadPoolExecutor(_WRITERS, "blobs") as pool:
-        for _ in pool.map(home.artifacts.put, contents):
-            pass
-
-
-def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
-    state = follower.state
+def held_out(scene: Scene, state: HeadState, head: Head, digests: Sequence[str]) -> Learned:
+    """How the head of what stands answers those of the examples that stand, each without its own share in it."""
     standing = [state.rows[digest] for digest in digests if digest in state.rows]
     features_ND = np.stack([row.features for row in standing])
     weights_N = np.array([row.weight for row in standing], np.float64)
@@ -149,5 +136,19 @@ def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
         held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
     rows, seen = {row.example: place for place, row in enumerate(standing)}, frozenset(state.rows)
     if state.task == "regression":
-        return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
+        return Learned(head, rows, seen, held_NK * scene.scale + scene.offset)
     return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
+
+
+def _media(scene: Scene) -> str:
+    """What an input is, for whoever reads it again; the bytes themselves decide how."""
+    told = {"text": "text/plain", "image": "image/*", "audio": "audio/*"}
+    return told.get(scene.modality, "application/json")
+
+
+def _keep_contents(home: Home, examples: Sequence[Example]) -> None:
+    """Keep as blobs what lies in no files; several at once, since each waits for the disk."""
+    contents = [example.content for example in examples if example.content is not None]
+    with ThreadPoolExecutor(_WRITERS, "blobs") as pool:
+        for _ in pool.map(home.artifacts.put, contents):
+            pass

@@ -214,7 +214,7 @@ class Loop:
             validation_score=score,
             rate=max(group["lr"] for group in self._optimiser.param_groups) if number else 0.0,
             seconds=seconds,
-            left=max(0.0, min((self._epochs - number) * each, self._context.budget - seconds)),
+            left=max(0.0, min((self._epochs - number) * each, self._context.budget - seconds)) if number else math.nan,
         )
         self._history.append(epoch)
         self._context.told(epoch)

@@ -6,6 +6,7 @@ Knows nothing of what a recipe lets be trained: the recipe prepares that itself.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +18,7 @@ from training.recipe import Context, Rows, Tuned
 from training.tune import losses, rate
 from training.tune.layers import Group
 from training.tune.loop import Course, Loop
-from training.tune.network import Network, body_of
+from training.tune.network import Network, torch_body
 from training.tune.objective import Objective, Supervised
 from training.tune.plan import Plan
 from training.tune.prepare import feeds, spread
@@ -79,7 +80,11 @@ def tune_body(
 
 def _job(base: Backbone, rows: Rows, plan: Plan, context: Context, prepare: Callable[[Job], None]) -> Job:
     network = Network(
-        body_of(base), context.transform, context.head, dropout=plan.dropout, spread=spread(rows, context)
+        copy.deepcopy(torch_body(base)),
+        context.transform,
+        context.head,
+        dropout=plan.dropout,
+        spread=spread(rows, context),
     )
     costs_KK = losses.cost_table(plan.costs, context.head.labels) if plan.costs else None
     job = Job(network=network, objective=Supervised(context.scene.task, plan.smoothing, costs_KK))
