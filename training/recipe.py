@@ -73,6 +73,7 @@ class Context:
         transform: what scales the backbone's features before a head.
         budget: seconds, by ``clock``.
         unlabelled: inputs of the scene that the model is to serve, without labels.
+        rewriter: says a text in other words that mean the same: a back-translation, a paraphrase; the user's own.
         told: called with every epoch as it ends; epoch 0 comes first.
         noted: called with what a person should know: a halved batch, rows left out.
     """
@@ -85,6 +86,7 @@ class Context:
     budget: float = math.inf
     device: Device = field(default_factory=Device)
     unlabelled: Sequence[Example] = ()
+    rewriter: Callable[[str], str] | None = None
     told: Callable[[Epoch], None] = field(default=lambda epoch: None, repr=False)
     noted: Callable[[str], None] = field(default=lambda words: None, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)

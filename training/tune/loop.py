@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
+import numpy as np
 import torch
 
 from training.recipe import Context, Epoch
@@ -42,15 +43,15 @@ class Course:
         train, held: rows to learn from, and to be measured on.
         groups: parameters of the network's body with their ``scale`` on the rate.
         vary: changes a batch before it is learned from.
-        thaw: called with the number of an epoch before it begins; may let further parameters be trained.
+        thaw: called with the number of an epoch and of how many before it begins; may let more parameters be trained.
     """
 
     train: Feed
     held: Feed
     objective: Objective
     groups: Sequence[Group]
-    vary: Callable[[Batch, torch.Generator], Batch] | None = None
-    thaw: Callable[[int], None] | None = None
+    vary: Callable[[Batch, np.random.Generator], Batch] | None = None
+    thaw: Callable[[int, int], object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ class Loop:
         for number in range(1, self._plan.epochs + 1):
             begun = self._seconds()
             if self._course.thaw is not None:
-                self._course.thaw(number)
+                self._course.thaw(number, self._epochs)
             losses = []
             for batch in self._batches(number):
                 losses.append(self._learn(batch, self._rate()))
@@ -146,7 +147,7 @@ class Loop:
     def _batches(self, number: int) -> Iterator[Batch]:
         """This process's share of every batch of an epoch."""
         plan, seed, train = self._plan, self._context.seed, self._course.train
-        chance = torch.Generator().manual_seed(((seed + 1) * _SEEDS + number) * _SEEDS + self._device.rank)
+        chance = np.random.default_rng([seed + 1, number, self._device.rank])
         others = [place for drawn in order(len(train.unlabelled), plan.batch, seed + 1, number) for place in drawn]
         for step, places in enumerate(order(len(train), plan.batch, seed, number)):
             first = step * plan.batch

@@ -51,6 +51,10 @@ class Plan:
     """Whether rows are varied as training.augment does for their modality."""
     strength: float = 0.5
     """How much they are varied: 0 not at all, 1 as much as still keeps labels right."""
+    flip: bool = False
+    """Whether pictures may be mirrored: not where left and right tell classes apart, as with letters and road signs."""
+    mix: float = 0.0
+    """Share of the batches of pictures in which each is mixed with another (mixup, CutMix); classification alone."""
 
     def __post_init__(self) -> None:
         """Check types and ranges: the values may come from a person."""
@@ -58,12 +62,13 @@ class Plan:
             _whole(name, getattr(self, name), low, high)
         for name, most in (("rate", 10.0), ("head_rate", 1000.0), ("decay", 10.0), ("pull", 10.0), ("clip", 1e9)):
             _number(name, getattr(self, name), most)
-        for name in ("warmup", "dropout", "smoothing", "average", "strength"):
+        for name in ("warmup", "dropout", "smoothing", "average", "strength", "mix"):
             _number(name, getattr(self, name), 1.0, below=name in {"dropout", "average"})
         _one_of("class_weights", self.class_weights, "none", "balanced")
         _one_of("batch_norm", self.batch_norm, "frozen", "batch")
-        if type(self.augment) is not bool:
-            raise ValueError(f"augment is {self.augment!r}; expected true or false")
+        for name in ("augment", "flip"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected true or false")
         _check_costs(self.costs)
 
 
