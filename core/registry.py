@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from core.audit import note
 from core.challenges import end_of
-from core.database import Database, aliases, audit, revisions, scenes, versions
+from core.database import Database, aliases, audit, insert, revisions, scenes, versions
 from core.errors import Conflict, InvalidInput, NotFound
 from core.ids import check_scene
 from core.lease import Lease, confirm
@@ -323,7 +322,7 @@ class Registry:
         moved = Alias(version=version, generation=(held.generation if held else 0) + 1, updated_at=self._clock())
         row = {"version": version, "generation": moved.generation, "updated_at": moved.updated_at}
         connection.execute(
-            insert(aliases)
+            insert(connection, aliases)
             .values(scene=scene, alias=CHAMPION, **row)
             .on_conflict_do_update(index_elements=["scene", "alias"], set_=row)
         )

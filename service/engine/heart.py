@@ -43,6 +43,7 @@ class Heart:
         self._home = home
         self._engine = engine
         self._worker = worker
+        self._host = home.settings.serve.host_name or socket.gethostname()
         self._skewed = skewed
         self._clock = clock
         self._since: dict[str, tuple[str, float]] = {}  # scene → version, and since when it serves
@@ -92,7 +93,7 @@ class Heart:
 
     def _told(self) -> Worker:
         serving = {snapshot.scene.name: self._serving(snapshot) for snapshot in self._engine.snapshots()}
-        return Worker(host=socket.gethostname(), pid=os.getpid(), worker=self._worker, serving=serving)
+        return Worker(host=self._host, pid=os.getpid(), worker=self._worker, serving=serving)
 
     def _serving(self, snapshot: Snapshot) -> Serving:
         version, since = self._since.get(snapshot.scene.name, ("", 0.0))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Watch, open_ledger, open_predictions
+from core.database import open_ledger, open_predictions
 from core.workers import EXPIRES, Serving, Worker, Workers, on_champion, skew_seconds
 
 
@@ -78,7 +78,7 @@ def test_a_worker_without_the_scene_does_not_serve_its_champion() -> None:
 
 def test_a_sign_of_life_wakes_nobody_who_watches_the_ledger(tmp_path: Path, workers: Workers) -> None:
     ledger = open_ledger(tmp_path)
-    watch = Watch(ledger.path)
+    watch = ledger.watch()
     assert watch.changed()
     workers.beat(worker(1))
     assert not watch.changed()
