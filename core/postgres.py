@@ -78,9 +78,9 @@ class PostgreSQL:
         self.schema = f"lepton_{kind}"
         self.name = f"PostgreSQL database {_place(address)}"
         self._turns = kind == "ledger"
-        session = " ".join(f"-c {name}={value}" for name, value in (SESSION | {"search_path": self.schema}).items())
         told = {name: value for name, value in CONNECT.items() if name not in address.query}
-        told["options"] = f"{address.query.get('options', '')} {session}".strip()
+        session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+        told["options"] = f"{session} {address.query.get('options', '')} -c search_path={self.schema}"
         try:
             self.engine = sa.create_engine(
                 address,
@@ -111,12 +111,22 @@ class PostgreSQL:
             )
 
     def make_way(self, connection: sa.Connection) -> None:
-        """Before migrations: one process at a time, as long as they take, in a schema that is there."""
+        """Before migrations: one process at a time, as long as they take, in a schema that is there.
+
+        Raises:
+            BadConfiguration: the role may not use it.
+        """
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK}, hashtext('{self.schema}'))")
-        there = connection.exec_driver_sql(f"SELECT to_regnamespace('{self.schema}')").scalar()
-        if there is None:
+        usable = f"SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = '{self.schema}'"
+        may = connection.exec_driver_sql(usable).scalar()
+        if may is None:
             connection.exec_driver_sql(f"CREATE SCHEMA {self.schema}")
+        elif not may:
+            raise BadConfiguration(
+                f"the {self.name} has a schema {self.schema} that this role may not use",
+                f"connect as the role that owns it, or: GRANT ALL ON SCHEMA {self.schema} TO the role, and on its tables",
+            )
 
     def check(self, connection: sa.Connection) -> None:
         """Whether this server, and this role on it, will do.
@@ -126,11 +136,11 @@ class PostgreSQL:
         """
         version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
         if version < LEAST:
-            raise BadConfiguration(f"{self.name} is of version {version}", f"use PostgreSQL {LEAST} or newer")
+            raise BadConfiguration(f"the {self.name} is of version {version}", f"use PostgreSQL {LEAST} or newer")
         standby = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean"
         if connection.exec_driver_sql(standby).scalar_one():
             raise BadConfiguration(
-                f"{self.name} can only be read: it is a standby, or its role is read-only",
+                f"the {self.name} can only be read: it is a standby, or its role is read-only",
                 f"name the primary server, and a role that may write, in {SETTING}",
             )
         closed = "SELECT min(tablename) FROM pg_tables WHERE schemaname = current_schema() AND NOT ("
@@ -141,7 +151,7 @@ class PostgreSQL:
         table = connection.execute(sa.text(closed + ")")).scalar()
         if table is not None:
             raise BadConfiguration(
-                f"{self.name} has a table {self.schema}.{table} that this role may not write",
+                f"the {self.name} has a table {self.schema}.{table} that this role may not write",
                 f"connect as the role that owns it, or: GRANT ALL ON ALL TABLES IN SCHEMA {self.schema} TO the role",
             )
 

@@ -1,7 +1,7 @@
 """A PostgreSQL server of the tests' own, on a free port of the loopback interface, with as many databases as are asked for.
 
 Promises that it runs as a user without rights, that its data are in a folder of its own, and that it ends with its
-block, or with this process however that ends. Durability is off where nobody asks for it. Knows nothing of Lepton's
+block, or with this process however that ends. What it keeps would not outlive the machine where nobody asks for that. Knows nothing of Lepton's
 tables.
 """
 
@@ -27,7 +27,7 @@ from tests.waiting import until
 
 DEBIAN = Path("/usr/lib/postgresql")
 PEOPLE = ("postgres", "nobody")  # who runs it where the tests run as root, which initdb refuses
-QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+QUICK = {"fsync": "off", "full_page_writes": "off"}  # a crash of the server loses nothing, one of the machine does
 LEAN = {"shared_buffers": "16MB", "max_connections": "100", "listen_addresses": "127.0.0.1", "jit": "off"}
 START_SECONDS = 30.0
 ROLE = "lepton"
