@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from core.errors import Unavailable
 from core.home import Home
 from core.workers import BEAT, Serving, Worker, skew_seconds
 from service.engine.engine import Engine
@@ -76,7 +77,9 @@ class Heart:
             try:
                 if self._engine.settled():
                     self.beat()
-            except Exception:  # a locked or full database; the next beat may do
+            except Unavailable as away:  # the next beat may do
+                logger.warning("no sign of life could be written: %s", away)
+            except Exception:
                 logger.exception("no sign of life could be written")
             if not self._stopped:
                 self._nudged.wait(BEAT if self._engine.settled() else BEAT / 20)
