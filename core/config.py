@@ -169,7 +169,7 @@ class DatabaseSettings:
     url: str = field(default="", repr=False)  # may hold a password
     """``postgresql://user:password@host:5432/name`` for several hosts; two SQLite files in ``home`` if empty."""
     connections: int = 16
-    """Connections to the ledger, and as many to the prediction log, that a process may have open; it seldom has three."""
+    """Connections to the ledger that a process may open, and as many to the prediction log; three are usual."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -231,6 +231,7 @@ class Database:
     def __init__(self, dialect: SQLite | PostgreSQL, kind: Kind):
         self.dialect = dialect
         self.kind = kind
+        self.engine = dialect.engine
         self.name = dialect.name
         self.shared = dialect.shared
         self._migrate()
@@ -290,10 +291,10 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self.dialect.engine.dispose()
+        self.engine.dispose()
 
     def _connected(self, options: dict[str, Any]) -> sa.Connection:
-        return self.dialect.engine.connect().execution_options(**options)
+        return self.engine.connect().execution_options(**options)
 
     def _migrate(self) -> None:
         from core.migrations.run import upgrade

@@ -1,4 +1,4 @@
-"""Everything that an installation keeps, under LEPTON_HOME or in a database of its own, opened once by a process and handed around."""
+"""Everything that lies under LEPTON_HOME, or in a database, opened once by a process and handed around."""
 
 from __future__ import annotations
 

@@ -9,32 +9,23 @@ tables.
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, ClassVar, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
+from core.address import SETTING, address_of, place
 from core.errors import BadConfiguration, InvalidInput, LeptonError, Unavailable
-
-if TYPE_CHECKING:
-    import psycopg
-
-logger = logging.getLogger(__name__)
+from core.listen import Watch, first_line
 
 LEAST = 13  # major version of the server
-SETTING = "[database] url (LEPTON_DATABASE_URL)"
-FORM = "postgresql://user:password@host:5432/name"
 WAIT_SECONDS = 30  # for the turn to write, or for a connection of the pool
 STATEMENT_SECONDS = 60
-SILENT_SECONDS = 60  # in the middle of a transaction: then the server ends it, so that a stopped process holds nobody up
+SILENT_SECONDS = 60  # in the middle of a transaction; then the server ends it: a stopped process holds nobody up
 CONNECT_SECONDS = 5
 IDLE = 4  # connections that are kept open where nothing is to be done
-RETRY_SECONDS = 0.5  # between two tries to hear of commits again
 LOCK = 0x4C455054  # class of our advisory locks
 TURN, RETENTION = 1, 2
 ROW_BYTES = 512  # of a logged prediction or input, beside what is counted exactly: other columns, indexes
@@ -52,6 +43,12 @@ CONNECT: dict[str, Any] = {  # a server that is cut off is noticed within half a
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
+CLOSED = """
+SELECT min(relname) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND (
+    relkind = 'r' AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+                           AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))
+    OR relkind = 'S' AND NOT has_sequence_privilege(oid, 'USAGE'))
+"""  # what of our schema the role may not write
 # By SQLSTATE, its first letters: connections, resources, an operator's doing, locks, deadlocks, time, rights.
 PASSING = ("08", "53", "57", "55P03", "40", "25006", "25P03", "25P04", "42501", "58")
 
@@ -70,13 +67,13 @@ class PostgreSQL:
 
     shared = True  # with other hosts
     mark = "%s"  # where a parameter stands in a statement of the driver
-    reading: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    writing: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
+    reading: ClassVar[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    writing: ClassVar[dict[str, Any]] = {"isolation_level": "READ COMMITTED"}
 
     def __init__(self, url: str, kind: str, connections: int):
         address = address_of(url)
         self.schema = f"lepton_{kind}"
-        self.name = f"PostgreSQL database {_place(address)}"
+        self.name = f"PostgreSQL database {place(address)}"
         self._turns = kind == "ledger"
         told = {name: value for name, value in CONNECT.items() if name not in address.query}
         session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
@@ -125,7 +122,7 @@ class PostgreSQL:
         elif not may:
             raise BadConfiguration(
                 f"the {self.name} has a schema {self.schema} that this role may not use",
-                f"connect as the role that owns it, or: GRANT ALL ON SCHEMA {self.schema} TO the role, and on its tables",
+                f"connect as the role that owns it, or: GRANT ALL ON SCHEMA {self.schema}, and on its tables, TO it",
             )
 
     def check(self, connection: sa.Connection) -> None:
@@ -137,22 +134,24 @@ class PostgreSQL:
         version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
         if version < LEAST:
             raise BadConfiguration(f"the {self.name} is of version {version}", f"use PostgreSQL {LEAST} or newer")
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding != "UTF8":
+            raise BadConfiguration(
+                f"the {self.name} has the encoding {encoding}",
+                "make one with: createdb --encoding UTF8 --template template0",
+            )
         standby = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean"
         if connection.exec_driver_sql(standby).scalar_one():
             raise BadConfiguration(
                 f"the {self.name} can only be read: it is a standby, or its role is read-only",
                 f"name the primary server, and a role that may write, in {SETTING}",
             )
-        closed = "SELECT min(tablename) FROM pg_tables WHERE schemaname = current_schema() AND NOT ("
-        closed += " AND ".join(
-            f"has_table_privilege(format('%I.%I', schemaname, tablename), '{right}')"
-            for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
-        )
-        table = connection.execute(sa.text(closed + ")")).scalar()
-        if table is not None:
+        closed = connection.exec_driver_sql(CLOSED).scalar()
+        if closed is not None:
+            grants = (f"GRANT ALL ON ALL {what} IN SCHEMA {self.schema} TO it" for what in ("TABLES", "SEQUENCES"))
             raise BadConfiguration(
-                f"the {self.name} has a table {self.schema}.{table} that this role may not write",
-                f"connect as the role that owns it, or: GRANT ALL ON ALL TABLES IN SCHEMA {self.schema} TO the role",
+                f"the {self.name} has {self.schema}.{closed}, which this role may not write",
+                f"connect as the role that owns it, or: {'; '.join(grants)}",
             )
 
     def alone(self, connection: sa.Connection) -> bool:
@@ -195,7 +194,7 @@ class PostgreSQL:
         }
         return Unavailable(f"the {self.name} cannot be used just now: {reason}", kept[step])
 
-    def unopened(self, error: SQLAlchemyError | Unavailable) -> BadConfiguration:
+    def unopened(self, error: BaseException) -> BadConfiguration:
         """What to tell where the database could not be opened or brought up to date."""
         reason, remedy = str(error), f"look into the server's log; correct {SETTING}"
         if isinstance(error, DBAPIError):
@@ -216,90 +215,19 @@ class PostgreSQL:
             Unavailable: the server is away.
         """
         try:
-            with _apart(self.engine) as connection:
-                connection.execute("SET statement_timeout = 0")
-                connection.execute(f"VACUUM {', '.join(tables)}".encode())
-        except Exception as error:
-            raise Unavailable(f"deleted rows could not be removed from the {self.name}: {_line(error)}", "VACUUM it") from error
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.detach()  # its time has no limit, and it is closed
+                connection.exec_driver_sql("SET statement_timeout = 0")
+                connection.exec_driver_sql(f"VACUUM {', '.join(tables)}")
+        except SQLAlchemyError as error:
+            reason = _reason(error) if isinstance(error, DBAPIError) else str(error)
+            raise Unavailable(
+                f"deleted rows could not be removed from the {self.name}: {reason}", "run VACUUM there"
+            ) from error
 
     def watch(self) -> Watch:
         """Watch the schema."""
         return Watch(self.engine, self.schema)
-
-
-class Watch:
-    """Hears of commits to the ledger (LISTEN, NOTIFY) on a connection of its own; a look asks the server nothing."""
-
-    def __init__(self, engine: sa.Engine, channel: str):
-        self._engine = engine
-        self._channel = channel
-        self._connection: psycopg.Connection[Any] | None = None
-        self._try_at = 0.0
-        self._lock = threading.Lock()
-
-    def changed(self) -> bool:
-        """True at the first call, whenever somebody has committed, and after the connection was lost and found."""
-        with self._lock:
-            if self._connection is None:
-                return self._listen()
-            try:
-                return bool(list(self._connection.notifies(timeout=0)))
-            except Exception as error:
-                logger.warning("commits cannot be heard of until the database is back: %s", _line(error))
-                self._drop()
-                return False
-
-    def close(self) -> None:
-        """Close the watching connection."""
-        with self._lock:
-            self._drop()
-
-    def _listen(self) -> bool:
-        if time.monotonic() < self._try_at:
-            return False
-        self._try_at = time.monotonic() + RETRY_SECONDS
-        try:
-            self._connection = _apart(self._engine)
-            self._connection.execute(f"LISTEN {self._channel}".encode())
-        except Exception:  # told when it was lost
-            self._drop()
-            return False
-        return True
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-def address_of(url: str) -> sa.URL:
-    """The address, with the driver that we use.
-
-    Raises:
-        BadConfiguration: it cannot be read; the message repeats nothing of it, since a password may be in it.
-    """
-    scheme, found, _ = url.partition("://")
-    if not found or not scheme.replace("+", "").isalnum():
-        raise BadConfiguration(f"{SETTING} is no address of a database", f"give one such as {FORM}")
-    if scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
-        raise BadConfiguration(
-            f"{SETTING} begins with {scheme[:40]!r}", f"give one such as {FORM}; without any, SQLite is used"
-        )
-    try:
-        address = sa.make_url(url).set(drivername="postgresql+psycopg")
-    except (SQLAlchemyError, ValueError):
-        raise BadConfiguration(f"{SETTING} cannot be read", f"give one such as {FORM}, with a number as port") from None
-    if "@" in (address.host or ""):
-        raise BadConfiguration(f"{SETTING} has more than one @", "write an @ of the password as %40, a / as %2F")
-    return address
-
-
-def _place(address: sa.URL) -> str:
-    """Database and host as people know them; nothing of the user."""
-    hosts = address.query.get("host", address.host or "")
-    told = hosts if isinstance(hosts, str) else ", ".join(hosts)
-    port = f":{address.port}" if address.port else ""
-    return f"{address.database or ''!r} on {told or 'this host'}{port}"
 
 
 def _passes(error: DBAPIError) -> bool:
@@ -312,18 +240,4 @@ def _state(error: DBAPIError) -> str:
 
 
 def _reason(error: DBAPIError) -> str:
-    return _line(error.orig or error)
-
-
-def _line(error: BaseException) -> str:
-    """The first line that a server or driver said."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _apart(engine: sa.Engine) -> psycopg.Connection[Any]:
-    """A connection outside the pool and outside transactions."""
-    taken = engine.raw_connection()
-    made: psycopg.Connection[Any] = taken.driver_connection  # type: ignore[assignment]
-    taken.detach()
-    made.autocommit = True
-    return made
+    return first_line(error.orig or error)

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
@@ -38,8 +38,8 @@ class SQLite:
 
     shared = False  # with other hosts
     mark = "?"  # where a parameter stands in a statement of the driver
-    reading: dict[str, Any] = {}
-    writing: dict[str, Any] = {"lepton_write": True}
+    reading: ClassVar[dict[str, Any]] = {}
+    writing: ClassVar[dict[str, Any]] = {"lepton_write": True}
 
     def __init__(self, path: Path):
         self.path = path
@@ -93,7 +93,7 @@ class SQLite:
             "free the disk or check its permissions, then send the request again: nothing of it was kept",
         )
 
-    def unopened(self, error: SQLAlchemyError | Unavailable) -> BadConfiguration:
+    def unopened(self, error: BaseException) -> BadConfiguration:
         """What to tell where the file could not be opened or brought up to date."""
         reason = error.orig if isinstance(error, DatabaseError) else str(error)
         return BadConfiguration(
@@ -113,7 +113,9 @@ class SQLite:
         finally:
             connection.close()
         if busy:
-            raise Unavailable(f"old pages of {self.name} could not be removed: the database is being read", "send it again")
+            raise Unavailable(
+                f"old pages of {self.name} could not be removed: the database is being read", "send it again"
+            )
 
     def watch(self) -> Watch:
         """Watch the file."""

@@ -59,7 +59,9 @@ def _postgresql(home: Home) -> list[Finding]:
         told = f"{', '.join(lossy)} off: a crash can lose labels that were acknowledged"
         found.append(Finding("durability", "wrong", told, "turn it on in postgresql.conf, then reload the server"))
     if plain:
-        found.append(Finding("encryption", "note", "the connection is not encrypted", "add ?sslmode=require to the url"))
+        found.append(
+            Finding("encryption", "note", "the connection is not encrypted", "add ?sslmode=require to the url")
+        )
     crowded = taken > FULL * most
     remedy = "raise max_connections of the server, or run fewer workers" if crowded else ""
     found.append(Finding("connections", "note" if crowded else "ok", f"{taken} of {most} taken", remedy))

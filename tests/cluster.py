@@ -1,8 +1,8 @@
-"""A PostgreSQL server of the tests' own, on a free port of the loopback interface, with as many databases as are asked for.
+"""A PostgreSQL server of the tests' own, on a free port of the loopback interface, with as many databases as it takes.
 
 Promises that it runs as a user without rights, that its data are in a folder of its own, and that it ends with its
-block, or with this process however that ends. What it keeps would not outlive the machine where nobody asks for that. Knows nothing of Lepton's
-tables.
+block, or with this process however that ends. What it keeps would not outlive the machine, where nobody asks for that.
+Knows nothing of Lepton's tables.
 """
 
 from __future__ import annotations
@@ -48,7 +48,13 @@ class Cluster:
         secret = folder / "secret"
         secret.write_text(self.password)
         _hand_over(folder, secret)
-        told = ["--auth=scram-sha-256", f"--username={ROLE}", f"--pwfile={secret}", "--encoding=UTF8", "--locale=C.UTF-8"]
+        told = [
+            "--auth=scram-sha-256",
+            f"--username={ROLE}",
+            f"--pwfile={secret}",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]
         initdb = [str(programs / "initdb"), f"--pgdata={self._data}", "--no-sync", *told]
         subprocess.run([*_as_somebody(), *initdb], check=True, capture_output=True, cwd=folder)
 

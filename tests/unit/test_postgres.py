@@ -1,4 +1,4 @@
-"""PostgreSQL: its turns, snapshots and signals, what happens when it is away, and what is said where it cannot be used."""
+"""PostgreSQL: its turns, snapshots and signals, what happens when it is away, and what is said where it is no use."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from core.address import address_of
 from core.config import DatabaseSettings, Settings
 from core.database import TABLES, Database, Kind, counters, open_ledger, open_predictions
 from core.errors import BadConfiguration, Conflict, InvalidInput, Unavailable
 from core.home import Home
 from core.lease import acquire
-from core.postgres import PostgreSQL, address_of
+from core.postgres import PostgreSQL
 from core.predictions import PredictionLog
 from tests.cluster import Cluster
 from tests.databases import Databases
@@ -135,11 +136,20 @@ def test_roles_that_may_only_read_are_refused_before_the_first_label(databases: 
     assert "can only be read" in standby.message and "primary" in standby.remedy
 
 
+def test_a_database_that_cannot_keep_every_label_is_refused(server: Cluster) -> None:
+    server.run("CREATE DATABASE latin ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+    told = refused(DatabaseSettings(url=server.url("latin")))
+    assert "encoding LATIN1" in told.message and "UTF8" in told.remedy
+
+
 def test_a_role_that_owns_nothing_but_may_write_will_do(databases: Databases) -> None:
     server, name = databases.server, databases.another().rpartition("/")[2]
     server.run(f"CREATE ROLE writer LOGIN PASSWORD '{SECRET}'")
     server.run("GRANT USAGE ON SCHEMA lepton_ledger TO writer", name)
     server.run("GRANT ALL ON ALL TABLES IN SCHEMA lepton_ledger TO writer", name)
+    told = refused(DatabaseSettings(url=server.url(name, "writer", SECRET)))
+    assert "lepton_ledger.audit_id_seq" in told.message and "SEQUENCES" in told.remedy
+    server.run("GRANT ALL ON ALL SEQUENCES IN SCHEMA lepton_ledger TO writer", name)
     with closing(open_ledger(Path(), DatabaseSettings(url=server.url(name, "writer", SECRET)))) as database:
         count_up(database)
 
@@ -183,9 +193,7 @@ def test_a_writer_waits_for_its_turn_and_no_longer_than_it_is_told(
         assert counted(connection) == []
 
 
-def test_who_is_stopped_in_the_middle_of_a_write_holds_nobody_up(
-    ledger: Database, settings: DatabaseSettings
-) -> None:
+def test_who_is_stopped_in_the_middle_of_a_write_holds_nobody_up(ledger: Database, settings: DatabaseSettings) -> None:
     stuck = open_ledger(Path(), settings_of(settings.url, idle_in_transaction_session_timeout="50ms"))
     with closing(stuck), pytest.raises(Unavailable), stuck.write() as connection:
         connection.execute(sa.insert(counters), {"name": "lost", "value": 1})
@@ -219,9 +227,7 @@ def test_a_text_that_cannot_be_kept_is_refused(home: Home) -> None:
         home.ledger.status("a\0b")
 
 
-def test_watching_hears_of_commits_that_wrote_and_of_nothing_else(
-    ledger: Database, settings: DatabaseSettings
-) -> None:
+def test_watching_hears_of_commits_that_wrote_and_of_nothing_else(ledger: Database, settings: DatabaseSettings) -> None:
     watch = ledger.watch()
     assert watch.changed() and not watch.changed()
     with ledger.read() as connection:
@@ -247,7 +253,7 @@ def test_after_a_crash_of_the_server_all_that_was_told_stands_and_everything_goe
     assert watch.changed()
     server.stop(signal.SIGQUIT)
     try:
-        for attempt in (lambda: home.registry.scenes(), lambda: home.ledger.add(feedback_of("b", "cat"), None)):
+        for attempt in (home.registry.scenes, lambda: home.ledger.add(feedback_of("b", "cat"), None)):
             with pytest.raises(Unavailable, match="cannot be used just now"):
                 attempt()
         assert not watch.changed(), "nothing was heard, and nobody is woken in vain"
@@ -320,7 +326,7 @@ def test_deleted_rows_are_vacuumed_away(ledger: Database) -> None:
 
 
 def test_a_version_whose_folder_is_not_on_this_host_is_no_broken_one(home: Home) -> None:
-    with pytest.raises(Unavailable, match="is not in .*artifacts") as caught:
+    with pytest.raises(Unavailable, match=r"is not in .*artifacts") as caught:
         home.bundle("a" * 64)
     assert "mount one folder" in caught.value.remedy
 

@@ -62,7 +62,7 @@ def test_the_same_input_twice_is_kept_once(log: PredictionLog) -> None:
 
 def test_a_group_is_written_whole_or_not_at_all(log: PredictionLog) -> None:
     nameless = replace(logged(2), scene=None)  # type: ignore[arg-type]
-    with pytest.raises(IntegrityError, match="(?i)not.null"):
+    with pytest.raises(IntegrityError, match=r"(?i)not.null"):
         log.append([logged(1, size=40), nameless])
     assert ids(log, 5) == [] and log.instance(logged(1).example) is None
 
