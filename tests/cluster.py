@@ -13,6 +13,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,6 @@ from typing import Any
 
 import psycopg
 
-from tests.processes import free_port
 from tests.waiting import until
 
 DEBIAN = Path("/usr/lib/postgresql")
@@ -30,6 +30,7 @@ PEOPLE = ("postgres", "nobody")  # who runs it where the tests run as root, whic
 QUICK = {"fsync": "off", "full_page_writes": "off"}  # a crash of the server loses nothing, one of the machine does
 LEAN = {"shared_buffers": "16MB", "max_connections": "100", "listen_addresses": "127.0.0.1", "jit": "off"}
 START_SECONDS = 30.0
+PORTS = range(20_000, 32_000)  # of these Linux gives none away by itself: one of them is still free after a stop
 ROLE = "lepton"
 
 
@@ -37,7 +38,7 @@ class Cluster:
     """A running server; ``password`` is the one of ``ROLE``, who owns what :meth:`fresh` makes."""
 
     def __init__(self, folder: Path, programs: Path, durable: bool):
-        self.port = free_port()
+        self.port = _steady_port()
         self.password = secrets.token_hex(12)
         self._programs = programs
         self._data = folder / "data"
@@ -121,6 +122,14 @@ def programs() -> Path | None:
     found = sorted(DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])) if DEBIAN.is_dir() else []
     there = shutil.which("initdb") or (str(found[-1]) if found else None)
     return Path(there).resolve().parent if there and shutil.which("setpriv") else None
+
+
+def _steady_port() -> int:
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def _as_somebody() -> Sequence[str]:
