@@ -26,7 +26,7 @@ class Databases:
     def empty(self) -> str:
         """The address of the one that every test may have: it is emptied here."""
         tables = [f"lepton_{kind}.{table}" for kind, held in TABLES.items() for table in held.tables]
-        self.server.run(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY", self._name)
+        self.server.run("; ".join(f"DELETE FROM {table}" for table in tables), self._name)  # TRUNCATE makes new files
         return self.server.url(self._name)
 
     def another(self) -> str:
