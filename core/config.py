@@ -206,6 +206,25 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChallengeSettings:
+    """How challenges that evidence judges are decided (``lepton challenge --judge evidence``)."""
+
+    alpha: float = 0.05
+    """Chance that a challenger which is no better is ever promoted, however often the labels are looked at."""
+    probation_labels: int = 500
+    """Labelled answers of both for which the former champion goes on as a shadow after such a promotion; it comes back
+    where evidence speaks for it. 0: no probation."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not 0 < self.alpha < 1 or self.probation_labels < 0:
+            raise BadConfiguration(
+                f"challenge.alpha is {self.alpha!r} and challenge.probation_labels {self.probation_labels!r}",
+                "give a chance between 0 and 1 such as 0.05, and a number that is not below zero",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The whole tree."""
 
@@ -216,6 +235,7 @@ class Settings:
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
+    challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -224,6 +244,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "learner": LearnerSettings,
     "labels": LabelSettings,
     "drift": DriftSettings,
+    "challenge": ChallengeSettings,
 }
 
 
