@@ -1,8 +1,8 @@
 """Champion against challenger on the labels that came since the challenge began: what a gate decides by.
 
 Promises that an answer counts only where it was given before anything was said of its example: else the head had
-learned what it is asked. Of an example that was asked about several times, the first answer counts. Knows nothing of
-who is to win.
+learned what it is asked. Of an example that was asked about several times, the first answer counts. One task at a
+time: labels and answers of others do not matter to it. Knows nothing of who is to win.
 
 Wilson, "Probable inference, the law of succession, and statistical inference" (1927), for intervals of shares.
 """
@@ -17,9 +17,12 @@ import sqlalchemy as sa
 
 from core.challenges import Challenge
 from core.database import label_events, predictions
-from core.events import TRAINING, standing_of
+from core.events import TRAINING
 from core.gate import evidence
 from core.home import Home
+from core.predictions import replies
+from core.recall import standing_of
+from core.tasks import task_of
 from core.types import Task
 
 Z = 1.959963984540054  # of a two-sided interval of 95 %
@@ -80,11 +83,17 @@ class Comparison:
     evidence: dict[str, float]
 
 
-def outcomes(home: Home, challenge: Challenge, champion: str, most: int = MOST) -> list[Paired]:
-    """Labelled examples that the champion or the challenger has answered since the challenge began."""
-    first = _first_words(home, challenge, most)
-    answers = _answers(home, challenge, champion, first)
-    truths = _truths(home, challenge.scene, sorted(answers))
+def outcomes(
+    home: Home, challenge: Challenge, champion: str, most: int = MOST, *, task: str | None = None
+) -> list[Paired]:
+    """Labelled examples that the champion or the challenger has answered since the challenge began.
+
+    ``task`` is the name of the task, by default the first.
+    """
+    name = task_of(home.registry.scene(challenge.scene), task).task_name
+    first = _first_words(home, challenge, name, most)
+    answers = _answers(home, challenge, champion, name, first)
+    truths = _truths(home, challenge.scene, name, sorted(answers))
     return [
         Paired(example=example, truth=truths[example], champion=ours, challenger=theirs)
         for example, (ours, theirs) in answers.items()
@@ -92,19 +101,20 @@ def outcomes(home: Home, challenge: Challenge, champion: str, most: int = MOST) 
     ]
 
 
-def compare(home: Home, challenge: Challenge, champion: str) -> Comparison:
-    """Both versions measured on what was labelled since the challenge began."""
-    task = home.registry.scene(challenge.scene).task
-    rows = outcomes(home, challenge, champion)
+def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None = None) -> Comparison:
+    """Both versions measured on what was labelled since the challenge began; ``task`` as ``outcomes`` takes it."""
+    asked = task_of(home.registry.scene(challenge.scene), task)
+    rows = outcomes(home, challenge, champion, task=task)
     both = [row for row in rows if row.champion is not None and row.challenger is not None]
     counted = both if challenge.mode == "shadow" else rows
-    wins, losses = _duels(task, both)
+    kind = asked.task
+    wins, losses = _duels(kind, both)
     return Comparison(
-        metric="accuracy" if task == "classification" else "squared_error",
+        metric="accuracy" if kind == "classification" else "squared_error",
         paired=len(both),
-        champion=measure(task, [(row.champion, row.truth) for row in counted if row.champion is not None]),
-        challenger=measure(task, [(row.challenger, row.truth) for row in counted if row.challenger is not None]),
-        agreement=_agreement(home, challenge, champion) if task == "classification" else None,
+        champion=measure(kind, [(row.champion, row.truth) for row in counted if row.champion is not None]),
+        challenger=measure(kind, [(row.challenger, row.truth) for row in counted if row.challenger is not None]),
+        agreement=_agreement(home, challenge, champion, asked.task_name) if kind == "classification" else None,
         wins=wins,
         losses=losses,
         evidence={"challenger": evidence(wins, losses), "champion": evidence(losses, wins)},
@@ -150,12 +160,13 @@ def _share(right: int, count: int) -> Measured:
     return Measured(count=count, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
-def _first_words(home: Home, challenge: Challenge, most: int) -> dict[str, float]:
+def _first_words(home: Home, challenge: Challenge, task: str, most: int) -> dict[str, float]:
     """Examples of feedback since the challenge began → when anything was first said of them."""
     join = label_events.alias("joined")
     example = sa.func.coalesce(label_events.c.example, join.c.example)
     joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
-    here = (label_events.c.scene == challenge.scene) & (label_events.c.kind == "label") & example.is_not(None)
+    here = (label_events.c.scene == challenge.scene) & (label_events.c.task == task)
+    here &= (label_events.c.kind == "label") & example.is_not(None)
     said = (
         sa.select(example.label("which"), sa.func.min(label_events.c.received_at).label("first"))
         .select_from(joined)
@@ -171,7 +182,7 @@ def _first_words(home: Home, challenge: Challenge, most: int) -> dict[str, float
 
 
 def _answers(
-    home: Home, challenge: Challenge, champion: str, first: dict[str, float]
+    home: Home, challenge: Challenge, champion: str, task: str, first: dict[str, float]
 ) -> dict[str, tuple[Said | None, Said | None]]:
     """Example → the first answers of champion and challenger before anything was said of it."""
     found: dict[str, dict[str, Said]] = {}
@@ -189,19 +200,27 @@ def _answers(
                 .order_by(predictions.c.created_at)
             )
             for row in rows:
-                if row.created_at <= first[row.example]:
-                    said = row.label if row.value is None else row.value
+                said = _said(row.label, row.value, row.further, task)
+                if said is not None and row.created_at <= first[row.example]:
                     found.setdefault(row.example, {}).setdefault(row.version, said)
     return {e: (said.get(champion), said.get(challenge.version)) for e, said in found.items()}
 
 
-def _truths(home: Home, scene: str, examples: Sequence[str]) -> dict[str, Said]:
+def _said(label: str | None, value: float | None, further: str | None, task: str) -> Said | None:
+    """What a logged answer says for a task: the first, unless it is among the further ones."""
+    reply = replies(further).get(task)
+    if reply is not None:
+        label, value = reply.label, reply.value
+    return label if value is None else value
+
+
+def _truths(home: Home, scene: str, task: str, examples: Sequence[str]) -> dict[str, Said]:
     """What stands of those examples of which something does, and no annotators tie."""
     found: dict[str, Said] = {}
     with home.ledger.database.read() as connection:
         for start in range(0, len(examples), PAGE):
             part = examples[start : start + PAGE]
-            standing = standing_of(connection, scene, part, home.settings.labels.weight)
+            standing = standing_of(connection, scene, part, home.settings.labels.weight, task)
             for example in part:
                 outcome = standing.outcome(example)
                 if outcome is not None and not outcome.conflict:
@@ -211,9 +230,8 @@ def _truths(home: Home, scene: str, examples: Sequence[str]) -> dict[str, Said]:
     return found
 
 
-def _agreement(home: Home, challenge: Challenge, champion: str) -> float | None:
+def _agreement(home: Home, challenge: Challenge, champion: str, task: str) -> float | None:
     answered, shadow = predictions.alias("answered"), predictions.alias("shadow")
-    same = sa.func.avg(sa.case((answered.c.label == shadow.c.label, 1.0), else_=0.0))
     pairs = shadow.join(answered, answered.c.prediction_id == shadow.c.parent)
     newest = (
         sa.select(shadow.c.prediction_id)
@@ -227,9 +245,10 @@ def _agreement(home: Home, challenge: Challenge, champion: str) -> float | None:
         .limit(MOST)
     )
     with home.predictions.database.read() as connection:
-        told = connection.execute(
-            sa.select(same)
+        rows = connection.execute(
+            sa.select(*(each.c[name] for each in (answered, shadow) for name in ("label", "value", "further")))
             .select_from(pairs)
             .where(shadow.c.prediction_id.in_(newest.scalar_subquery()), answered.c.version == champion)
-        ).scalar()
-    return None if told is None else float(told)
+        )
+        same = [_said(*row[:3], task) == _said(*row[3:], task) for row in rows]
+    return sum(same) / len(same) if same else None

@@ -70,7 +70,10 @@ def prepare(
         extractor=manifest.extractor,
         preprocessor=preprocessor,
         fallback=True,  # no revision is left: this head is not known to be that of what stands
+        further={task.name: task.labels for task in manifest.further},
     )
+    if [task.task_name for task in scene.further] != list(stored.further) or stored.further.keys() != session.further.keys():
+        raise _tasks_differ(bundle, scene, session)
     latest = home.registry.latest_revision(scene.name, version)
     if latest is not None:
         check_head(session, latest.head)
@@ -84,8 +87,19 @@ def check_head(session: Session, head: Head) -> None:
     """Whether a head can answer with this session.
 
     Raises:
-        BrokenBundle: its shape is not (D, K) for its K labels, or it holds a number that is not finite.
+        BrokenBundle: it lacks a task of the session; or of some task its shape is not (D, K) for its K labels, or it
+        holds a number that is not finite.
     """
+    if head.further.keys() != session.further.keys():
+        raise BrokenBundle(
+            f"a head of the further tasks {sorted(head.further)} does not fit {sorted(session.further)}",
+            "look at the learner's log; roll back to a version that answers",
+        )
+    for each in (head, *head.further.values()):
+        _check_shape(session, each)
+
+
+def _check_shape(session: Session, head: Head) -> None:
     want = (session.width, len(head.labels))
     finite = np.isfinite(head.weight).all() and np.isfinite(head.bias).all()
     if head.weight.shape != want or head.bias.shape != want[1:] or not finite:
