@@ -122,8 +122,10 @@ class Bound:
     def _run(self, feeds: Arrays, head: Head | None) -> list[Floats]:
         rows = len(next(iter(feeds.values())))
         bucket = next(size for size in self._buckets if size >= rows)
-        classes = self._classes(feeds) if head is None else tuple(head.of(t).weight.shape[1] for t in self._plan.answers)
-        if head is not None:
+        if head is None:
+            classes = self._classes(feeds)
+        else:
+            classes = tuple(head.of(task).weight.shape[1] for task in self._plan.answers)
             self._refresh(classes, head)
         lane = self._lane(bucket, classes, stored=head is None)
         entry = self._entries[bucket]

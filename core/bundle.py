@@ -94,8 +94,8 @@ class Lineage(_Part):
 class Manifest(_Part):
     """Everything that is known of a version. ``files`` maps every other file to its SHA-256.
 
-    ``task`` to ``metrics`` are said of the first task, ``task_name``; both that and ``further`` are left out where there
-    is one task.
+    ``task`` to ``metrics`` are said of the first task, ``task_name``; that and ``further`` are left out where there is
+    one task.
     """
 
     schema_version: int = SCHEMA
@@ -204,6 +204,14 @@ def read(folder: Path, version: str | None = None) -> Bundle:
         raise _broken(folder, f"the manifest names no {' and no '.join(sorted(missing))}")
     others = {name: data for name, data in contents.items() if name not in {MODEL, GOLDEN, CARD}}
     return Bundle(found, manifest, contents[MODEL], _golden(folder, contents[GOLDEN]), others)
+
+
+def metrics_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of every task in a manifest's JSON, by name, the first task's first; empty for an empty one."""
+    if "metrics" not in manifest:
+        return {}
+    further = {task["name"]: task["metrics"] for task in manifest.get("further", ())}
+    return {str(manifest.get("task_name", "")): manifest["metrics"]} | further
 
 
 def golden_bytes(golden: Golden) -> bytes:

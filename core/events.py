@@ -51,7 +51,7 @@ class Feedback:
 
     def digest(self) -> str:
         """SHA-256 of what was said: the same event id with another digest is a contradiction."""
-        told = [self.scene, self.prediction_id, self.label, self.value, self.annotator]
+        told: list[object] = [self.scene, self.prediction_id, self.label, self.value, self.annotator]
         told += [self.source, self.confidence, self.observed_at, self.subject]
         if self.prediction_id is None:
             told.append(self.example)

@@ -121,6 +121,12 @@ def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None
     )
 
 
+def compare_all(home: Home, challenge: Challenge, champion: str) -> dict[str, Comparison]:
+    """The comparison of every task of the scene, by name, the first task's first."""
+    tasks = home.registry.scene(challenge.scene).tasks
+    return {t.task_name: compare(home, challenge, champion, task=t.task_name or None) for t in tasks}
+
+
 def measure(task: Task, answers: Sequence[tuple[Said, Said]]) -> Measured:
     """Answers against the truth.
 
@@ -250,5 +256,5 @@ def _agreement(home: Home, challenge: Challenge, champion: str, task: str) -> fl
             .select_from(pairs)
             .where(shadow.c.prediction_id.in_(newest.scalar_subquery()), answered.c.version == champion)
         )
-        same = [_said(*row[:3], task) == _said(*row[3:], task) for row in rows]
+        same = [_said(*told[:3], task) == _said(*told[3:], task) for told in map(tuple, rows)]
     return sum(same) / len(same) if same else None

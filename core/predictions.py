@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import chain
 from operator import attrgetter
 
@@ -22,6 +21,8 @@ PAGE = 500
 ROWS = 1024  # in one statement; SQLite takes 32,766 values
 
 _values = attrgetter(*predictions.c.keys())
+_REPLY = tuple(Reply.__dataclass_fields__)
+_reply = attrgetter(*_REPLY)
 
 
 class PredictionLog:
@@ -162,7 +163,8 @@ def _cell(value: object) -> object:
     if isinstance(value, np.ndarray):
         return value.tobytes()
     if isinstance(value, Mapping):  # what was said for further tasks
-        return json.dumps({name: asdict(said) for name, said in value.items()}) if value else None
+        told = {name: dict(zip(_REPLY, _reply(said), strict=True)) for name, said in value.items()}
+        return json.dumps(told) if told else None
     return value
 
 

@@ -42,9 +42,7 @@ def verdict(
     if not further:
         return _of_task(snapshot.scene.task, snapshot.labels, outputs_K, top_k, {})
     others = {
-        task.task_name: _of_task(
-            task.task, snapshot.further[task.task_name], further[task.task_name], top_k, {}
-        )
+        task.task_name: _of_task(task.task, snapshot.further[task.task_name], further[task.task_name], top_k, {})
         for task in snapshot.scene.further
     }
     return _of_task(snapshot.scene.task, snapshot.labels, outputs_K, top_k, others)
