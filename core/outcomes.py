@@ -256,5 +256,5 @@ def _agreement(home: Home, challenge: Challenge, champion: str, task: str) -> fl
             .select_from(pairs)
             .where(shadow.c.prediction_id.in_(newest.scalar_subquery()), answered.c.version == champion)
         )
-        same = [_said(*told[:3], task) == _said(*told[3:], task) for told in map(tuple, rows)]
+        same = [_said(a, x, more, task) == _said(b, y, other, task) for a, x, more, b, y, other in rows]
     return sum(same) / len(same) if same else None

@@ -7,6 +7,7 @@ nothing of how findings are made, or of how an input is shown: its modality does
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def render(report: DataReport) -> str:
     policy = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
     counts = report.counts()
     found = "".join(_section(kind, report) for kind in counts) or "<p>Nothing was found.</p>"
+    several = "".join(_classes(f"Classes of {name}", each.classes) for name, each in report.tasks.items())
+    classes = several if report.tasks else _classes("Classes", report.classes)
     sides = " · ".join(f"{escape(side)} {count}" for side, count in report.splits.items())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -60,7 +63,7 @@ def render(report: DataReport) -> str:
         f"<h1>Data report: {_text(Path(report.root).name)}</h1>"
         f"<p>{report.seen} inputs seen, <b>{report.kept} kept</b>, {report.dropped} dropped.</p>"
         f'<p class="soft">{escape(report.modality)} · {escape(report.task)} · {sides}</p>'
-        f"{_classes(report)}{found}</main></body></html>\n"
+        f"{classes}{found}</main></body></html>\n"
     )
 
 
@@ -68,17 +71,17 @@ def _text(value: object) -> str:
     return escape(shown(value))
 
 
-def _classes(report: DataReport) -> str:
-    if not report.classes:
+def _classes(title: str, classes: Mapping[str, Mapping[str, int]]) -> str:
+    if not classes:
         return ""
-    widest = max(sum(counts.values()) for counts in report.classes.values())
+    widest = max(sum(counts.values()) for counts in classes.values())
     rows = []
-    for label, counts in report.classes.items():
+    for label, counts in classes.items():
         bars = "".join(f'<i class="{side}" style="width:{100 * n / widest:.2f}%"></i>' for side, n in counts.items())
         cells = "".join(f'<td class="n">{n}</td>' for n in counts.values())
         rows.append(f'<tr><td>{_text(label)}</td>{cells}<td class="bar"><div class="bars">{bars}</div></td></tr>')
-    heads = "".join(f'<th class="n">{escape(side)}</th>' for side in next(iter(report.classes.values())))
-    return f"<h2>Classes</h2><table><tr><th>class</th>{heads}<th></th></tr>{''.join(rows)}</table>"
+    heads = "".join(f'<th class="n">{escape(side)}</th>' for side in next(iter(classes.values())))
+    return f"<h2>{_text(title)}</h2><table><tr><th>class</th>{heads}<th></th></tr>{''.join(rows)}</table>"
 
 
 def _section(kind: str, report: DataReport) -> str:
