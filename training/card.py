@@ -17,7 +17,7 @@ def render(manifest: Manifest) -> str:
         for m in manifest.members
     )
     inputs = ", ".join(f"`{name}` {i.dtype} {list(i.shape)}" for name, i in manifest.inputs.items())
-    asked = " and ".join([manifest.task, *(task.task for task in manifest.further)])
+    asked = " and ".join(dict.fromkeys([manifest.task, *(task.task for task in manifest.further)]))
     return f"""# {manifest.scene}: a {asked} model of the modality {manifest.modality}
 
 {_labels(manifest)}
