@@ -46,20 +46,11 @@ def evaluate(
     """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
     home = open_home(config.load())
     held, chosen, head = served(home, scene, version)
-    asked = _asked(held, label)
-    loading, extracting = training("data"), training("features")
+    asked = [task_of(held, name).task_name for name in check_tasks(label)] if held.further and label else []
+    extracting = training("features")
     with Stages() as stages:
         stages.stage("reading and checking the data")
-        dataset = loading.load(
-            data,
-            label=label or [task.task_name for task in asked.tasks if task.task_name],
-            modality=held.modality,
-            task={task.task_name: task.task for task in asked.tasks} if asked.further else asked.task,
-            limits=home.limits,
-            progress=stages.progress,
-        )
-        given = any(e.split == "test" for e in dataset.examples) and "split" in _columns(data)
-        examples = dataset.of("test") if given else dataset.examples
+        read, examples = _labelled(home, held, data, asked or label, stages)
         stages.stage("extracting features")
         bundle = home.bundle(chosen.version)
         session = Session(bundle.model, threads=2)
@@ -74,16 +65,16 @@ def evaluate(
     rows = {example.digest: row for example, row in zip(examples, rows_ND, strict=True)}
     told = {
         task.task_name: _measured(home, task, head.of(task.task_name), mine, rows)
-        for task, mine in training("tasks").by_task(asked, examples)
+        for task, mine in training("tasks").by_task(read, examples)
+        if not asked or task.task_name in asked
     }
     if json:
-        several = {"tasks": told} if asked.further else {}
+        several = {"tasks": told} if len(told) > 1 else {}
         return as_json({"scene": scene, "version": chosen.version} | next(iter(told.values())) | several)
     for name, each in told.items():
         count, learned = each["examples"], each["learned"]
-        show_metrics(
-            f"{scene} {short(chosen.version)}{f', {name},' if name else ''} on {count} examples", each["metrics"]
-        )
+        which = f"{scene} {name}".strip()
+        show_metrics(f"{which} {short(chosen.version)} on {count} examples", each["metrics"])
         if learned:
             say(f"{learned} of them are labelled in the ledger, so the head has learned from them: this flatters it")
     return None
@@ -174,12 +165,27 @@ def _show_answers(title: str, scene: Scene, answers: list[dict[str, Any]]) -> No
     table(title, columns, rows)
 
 
-def _asked(scene: Scene, label: list[str] | None) -> Scene:
-    """The scene, of several tasks with those alone whose columns are named."""
-    if not scene.further or not label:
-        return scene
-    first, *others = (task_of(scene, name) for name in check_tasks(label))
-    return replace(first, further=tuple(others))
+def _labelled(
+    home: Home, scene: Scene, data: Path, label: list[str] | None, stages: Stages
+) -> tuple[Scene, tuple[Example, ...]]:
+    """The labelled examples of a data set, of its test side where it has one, and the tasks that it has columns of.
+
+    Of several tasks, the columns of those that are not asked for are read, too: they are no features.
+    """
+    columns = [] if data.is_dir() else list(training("tables").read(data).columns)
+    names = [task.task_name for task in scene.tasks if not label or task.task_name in (*label, *columns)]
+    first, *others = (task_of(scene, name) for name in names) if scene.further else (scene,)
+    read = replace(first, further=tuple(others))
+    dataset = training("data").load(
+        data,
+        label=names if scene.further else label,
+        modality=scene.modality,
+        task={task.task_name: task.task for task in read.tasks} if others else read.task,
+        limits=home.limits,
+        progress=stages.progress,
+    )
+    given = "split" in columns and any(example.split == "test" for example in dataset.examples)
+    return read, dataset.of("test") if given else dataset.examples
 
 
 def _measured(
@@ -198,9 +204,3 @@ def _measured(
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
-
-
-def _columns(data: Path) -> list[str]:
-    if data.is_dir():
-        return []
-    return list(training("tables").read(data).columns)
