@@ -213,5 +213,7 @@ def _outcome(snapshot: Snapshot, outcome: Outcome) -> dict[str, Any]:
 
 def _tasks(snapshot: Snapshot, said: Verdict) -> dict[str, Any]:
     """Every task's answer by its name, the first task's too."""
-    first = {snapshot.scene.task_name: said.told()}
-    return first | {name: other.told() for name, other in said.further.items()}
+    answers = {snapshot.scene.task_name: said, **said.further}
+    return {
+        name: each.told() | ({"fallback": True} if snapshot.falls_back(name) else {}) for name, each in answers.items()
+    }

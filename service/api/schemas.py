@@ -102,7 +102,10 @@ ANSWER: dict[str, Any] = {
                         "type": "object",
                         "description": "Of a scene with several tasks: every task's answer by its name; the fields "
                         "beside it are those of the first.",
-                        "additionalProperties": {"type": "object", "properties": _TASK},
+                        "additionalProperties": {
+                            "type": "object",
+                            "properties": _TASK | {"fallback": {"type": "boolean", "description": "Nothing stands."}},
+                        },
                     },
                 },
             },

@@ -47,6 +47,10 @@ class Snapshot:
         """
         return self.session.predict(self.preprocessor.batch(rows), self.head)
 
+    def falls_back(self, task: str) -> bool:
+        """Whether nothing stands for the task of this name, so that the version's own head answers."""
+        return self.fallback if self.head is None else self.head.of(task).fallback
+
     def with_revision(self, revision: Revision) -> Snapshot:
         """The same session with a newer head."""
         head = revision.head

@@ -195,3 +195,16 @@ def test_a_new_class_of_one_task_is_served_and_the_other_task_is_not_moved(clien
     assert set(after["probabilities"]) == {"bad", "good", "odd"}
     assert after["tasks"][SECOND] == before["tasks"][SECOND]
     assert client.get(f"/v1/scenes/{SCENE}").json()["tasks"][FIRST]["labels_served"] == ["bad", "good", "odd"]
+
+
+def test_a_task_of_which_nothing_stands_any_more_says_so_and_the_other_does_not(client: TestClient, home: Home) -> None:
+    told_of_it = [e.event_id for e in home.ledger.events(SCENE, 0) if e.kind == "label" and e.task == SECOND]
+    for event in told_of_it:
+        if home.ledger.status(event).status != "withdrawn":
+            home.ledger.withdraw(event)
+    published = pico.learn(home, SCENE)
+    until(lambda: client.get(f"/v1/scenes/{SCENE}").json()["serving"]["revision"] >= published.number)
+    answer = client.post(PREDICT, json={"instances": [{"features": rows.row(540)}]}).json()
+    (found,) = answer["predictions"]
+    assert found["tasks"][SECOND]["fallback"] is True and "fallback" not in found["tasks"][FIRST]
+    assert "fallback" not in answer and published.head.examples > 0

@@ -68,8 +68,8 @@ def test_labels_and_heads_of_the_first_schema_are_of_the_one_task_that_their_sce
         for number, word in enumerate(["cat", "cat", "dog", "dog"], 1):
             name = f"x{number}"
             ledger.execute(
-                "INSERT INTO label_events VALUES (?, ?, 'label', ?, NULL, ?, NULL, ?, NULL, '', 'feedback', 1, NULL, NULL, "
-                "'digest', 1)",
+                "INSERT INTO label_events VALUES "
+                "(?, ?, 'label', ?, NULL, ?, NULL, ?, NULL, '', 'feedback', 1, NULL, NULL, 'digest', 1)",
                 (number, f"event {number}", SCENE, example_of(name), word),
             )
             ledger.execute(

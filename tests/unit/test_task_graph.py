@@ -68,7 +68,7 @@ def test_heads_given_with_a_call_answer_as_heads_in_the_file() -> None:
 
 def test_another_head_of_one_task_leaves_the_answers_of_the_others_to_the_bit() -> None:
     session, before = Session(MODEL), heads()
-    after = replace(before, further=before.further | {"mood": head(6, seed=9)})
+    after = replace(before, further={**before.further, "mood": head(6, seed=9)})
     one, other = session.predict(PIXELS, before), session.predict(PIXELS, after)
     assert np.array_equal(one.outputs, other.outputs)
     assert np.array_equal(one.further["size"], other.further["size"])
@@ -93,7 +93,7 @@ def test_heads_of_other_tasks_do_not_fit() -> None:
     with pytest.raises(BrokenBundle, match="does not fit"):
         with_head(ALONE, heads())
     with pytest.raises(BrokenBundle, match="does not fit 32 features of a regression"):
-        Session(MODEL).predict(PIXELS, replace(heads(), further=heads().further | {"size": head(2)}))
+        Session(MODEL).predict(PIXELS, replace(heads(), further={**heads().further, "size": head(2)}))
 
 
 def test_the_heads_in_a_file_are_read_back() -> None:

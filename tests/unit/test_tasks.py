@@ -226,12 +226,17 @@ def test_a_person_is_erased_from_every_task(home: Home) -> None:
     say(home, "hers", 9.0, "age")
     say(home, "hers", "calm", "mood", annotator="ann")
     heads(follower)
+    lease = acquire(home.ledger.database, "learner", "me", 30.0)
+    assert lease is not None
+    home.registry.publish(SCENE, A, several(5.0, home.ledger.last_sequence(SCENE)), lease=lease, keep=9)
     done = erase(home, "sue")
     assert (done.examples, done.events) == (1, 3)
     assert heads(follower) == before
     assert home.registry.first_head(SCENE, A) is not None
     with home.ledger.database.read() as connection:
         kept = connection.exec_driver_sql("SELECT task FROM label_events WHERE kind = 'label'").scalars().all()
+        gone = connection.exec_driver_sql("SELECT weight IS NULL, further IS NULL FROM revisions ORDER BY number").all()
+    assert [tuple(row) for row in gone] == [(0, 0), (1, 1)]
     assert sorted(kept) == ["age"] * 4 + ["pet"] * 4
 
 
@@ -266,6 +271,9 @@ def test_champion_and_challenger_are_compared_task_by_task(home: Home) -> None:
     home.registry.register(SCENE, A, manifest_of(), several(0.0))
     home.registry.register(SCENE, B, manifest_of(), several(0.0))
     challenge = Challenge(scene=SCENE, version=B, mode="shadow", share=1.0, generation=1, began_at=1.0)
+    home.ledger._clock = lambda: 1.5
+    say(home, "n3", "cat")  # before it is asked: known for this task, and for no other
+    home.ledger._clock = lambda: 3.0
     for n in range(4):
         ours = {"age": Reply(label=None, value=2.0, confidence=1.0, margin=1.0), "mood": mood("calm")}
         theirs = {
