@@ -129,6 +129,8 @@ challenges = sa.Table(
     sa.Column("share", sa.Float),
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("began_at", sa.Float, nullable=False),
+    sa.Column("judge", sa.String, nullable=False, server_default="people"),  # or "evidence"
+    sa.Column("probation", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 audit = sa.Table(
     "audit",
@@ -167,6 +169,18 @@ leases = sa.Table(
     sa.Column("owner", sa.String, nullable=False),
     sa.Column("token", sa.Integer, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
+)
+drift_readings = sa.Table(
+    "drift_readings",
+    ledger_tables,
+    sa.Column("scene", sa.String, primary_key=True),
+    sa.Column("version", sa.String, primary_key=True),
+    sa.Column("detector", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # of the window, from 1
+    sa.Column("value", sa.Float, nullable=False),  # above 1 is drift
+    sa.Column("words", sa.String, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),  # when the window's last prediction, or label, came
+    sa.Column("at", sa.Float, nullable=False),  # when it was looked at
 )
 predictions = sa.Table(
     "predictions",

@@ -23,7 +23,7 @@ from core.home import Home
 from core.predictions import replies
 from core.recall import standing_of
 from core.tasks import task_of
-from core.types import Task
+from core.types import Scene, Task
 
 Z = 1.959963984540054  # of a two-sided interval of 95 %
 PAGE = 500
@@ -68,7 +68,7 @@ class Comparison:
         agreement: share of examples with both answers, labelled or not, that are the same; None without any, and for
             a regression.
         wins, losses: examples on which the challenger alone was right, and the champion alone; of a regression, which
-            came nearer.
+            came nearer. Of a split, the n-th labelled answer of one beside the n-th of the other.
         evidence: e-values for ``challenger`` and for ``champion``. If neither is better, the chance that one ever
             reaches 20 is at most 5 %, however often it is looked at (see ``core.gate.evidence``).
     """
@@ -86,19 +86,39 @@ class Comparison:
 def outcomes(
     home: Home, challenge: Challenge, champion: str, most: int = MOST, *, task: str | None = None
 ) -> list[Paired]:
-    """Labelled examples that the champion or the challenger has answered since the challenge began.
+    """Labelled examples that either has answered since the challenge began, in the order of their first labels.
 
     ``task`` is the name of the task, by default the first.
     """
-    name = task_of(home.registry.scene(challenge.scene), task).task_name
-    first = _first_words(home, challenge, name, most)
-    answers = _answers(home, challenge, champion, name, first)
-    truths = _truths(home, challenge.scene, name, sorted(answers))
+    asked, since = task_of(home.registry.scene(challenge.scene), task), challenge.began_at
+    first = _first_words(home, asked, since, most)
+    answers = _answers(home, asked, [champion, challenge.version], since, first)
+    truths = _truths(home, asked, sorted(answers))
     return [
-        Paired(example=example, truth=truths[example], champion=ours, challenger=theirs)
-        for example, (ours, theirs) in answers.items()
+        Paired(
+            example=example,
+            truth=truths[example],
+            champion=said.get(champion),
+            challenger=said.get(challenge.version),
+        )
+        for example, said in sorted(answers.items(), key=lambda pair: first[pair[0]])
         if example in truths
     ]
+
+
+def labelled_answers(
+    home: Home, scene: str, version: str, most: int = MOST, *, task: str | None = None
+) -> list[tuple[float, Said, Said]]:
+    """When an example was first labelled, what the version had answered before, and what stands; oldest first.
+
+    ``task`` as ``outcomes`` takes it.
+    """
+    asked = task_of(home.registry.scene(scene), task)
+    first = _first_words(home, asked, 0.0, most)
+    answers = _answers(home, asked, [version], 0.0, first)
+    truths = _truths(home, asked, sorted(answers))
+    rows = [(first[example], said[version], truths[example]) for example, said in answers.items() if example in truths]
+    return sorted(rows, key=lambda row: row[0])
 
 
 def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None = None) -> Comparison:
@@ -108,7 +128,7 @@ def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None
     both = [row for row in rows if row.champion is not None and row.challenger is not None]
     counted = both if challenge.mode == "shadow" else rows
     kind = asked.task
-    wins, losses = _duels(kind, both)
+    wins, losses = _duels(kind, [(row, row) for row in both] if challenge.mode == "shadow" else _in_turn(rows))
     return Comparison(
         metric="accuracy" if kind == "classification" else "squared_error",
         paired=len(both),
@@ -147,14 +167,22 @@ def measure(task: Task, answers: Sequence[tuple[Said, Said]]) -> Measured:
     return Measured(count=count, value=mean, low=max(0.0, mean - half), high=mean + half)
 
 
-def _duels(task: Task, both: Sequence[Paired]) -> tuple[int, int]:
-    """How often exactly one of the two was right, or the nearer one."""
+def _in_turn(rows: Sequence[Paired]) -> list[tuple[Paired, Paired]]:
+    """The n-th example that the champion answered beside the n-th of the challenger, in the order of their labels."""
+    ours = [row for row in rows if row.champion is not None]
+    theirs = [row for row in rows if row.challenger is not None and row.champion is None]
+    return list(zip(ours, theirs, strict=False))
+
+
+def _duels(task: Task, pairs: Sequence[tuple[Paired, Paired]]) -> tuple[int, int]:
+    """How often exactly one of the two was right, or the nearer one: the champion on the first, the challenger on the
+    second of a pair, which are one example where both answered it."""
 
     def miss(said: Said | None, truth: Said) -> float:
-        assert said is not None, "both answered"
+        assert said is not None, "it was answered"
         return float(said != truth) if task == "classification" else abs(float(said) - float(truth))
 
-    misses = [(miss(row.champion, row.truth), miss(row.challenger, row.truth)) for row in both]
+    misses = [(miss(ours.champion, ours.truth), miss(theirs.challenger, theirs.truth)) for ours, theirs in pairs]
     return sum(theirs < ours for ours, theirs in misses), sum(ours < theirs for ours, theirs in misses)
 
 
@@ -166,19 +194,19 @@ def _share(right: int, count: int) -> Measured:
     return Measured(count=count, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
-def _first_words(home: Home, challenge: Challenge, task: str, most: int) -> dict[str, float]:
-    """Examples of feedback since the challenge began → when anything was first said of them."""
+def _first_words(home: Home, task: Scene, since: float, most: int) -> dict[str, float]:
+    """Examples of feedback, labelled first since then → when anything was first said of them; the newest."""
     join = label_events.alias("joined")
     example = sa.func.coalesce(label_events.c.example, join.c.example)
     joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
-    here = (label_events.c.scene == challenge.scene) & (label_events.c.task == task)
+    here = (label_events.c.scene == task.name) & (label_events.c.task == task.task_name)
     here &= (label_events.c.kind == "label") & example.is_not(None)
     said = (
         sa.select(example.label("which"), sa.func.min(label_events.c.received_at).label("first"))
         .select_from(joined)
         .where(here)
         .group_by(example)
-        .having(sa.func.min(label_events.c.received_at) >= challenge.began_at)
+        .having(sa.func.min(label_events.c.received_at) >= since)
         .having(sa.func.max(label_events.c.source != TRAINING) == sa.true())
         .order_by(sa.desc("first"))
         .limit(most)
@@ -188,9 +216,9 @@ def _first_words(home: Home, challenge: Challenge, task: str, most: int) -> dict
 
 
 def _answers(
-    home: Home, challenge: Challenge, champion: str, task: str, first: dict[str, float]
-) -> dict[str, tuple[Said | None, Said | None]]:
-    """Example → the first answers of champion and challenger before anything was said of it."""
+    home: Home, task: Scene, versions: Sequence[str], since: float, first: dict[str, float]
+) -> dict[str, dict[str, Said]]:
+    """Example → version → its first answer before anything was said of the example."""
     found: dict[str, dict[str, Said]] = {}
     listed = sorted(first)
     with home.predictions.database.read() as connection:
@@ -199,17 +227,17 @@ def _answers(
                 sa.select(predictions)
                 .where(
                     predictions.c.example.in_(listed[start : start + PAGE]),
-                    predictions.c.scene == challenge.scene,
-                    predictions.c.version.in_([champion, challenge.version]),
-                    predictions.c.created_at >= challenge.began_at,
+                    predictions.c.scene == task.name,
+                    predictions.c.version.in_(versions),
+                    predictions.c.created_at >= since,
                 )
                 .order_by(predictions.c.created_at)
             )
             for row in rows:
-                said = _said(row.label, row.value, row.further, task)
+                said = _said(row.label, row.value, row.further, task.task_name)
                 if said is not None and row.created_at <= first[row.example]:
                     found.setdefault(row.example, {}).setdefault(row.version, said)
-    return {e: (said.get(champion), said.get(challenge.version)) for e, said in found.items()}
+    return found
 
 
 def _said(label: str | None, value: float | None, further: str | None, task: str) -> Said | None:
@@ -220,13 +248,13 @@ def _said(label: str | None, value: float | None, further: str | None, task: str
     return label if value is None else value
 
 
-def _truths(home: Home, scene: str, task: str, examples: Sequence[str]) -> dict[str, Said]:
+def _truths(home: Home, task: Scene, examples: Sequence[str]) -> dict[str, Said]:
     """What stands of those examples of which something does, and no annotators tie."""
     found: dict[str, Said] = {}
     with home.ledger.database.read() as connection:
         for start in range(0, len(examples), PAGE):
             part = examples[start : start + PAGE]
-            standing = standing_of(connection, scene, part, home.settings.labels.weight, task)
+            standing = standing_of(connection, task.name, part, home.settings.labels.weight, task.task_name)
             for example in part:
                 outcome = standing.outcome(example)
                 if outcome is not None and not outcome.conflict:
