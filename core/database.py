@@ -39,6 +39,8 @@ scenes = sa.Table(
     sa.Column("target_offset", sa.Float, nullable=False),
     sa.Column("target_scale", sa.Float, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("task_name", sa.String, nullable=False, server_default=""),  # of the first of several tasks
+    sa.Column("further", sa.JSON),  # the tasks beside the first; NULL where there are none
 )
 counters = sa.Table(
     "counters",
@@ -65,6 +67,7 @@ label_events = sa.Table(
     sa.Column("subject", sa.String, index=True),
     sa.Column("body_digest", sa.String),
     sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("task", sa.String, nullable=False, server_default=""),  # its name; empty where the scene has one
     sa.Index("label_events_by_scene", "scene", "sequence"),
 )
 waiting = sa.Table(
@@ -159,6 +162,7 @@ revisions = sa.Table(
     sa.Column("examples", sa.Integer, nullable=False),
     sa.Column("fallback", sa.Boolean, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("further", sa.LargeBinary),  # heads of the tasks beside the first, as safetensors; NULL once pruned
 )
 leases = sa.Table(
     "leases",
@@ -198,6 +202,7 @@ predictions = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False, index=True),
     sa.Column("role", sa.String, nullable=False, server_default="champion"),  # of the version that answered
     sa.Column("parent", sa.String),  # of a shadow: the prediction that was answered
+    sa.Column("further", sa.String),  # what was said for the tasks beside the first, as JSON
     sa.Index("predictions_by_scene", "scene", "created_at"),
 )
 instances = sa.Table(
