@@ -40,9 +40,7 @@ class PredictionLog:
         with self.database.write() as connection:
             mark = self.database.dialect.mark
             _insert(connection, predictions, [_row(prediction) for prediction in batch], mark, "NOTHING")
-            inputs = [
-                kept[example] for example in sorted(kept)
-            ]  # in one order, so that no two writers wait in a circle
+            inputs = [kept[example] for example in sorted(kept)]  # in one order: no two writers wait in a circle
             _insert(connection, instances, inputs, mark, "UPDATE SET seen_at = excluded.seen_at")
 
     def find(self, prediction_ids: Iterable[str]) -> dict[str, Prediction]:
