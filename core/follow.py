@@ -6,17 +6,19 @@ leases, processes or timing: the learner, promotion and training all use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from core.errors import InvalidInput
 from core.events import Ledger
 from core.evidence import EvidenceStore
+from core.federation import Share, site_of
 from core.head import HeadState, Row
 from core.labels import target_of
 from core.standing import Outcome, Standing
 from core.statistics import VALUE
-from core.types import GridRows, Head, Scene
+from core.types import Block, GridRows, Head, Scene
 
 
 class Follower:
@@ -37,13 +39,17 @@ class Follower:
         extractor: str,
         width: int,
         weight_of: Callable[[str], int],
+        blocks: Sequence[Block] = (),
+        foreign: Share | None = None,
     ):
         self.scene = scene
         self.extractor = extractor
         self.sequence = 0
         self.missing: set[str] = set()
         self.conflicts: set[str] = set()
-        self.state = HeadState(width, task=scene.task, declared=scene.labels, key=scene.hash_key)
+        self.state = HeadState(
+            width, task=scene.task, declared=scene.labels, key=scene.hash_key, blocks=blocks, foreign=foreign
+        )
         self._standing = Standing(weight_of)
         self._ledger = ledger
         self._evidence = evidence
@@ -80,6 +86,29 @@ class Follower:
             )
         return head
 
+    def share(self) -> Share:
+        """The sums of what stands, those of other sites included, for other sites to add.
+
+        Raises:
+            InvalidInput: no class has two examples.
+        """
+        head = self.state.solve()
+        if head is None:
+            raise InvalidInput(f"nothing stands in scene {self.scene.name!r}", "label two examples of a class first")
+        foreign = self.state.foreign
+        return Share(
+            sites=(site_of(self.scene), *(foreign.sites if foreign else ())),
+            extractor=self.extractor,
+            task=self.scene.task,
+            offset=self.scene.offset,
+            scale=self.scene.scale,
+            blocks=self.state.blocks,
+            parts=self.state.parts,
+            lams=self.state.lams(),
+            temperature=head.temperature,
+            examples=len(self.state.rows) + (foreign.examples if foreign else 0),
+        )
+
     def _refresh(self, touched: set[str]) -> int:
         wanted = {example: self._standing.outcome(example) for example in touched}
         self.conflicts -= touched
@@ -97,7 +126,7 @@ class Follower:
         return len(gone) + len(changed)
 
     def _row(self, example: str, outcome: Outcome, features: GridRows) -> Row:
-        assert features.dtype == np.int16 and features.shape == (self.state.statistics.width,)
+        assert features.dtype == np.int16 and features.shape == (self.state.width,)
         if outcome.value is not None:
             return Row(example, features, VALUE, target_of(self.scene, outcome.value), outcome.weight)
         assert outcome.label is not None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 from core import config
 from core.bundle import read
 from core.errors import BadConfiguration, Conflict, InvalidInput, LeptonError, NotFound
+from core.federation import FILE, to_bytes
 from core.home import Home, open_home
 from core.ids import check_scene
 from core.preprocess import Preprocessor
@@ -191,7 +190,7 @@ def export(
     shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
     read(out, chosen.version)
     if statistics:
-        _write_statistics(home, held, chosen, out / "statistics.safetensors")
+        _write_statistics(home, held, chosen, out / FILE)
     size = sum(file.stat().st_size for file in out.iterdir())
     if json:
         return as_json({"scene": scene, "version": chosen.version, "out": str(out), "bytes": size})
@@ -250,13 +249,10 @@ def _percent(share: float | None) -> str:
 
 
 def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
-    from safetensors.numpy import save_file
-
-    follower = home.follower(scene, version)
+    """The sums of what stands here, those of other sites left out: whoever adds them up counts each site once."""
+    follower = home.follower(scene, version, alone=True)
     follower.catch_up()
-    arrays = {name: np.ascontiguousarray(array) for name, array in follower.state.statistics.arrays().items()}
-    columns = jsonlib.dumps(sorted(follower.state.statistics.cross))
-    save_file(arrays, file, metadata={"columns": columns, "extractor": follower.extractor, "grid": "2**-15"})
+    file.write_bytes(to_bytes(follower.share()))
 
 
 def _training(name: str) -> Any:

@@ -15,7 +15,7 @@ import onnxruntime as ort
 from core.errors import InvalidInput
 from core.preprocess import Inputs, Limits, Preprocessor, modality
 from core.session import Session
-from core.types import Example, Floats, Scene
+from core.types import Block, Example, Floats, Scene
 from exporters.backbone import Backbone
 from exporters.compose import Member, compose, extractor_name
 from exporters.transform import Kind, Transform, apply
@@ -27,7 +27,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Assembly:
-    """Members in one graph, its head still empty."""
+    """Members in one graph, its head still empty; ``blocks``, where each has a head of its own, mixed by α."""
 
     backbones: tuple[Backbone, ...]
     transforms: tuple[Transform, ...]
@@ -35,6 +35,7 @@ class Assembly:
     session: Session = field(repr=False)
     preprocessor: Preprocessor = field(repr=False)
     extractor: str
+    blocks: tuple[Block, ...] = ()
 
     @property
     def parts(self) -> list[tuple[Backbone, Transform]]:

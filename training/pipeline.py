@@ -117,16 +117,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
     rows = _extract(home, assembly, dataset, reporter)
     reporter.stage("solving the head")
-    learned = closed_form.learn(
-        home,
-        scene,
-        assembly.session,
-        assembly.preprocessor,
-        assembly.extractor,
-        taught,
-        _stack(rows, taught),
-        reporter.progress,
-    )
+    learned = closed_form.learn(home, scene, assembly, taught, _stack(rows, taught), reporter.progress)
     dataset = _with_label_errors(dataset, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
     tested = [example for example in dataset.of("test") if example.digest not in learned.seen]

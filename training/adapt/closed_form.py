@@ -16,18 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from core.calibrate import held_out_scores
 from core.embed import embed
 from core.errors import InvalidInput
 from core.events import Feedback
 from core.evidence import Evidence
 from core.follow import Follower
 from core.home import Home
-from core.preprocess import Preprocessor
-from core.session import Session
-from core.solve import factorise, one_thread, solve
-from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows, Head, Scene
+from training.assemble import Assembly
 
 _WRITERS = 16  # threads that wait for the disk
 
@@ -51,9 +47,7 @@ class Learned:
 def learn(
     home: Home,
     scene: Scene,
-    session: Session,
-    preprocessor: Preprocessor,
-    extractor: str,
+    assembly: Assembly,
     examples: Sequence[Example],
     features_ND: GridRows,
     progress: Callable[[int, int], None],
@@ -62,13 +56,13 @@ def learn(
 
     Args:
         examples: training examples, N of them.
-        features_ND: their features under ``extractor``.
+        features_ND: their features by the assembly.
 
     Raises:
         InvalidInput: no class has two examples.
     """
     kept = [
-        Evidence(example=e.digest, features={extractor: row}, media=_media(scene), path=e.path or None)
+        Evidence(example=e.digest, features={assembly.extractor: row}, media=_media(scene), path=e.path or None)
         for e, row in zip(examples, features_ND, strict=True)
     ]
     _keep_contents(home, examples)
@@ -84,13 +78,15 @@ def learn(
         home.ledger,
         home.evidence,
         scene,
-        extractor=extractor,
-        width=session.width,
+        extractor=assembly.extractor,
+        width=assembly.session.width,
         weight_of=home.settings.labels.weight,
+        blocks=assembly.blocks,
     )
     follower.catch_up()
     if follower.missing:
-        embed(home.evidence, session, preprocessor, extractor, follower.missing, progress=progress)
+        session, preprocessor = assembly.session, assembly.preprocessor
+        embed(home.evidence, session, preprocessor, assembly.extractor, follower.missing, progress=progress)
         follower.catch_up()
     head = follower.head()
     if head is None:
@@ -116,19 +112,10 @@ def _keep_contents(home: Home, examples: Sequence[Example]) -> None:
 
 def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
     state = follower.state
-    standing = [state.rows[digest] for digest in digests if digest in state.rows]
-    features_ND = np.stack([row.features for row in standing])
-    weights_N = np.array([row.weight for row in standing], np.float64)
-    with one_thread():
-        factor = factorise(state.statistics, head.lam)
-        weight_DK, bias_K = solve(state.statistics, factor, head.labels)
-        scores_NK = from_grid(features_ND) @ weight_DK + bias_K
-        if state.task == "regression":
-            targets_NK = from_grid(np.array([[row.target or 0] for row in standing], np.int16))
-        else:
-            targets_NK = np.array([[row.column == label for label in head.labels] for row in standing], np.float64)
-        held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
-    rows, seen = {row.example: place for place, row in enumerate(standing)}, frozenset(state.rows)
+    standing = [digest for digest in digests if digest in state.rows]
+    alphas_M = np.array([block.alpha for block in state.blocks])
+    held_NK = np.tensordot(alphas_M, state.held_out(standing, head.labels), axes=1)
+    rows, seen = {example: place for place, example in enumerate(standing)}, frozenset(state.rows)
     if state.task == "regression":
         return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
     return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
