@@ -84,9 +84,7 @@ class Fit:
         return np.stack([each.held_out(rows_ND, targets_NK, weights_N) for each in self.solved])
 
 
-def fit(
-    blocks: Sequence[Block], parts: Sequence[Statistics], lams: Sequence[float], columns_K: Sequence[str]
-) -> Fit:
+def fit(blocks: Sequence[Block], parts: Sequence[Statistics], lams: Sequence[float], columns_K: Sequence[str]) -> Fit:
     """Solve every block from its own statistics with its own λ."""
     solved = []
     for block, part, lam in zip(blocks, parts, lams, strict=True):

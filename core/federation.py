@@ -227,4 +227,3 @@ def _on_grid(array: Doubles) -> bool:
     """Whether all are whole multiples of 2**-30 that weights up to ``MAX_UNITS`` can add up to."""
     steps = array / _EXACT
     return bool(np.isfinite(array).all() and (np.abs(array) <= MAX_UNITS).all() and (steps == np.rint(steps)).all())
-

@@ -46,9 +46,7 @@ def share_of(rows: list[Row], site: int, blocks: tuple[Block, ...], task: Task) 
 
 @settings(max_examples=40)
 @given(st.randoms(use_true_random=False), st.sampled_from([WHOLE, *BLOCKS]), TASKS)
-def test_the_sums_of_sites_are_those_of_the_pooled_rows(
-    chance: Random, blocks: tuple[Block, ...], task: Task
-) -> None:
+def test_the_sums_of_sites_are_those_of_the_pooled_rows(chance: Random, blocks: tuple[Block, ...], task: Task) -> None:
     rows = [drawn_row(chance, str(n), blocks[-1].stop, task) for n in range(chance.randint(6, 30))]
     sites: dict[int, list[Row]] = {}
     for row in rows:
