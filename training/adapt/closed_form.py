@@ -2,7 +2,8 @@
 
 When to use it: always first; it is done in seconds and, with few labels, better than a tuned logistic regression.
 Limit: it cannot move the features. Promises the very head that the learner would publish for the same labels, since
-the examples enter the ledger as events and the head is solved from what stands there. Knows nothing of files on disk.
+the examples enter the ledger as events and the head is solved from what stands there. As a recipe it moves no weight.
+Knows nothing of files on disk.
 
 Reference: Hoerl and Kennard, "Ridge regression", Technometrics 12 (1970).
 """
@@ -23,9 +24,16 @@ from core.evidence import Evidence
 from core.follow import Follower
 from core.home import Home
 from core.types import Doubles, Example, GridRows, Head, Scene
+from exporters.backbone import Backbone
 from training.assemble import Assembly
+from training.recipe import Context, Rows, Tuned
 
 _WRITERS = 16  # threads that wait for the disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Nothing to set: λ and temperature follow the rows."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,17 @@ class Learned:
     rows: dict[str, int]
     seen: frozenset[str]
     held_NK: Doubles
+
+
+def examples() -> tuple[Config, ...]:
+    """The one there is."""
+    return (Config(),)
+
+
+def tune(base: Backbone, rows: Rows, config: Config, context: Context) -> Tuned:
+    """The backbone as it is: every backbone takes this recipe, those that are ONNX graphs too."""
+    del rows, config, context
+    return Tuned(backbone=base, stopped="this recipe moves no weight")
 
 
 def learn(
