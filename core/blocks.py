@@ -62,13 +62,11 @@ class Fit:
         """λ; of several blocks, their mean by α."""
         return sum(each.block.alpha * each.factor.lam for each in self.solved)
 
-    @property
-    def weight_DK(self) -> Doubles:
+    def weight(self) -> Doubles:
         """(D, K) weights of the linear head on all features."""
         return np.concatenate([each.block.alpha * each.weight_DK for each in self.solved])
 
-    @property
-    def bias_K(self) -> Doubles:
+    def bias(self) -> Doubles:
         """(K,) its bias."""
         bias_K: Doubles = np.sum([each.block.alpha * each.bias_K for each in self.solved], axis=0)
         return bias_K

@@ -52,7 +52,7 @@ class Input(_Part):
 class Member(_Part):
     """One frozen backbone inside the graph.
 
-    ``tuned``: its weights were adapted on labels of the scene. ``weights``: the blob that they are kept in, if they are.
+    ``tuned``: its weights were adapted on labels of the scene. ``weights``: the blob in which they are kept, if any.
     """
 
     name: str
@@ -90,11 +90,11 @@ class Lineage(_Part):
 
 
 class Share(_Part):
-    """What one member of a fusion is worth: α, its score alone, and that of the others ``without`` it."""
+    """What one member of a fusion is worth: α, its score alone, that of the others ``without`` it; None: not known."""
 
     name: str
     alpha: float
-    alone: float
+    alone: float | None
     without: float | None = None
 
 

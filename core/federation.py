@@ -21,7 +21,7 @@ from safetensors.numpy import save as save_tensors
 
 from core.blocks import tile
 from core.errors import InvalidInput
-from core.statistics import GRID, MAX_UNITS, Statistics
+from core.statistics import MAX_UNITS, Statistics
 from core.types import Block, Doubles, Scene, Task
 
 FILE = "statistics.safetensors"  # what a site exports

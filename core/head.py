@@ -95,10 +95,10 @@ class HeadState:
             for row in new:
                 insort(self._order, self._rank(row))
         if new:
-            rows_ND, *told = _arrays(new)
+            rows_ND, columns, targets_N, weights = _arrays(new)
             with one_thread():
                 for block, part in zip(self.blocks, self.parts, strict=True):
-                    part.add(blockwise.columns(rows_ND, block), *told)
+                    part.add(blockwise.columns(rows_ND, block), columns, targets_N, weights)
 
     def remove(self, examples: Iterable[str]) -> None:
         """Forget the rows of these examples, exactly; those that are not here are passed over."""
@@ -106,10 +106,10 @@ class HeadState:
         for row in gone:
             del self._order[bisect_left(self._order, self._rank(row))]
         if gone:
-            rows_ND, *told = _arrays(gone)
+            rows_ND, columns, targets_N, weights = _arrays(gone)
             with one_thread():
                 for block, part in zip(self.blocks, self.parts, strict=True):
-                    part.subtract(blockwise.columns(rows_ND, block), *told)
+                    part.subtract(blockwise.columns(rows_ND, block), columns, targets_N, weights)
 
     def served(self) -> tuple[str, ...]:
         """Columns with enough examples: declared classes in their order, then the others, sorted."""
@@ -136,8 +136,8 @@ class HeadState:
             fit = self._fit(columns, digest, lam)
             cooled = self._temperature(fit, columns) if cooled is None else cooled
         return Head(
-            weight=(fit.weight_DK / cooled).astype(np.float32),
-            bias=(fit.bias_K / cooled).astype(np.float32),
+            weight=(fit.weight() / cooled).astype(np.float32),
+            bias=(fit.bias() / cooled).astype(np.float32),
             labels=columns,
             sequence=sequence,
             lam=fit.lam,

@@ -109,7 +109,7 @@ def combine(parts: Sequence[Doubles]) -> Doubles:
 
 
 def nodes(transform: Transform, source: str, target: str) -> tuple[list[NodeProto], list[TensorProto]]:
-    """ONNX nodes and constants that turn tensor ``source`` into ``target`` as ``apply`` does, named under ``target``."""
+    """ONNX nodes and constants that make ``target`` of ``source`` as ``apply`` does, named under ``target``."""
     if transform.projection_DP is None:
         return _scaling(transform, source, target)
     made, constants = _scaling(transform, source, f"{target}/whole")

@@ -72,7 +72,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
-    pipeline = _training("pipeline")
+    pipeline = training("pipeline")
     home = open_home(config.load())
     request = pipeline.Request(
         scene=check_scene(scene),
@@ -104,7 +104,7 @@ def evaluate(
     """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
     home = open_home(config.load())
     held, chosen, head = _served(home, scene, version)
-    loading, measuring, extracting = _training("data"), _training("measure"), _training("features")
+    loading, measuring, extracting = training("data"), training("measure"), training("features")
     with Stages() as stages:
         stages.stage("reading and checking the data")
         dataset = loading.load(
@@ -134,7 +134,7 @@ def evaluate(
     if json:
         counts = {"examples": len(examples), "learned": learned}
         return as_json({"scene": scene, "version": chosen.version} | counts | {"metrics": told})
-    _show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
+    show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
     if learned:
         say(f"{learned} of them are labelled in the ledger, so the head has learned from them: this flatters it")
     return None
@@ -199,7 +199,7 @@ def export(
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
     """List the pretrained models that can be adapted."""
-    rows = _training("zoo").available(modality)
+    rows = training("zoo").available(modality)
     if json:
         return as_json([asdict(row) for row in rows])
     return table(
@@ -255,7 +255,7 @@ def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) ->
     file.write_bytes(to_bytes(follower.share()))
 
 
-def _training(name: str) -> Any:
+def training(name: str) -> Any:
     """A module of training/, or a clear word where its packages are not installed."""
     import importlib
 
@@ -271,7 +271,7 @@ def _training(name: str) -> Any:
 def _columns(data: Path) -> list[str]:
     if data.is_dir():
         return []
-    return list(_training("tables").read(data).columns)
+    return list(training("tables").read(data).columns)
 
 
 def _one_of(option: str, value: str, choices: list[str]) -> None:
@@ -323,7 +323,7 @@ def _show_adapted(home: Home, done: Adapted) -> None:
     )
     metrics = done.version.manifest["metrics"]
     assert isinstance(metrics, dict)
-    _show_metrics(f"{done.version.scene}: {len(done.head.labels)} labels, {done.head.examples} examples", metrics)
+    show_metrics(f"{done.version.scene}: {len(done.head.labels)} labels, {done.head.examples} examples", metrics)
     alias = home.registry.champion(done.version.scene)
     champion = alias is not None and alias.version == done.version.version
     fact(
@@ -336,7 +336,9 @@ def _show_adapted(home: Home, done: Adapted) -> None:
     )
 
 
-def _show_metrics(title: str, metrics: dict[str, Any]) -> None:
+def show_metrics(title: str, metrics: dict[str, Any]) -> None:
+    """Print metrics with their intervals."""
+
     def figure(name: str, metric: dict[str, float]) -> str:
         if name.endswith(("rmse", "mae", "r2")):
             return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"

@@ -113,7 +113,7 @@ def test_a_site_counts_once_and_only_like_is_added_to_like() -> None:
         pooled([share, other, share])
     with pytest.raises(InvalidInput, match="sums of different features mean nothing together"):
         pooled([share, replace(other, extractor="f" * 64)])
-    with pytest.raises(InvalidInput, match="site 0+2 sums a classification of offset 0 and scale 2"):
+    with pytest.raises(InvalidInput, match=r"site 0+2 sums a classification of offset 0 and scale 2"):
         pooled([share, replace(other, scale=2.0)])
 
 

@@ -19,7 +19,7 @@ from core.statistics import to_grid
 from core.types import Task
 from exporters.transform import combine
 from training.fuse import features, logits
-from training.members import Given, Member, alone, folds, held_out, score, shares
+from training.merge.members import Given, Member, alone, folds, held_out, score, shares
 
 PACKAGE = "training.fuse"
 METHODS = [

@@ -80,19 +80,21 @@ def learn(
     Raises:
         InvalidInput: no class has two examples.
     """
-    kept = [
-        Evidence(example=e.digest, features={assembly.extractor: row}, media=_media(scene), path=e.path or None)
-        for e, row in zip(examples, features_ND, strict=True)
-    ]
-    _keep_contents(home, examples)
-    home.evidence.keep(kept)
-    home.ledger.teach(
-        scene.name,
-        [
-            Feedback(scene=scene.name, example=e.digest, label=e.label, value=e.value, subject=e.subject)
-            for e in examples
-        ],
-    )
+    _teach(home, scene, assembly, examples, features_ND)
+    return study(home, scene, assembly, [e.digest for e in examples], progress)
+
+
+def study(
+    home: Home, scene: Scene, assembly: Assembly, examples: Sequence[str], progress: Callable[[int, int], None]
+) -> Learned:
+    """Solve the head of everything that stands, after what lacks features has got them.
+
+    Args:
+        examples: those of which leave-one-out answers are wanted.
+
+    Raises:
+        InvalidInput: no class has two examples.
+    """
     follower = Follower(
         home.ledger,
         home.evidence,
@@ -112,7 +114,37 @@ def learn(
         raise InvalidInput(
             f"no class of {scene.name!r} has two examples that stand", "give at least two examples of a class"
         )
-    return _learned(follower, head, [e.digest for e in examples])
+    return learned(follower, head, examples)
+
+
+def learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
+    """The head with leave-one-out answers to those of the examples that stand."""
+    state = follower.state
+    standing = [digest for digest in digests if digest in state.rows]
+    rows, seen = {example: place for place, example in enumerate(standing)}, frozenset(state.rows)
+    if not standing:
+        return Learned(head, rows, seen, np.zeros((0, len(head.labels))))
+    alphas_M = np.array([block.alpha for block in state.blocks])
+    held_NK = np.tensordot(alphas_M, state.held_out(standing, head.labels), axes=1)
+    if state.task == "regression":
+        return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
+    return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
+
+
+def _teach(home: Home, scene: Scene, assembly: Assembly, examples: Sequence[Example], features_ND: GridRows) -> None:
+    kept = [
+        Evidence(example=e.digest, features={assembly.extractor: row}, media=_media(scene), path=e.path or None)
+        for e, row in zip(examples, features_ND, strict=True)
+    ]
+    _keep_contents(home, examples)
+    home.evidence.keep(kept)
+    home.ledger.teach(
+        scene.name,
+        [
+            Feedback(scene=scene.name, example=e.digest, label=e.label, value=e.value, subject=e.subject)
+            for e in examples
+        ],
+    )
 
 
 def _media(scene: Scene) -> str:
@@ -127,14 +159,3 @@ def _keep_contents(home: Home, examples: Sequence[Example]) -> None:
     with ThreadPoolExecutor(_WRITERS, "blobs") as pool:
         for _ in pool.map(home.artifacts.put, contents):
             pass
-
-
-def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
-    state = follower.state
-    standing = [digest for digest in digests if digest in state.rows]
-    alphas_M = np.array([block.alpha for block in state.blocks])
-    held_NK = np.tensordot(alphas_M, state.held_out(standing, head.labels), axes=1)
-    rows, seen = {example: place for place, example in enumerate(standing)}, frozenset(state.rows)
-    if state.task == "regression":
-        return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
-    return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))

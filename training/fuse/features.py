@@ -26,7 +26,7 @@ from core.statistics import from_grid, to_grid
 from core.types import Doubles, GridRows
 from exporters.transform import combine, projection
 from training import select
-from training.members import Given, Member, Mix, held_out, outcomes, score, shares
+from training.merge.members import Given, Member, Mix, held_out, outcomes, score, shares
 
 SPACE = "features"
 SYMMETRIC = True

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training.weights import Given, Soup, State, cast, check, even, mean, names, total
+from training.merge.weights import Given, Soup, State, cast, check, even, mean, names, total
 
 SPACE = "weights"
 SYMMETRIC = True
@@ -47,17 +47,18 @@ def examples() -> tuple[Config, ...]:
 
 def fuse(given: Given, config: Config = Config()) -> Soup:
     """The weighted mean. α is the same for every model: what differs, differs by weight. Raises as
-    ``training.weights.check``."""
+    ``check``."""
     check(given)
     known = [given.fisher(state) for state in given.states]
-    largest = max(float(info[name].max()) for info in known for name in names(given.base))
+    largest = max(float(each.max()) for info in known for each in info.values())
     alphas = even(len(given.states))
     made = {name: _weighed(given.states, known, name, config.floor * largest) for name in names(given.base)}
     return Soup(state=mean(given.states, alphas) | cast(made, given.base), alphas=alphas)
 
 
 def _weighed(states: Sequence[State], known: Sequence[State], name: str, floor: float) -> torch.Tensor:
-    info_M = torch.stack([info[name].double() + floor for info in known])
+    nothing = torch.zeros_like(states[0][name])  # of a tensor that is no parameter
+    info_M = torch.stack([info.get(name, nothing).double() + floor for info in known])
     whole = total(list(info_M))
     shares_M = torch.where(whole > 0, info_M / whole.clamp(min=torch.finfo(torch.float64).tiny), 1.0 / len(info_M))
     return total([share * state[name].double() for share, state in zip(shares_M, states, strict=True)])

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.weights import Given, Soup, check, mean
+from training.merge.weights import Given, Soup, check, mean
 
 SPACE = "weights"
 SYMMETRIC = False  # of models that score alike, the first named goes first
@@ -45,7 +45,7 @@ def examples() -> tuple[Config, ...]:
 
 
 def fuse(given: Given, config: Config = Config()) -> Soup:
-    """The soup; α is the same for every model in it, 0 for the others. Raises as ``training.weights.check``."""
+    """The soup; α is the same for every model in it, 0 for the others. Raises as ``check``."""
     check(given)
     scores = [given.score(state) for state in given.states]
     order = sorted(range(len(scores)), key=lambda place: -scores[place])
@@ -54,7 +54,7 @@ def fuse(given: Given, config: Config = Config()) -> Soup:
     for place in order[1:]:
         wanted = [*kept, place]
         found = given.score(mean([given.states[p] for p in wanted], _shares(wanted, wanted)))
-        tried[f"models {', '.join(str(p + 1) for p in sorted(wanted))}"] = found
+        tried[" + ".join(f"model {p + 1}" for p in sorted(wanted))] = found
         if found >= best + config.gain:
             kept, best = wanted, found
     state = mean([given.states[p] for p in kept], _shares(kept, kept))

@@ -31,7 +31,7 @@ from scipy.special import logsumexp
 
 from core.calibrate import COLDEST, temperature
 from core.types import Doubles
-from training.members import Flags, Given, Member, Mix, folds, held_out, outcomes, shares
+from training.merge.members import Flags, Given, Mix, folds, held_out, outcomes, shares
 
 SPACE = "features"
 SYMMETRIC = True
@@ -96,7 +96,7 @@ def mix(scores_MNK: Doubles, alphas: tuple[float, ...]) -> Doubles:
 def greedy(
     scores_MNK: Doubles, targets_NK: Doubles, loss: Callable[[Doubles, Doubles], float], rounds: int
 ) -> tuple[float, ...]:
-    """Members drawn one after the other, each the one that makes the mean of all drawn best; the best mean on the way."""
+    """Members drawn one by one, each the one that makes the mean of all drawn best; the best mean on the way."""
     counts_M = np.zeros(len(scores_MNK))
     best, kept_M = np.inf, counts_M
     for _ in range(rounds):
@@ -116,7 +116,8 @@ def _crossed(given: Given, scores_MNK: Doubles, way: Choice, count: int) -> Doub
         alphas = way(scores_MNK[:, choose_N], given.targets_NK[choose_N])
         mixed_NK[judge_N] = mix(scores_MNK[:, judge_N], alphas)
         known_N |= judge_N
-    return np.where(known_N[:, None], mixed_NK, scores_MNK.mean(axis=0))
+    crossed_NK: Doubles = np.where(known_N[:, None], mixed_NK, scores_MNK.mean(axis=0))
+    return crossed_NK
 
 
 def _with(counts_M: Doubles, place: int) -> Doubles:
@@ -139,7 +140,8 @@ def _negative(logits_NK: Doubles, targets_NK: Doubles) -> float:
 
 def _smoothed(targets_NK: Doubles) -> Doubles:
     slack, columns = 1.0 / (len(targets_NK) + 2.0), targets_NK.shape[1]
-    return targets_NK * (1.0 - slack) + (1.0 - targets_NK) * slack / max(1, columns - 1)
+    smoothed_NK: Doubles = targets_NK * (1.0 - slack) + (1.0 - targets_NK) * slack / max(1, columns - 1)
+    return smoothed_NK
 
 
 def _squared(scores_NK: Doubles, targets_NK: Doubles) -> float:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training.weights import Given, Soup, cast, check, mean, names
+from training.merge.weights import Given, Soup, cast, check, mean, names
 
 SPACE = "weights"
 SYMMETRIC = False
@@ -45,7 +45,7 @@ def examples() -> tuple[Config, ...]:
 
 
 def fuse(given: Given, config: Config = Config()) -> Soup:
-    """The point on the arc. Raises as ``training.weights.check``, and where there are not two models."""
+    """The point on the arc. Raises as ``check``, and where there are not two models."""
     check(given, exactly=2)
     first, second = given.states
     alphas = (1.0 - config.share, config.share)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training.weights import Given, Soup, check, even, moved, moves, total
+from training.merge.weights import Given, Soup, check, even, moved, moves, total
 
 SPACE = "weights"
 SYMMETRIC = True
@@ -44,7 +44,7 @@ def examples() -> tuple[Config, ...]:
 
 
 def fuse(given: Given, config: Config = Config()) -> Soup:
-    """The base, moved. α is the same for every model: each way counts alike. Raises as ``training.weights.check``."""
+    """The base, moved. α is the same for every model, since each way counts alike. Raises as ``check``."""
     check(given)
     ways = [moves(state, given.base) for state in given.states]
     way = {name: total([each[name] for each in ways]) for name in ways[0]}

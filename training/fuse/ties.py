@@ -1,4 +1,4 @@
-"""Task arithmetic without its quarrels: small moves are dropped, each weight elects a direction, only those agree count.
+"""Task arithmetic without quarrels: small moves are dropped, and of each weight only moves in one direction count.
 
 When to use it: three and more models of one base, tuned on different scenes, whose moves contradict each other. Limit:
 with two models of the same scene there is little to settle; the length has to be chosen on validation rows.
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 
 from training.fuse.task_arithmetic import along
-from training.weights import Given, Soup, check, moves, total
+from training.merge.weights import Given, Soup, check, moves, total
 
 SPACE = "weights"
 SYMMETRIC = True
@@ -50,7 +50,7 @@ def examples() -> tuple[Config, ...]:
 
 
 def fuse(given: Given, config: Config = Config()) -> Soup:
-    """Trim, elect, merge. α is the same for every model: each has one vote. Raises as ``training.weights.check``."""
+    """Trim, elect, merge. α is the same for every model, since each has one vote. Raises as ``check``."""
     check(given)
     ways = [_trimmed(moves(state, given.base), config.density) for state in given.states]
     return along(given, {name: _merged([each[name] for each in ways]) for name in ways[0]}, config.scales)

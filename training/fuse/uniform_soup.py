@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.weights import Given, Soup, check, even, mean
+from training.merge.weights import Given, Soup, check, even, mean
 
 SPACE = "weights"
 SYMMETRIC = True
@@ -34,7 +34,7 @@ def examples() -> tuple[Config, ...]:
 
 
 def fuse(given: Given, config: Config = Config()) -> Soup:
-    """The mean; α is the same for every model. Raises as ``training.weights.check``."""
+    """The mean; α is the same for every model. Raises as ``check``."""
     del config
     check(given)
     alphas = even(len(given.states))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.weights import Given, Soup, check, mean
+from training.merge.weights import Given, Soup, check, mean
 
 SPACE = "weights"
 SYMMETRIC = False
@@ -43,7 +43,7 @@ def examples() -> tuple[Config, ...]:
 
 
 def fuse(given: Given, config: Config = Config()) -> Soup:
-    """The best point. Raises as ``training.weights.check``, and where there are not two models."""
+    """The best point. Raises as ``check``, and where there are not two models."""
     check(given, exactly=2)
     points = {alpha: mean(given.states, _shares(alpha)) for alpha in config.alphas}
     scores = {alpha: given.score(state) for alpha, state in points.items()} if len(points) > 1 else {}

@@ -1,7 +1,7 @@
 """Models that answer the same rows, as the methods of training.fuse that fuse features or logits see them.
 
-Promises that no row is judged by a head that has seen it: scores are leave-one-out, and what is chosen on rows is judged
-on others (``folds``). Knows nothing of graphs or of versions.
+Promises that no row is judged by a head that has seen it: scores are leave-one-out, and what is chosen on rows is
+judged on others (``folds``). Knows nothing of graphs or of versions.
 
 Legend: M members, N rows, D features, K columns (1 for regression).
 """

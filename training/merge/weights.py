@@ -3,8 +3,8 @@
 Promises sums in float64 that do not depend on the order of the models, cast back to each tensor's own type: so the mean
 of copies is the model, to the bit, for all types up to float32. Statistics of BatchNorm are no weights: they are
 averaged by α whatever the method, since arithmetic could make a variance negative, and are to be estimated again where
-they differed (training.batchnorm). Whole numbers and flags are the largest of all models. Knows nothing of versions,
-of networks or of what a weight does.
+they differed (training.merge.batchnorm). Whole numbers and flags are the largest of all models. Knows nothing of
+versions, of networks or of what a weight does.
 
 Legend: M models.
 """
@@ -32,7 +32,7 @@ class Given:
         states: the weights of at least two models of one architecture, in the user's order.
         base: the weights that they were tuned from.
         score: how good weights are on validation rows; higher is better.
-        fisher: diagonal of the Fisher information of weights, by the name of the weight, estimated on real rows.
+        fisher: diagonal of the Fisher information of weights, by the name of the parameter, estimated on real rows.
     """
 
     states: Sequence[State] = field(repr=False)
