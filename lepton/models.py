@@ -58,7 +58,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     task: str = typer.Option("auto", help="auto, classification or regression."),
     backbone: list[str] = BACKBONES,
     recipe: str = typer.Option("auto", help="auto or closed_form."),
-    fuse: str = typer.Option("auto", help="auto or none."),
+    fuse: str = typer.Option("auto", help="auto, none, features or logits: how the backbones compared are fused."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
@@ -68,7 +68,6 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
 ) -> None:
     """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
     _one_of("task", task, ["auto", "classification", "regression"])
-    _one_of("fuse", fuse, ["auto", "none"])
     _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
@@ -88,6 +87,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         size=size,
         seed=seed,
         new_labels=new_labels,
+        fuse=fuse,
     )
     with Stages() as stages:
         done = pipeline.adapt(home, request, stages)
@@ -296,6 +296,7 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "labels": list(done.head.labels),
         "metrics": done.version.manifest["metrics"],
         "candidates": [asdict(candidate) for candidate in done.candidates],
+        "fusion": done.fusion.model_dump() if done.fusion else None,
         "parity": asdict(done.parity),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }

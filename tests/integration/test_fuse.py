@@ -16,7 +16,7 @@ from core import bundle, config
 from core.events import Feedback
 from core.evidence import Evidence
 from core.federation import FILE
-from core.head import HeadState
+from core.head import HeadState, Row
 from core.home import Home, open_home
 from core.promotion import prepare
 from core.statistics import from_grid
@@ -148,7 +148,7 @@ def test_the_served_answer_of_a_fusion_of_logits_is_the_mean_of_its_members_head
     for block in follower.state.blocks:
         alone = HeadState(block.stop - block.start, declared=scene.labels, key=scene.hash_key)
         alone.add(
-            type(row)(row.example, row.features[block.start : block.stop], row.column, row.target, row.weight)
+            Row(row.example, row.features[block.start : block.stop], row.column, row.target, row.weight)
             for row in follower.state.rows.values()
         )
         member = alone.solve(cooled=1.0)
@@ -172,7 +172,8 @@ def test_what_cannot_be_fused_is_said_with_its_remedy(tmp_path: Path, tell: Tell
         assert "belongs to scene 'forms'" in fail("fuse", "shapes", one, other)
     if twin["version"] != one:
         assert "compute the same features" in fail("fuse", "shapes", one, twin["version"])
-    assert "cannot be loaded by the name of its backbone" in fail("fuse", "shapes", one, two, "--method", "uniform_soup")
+    soup = fail("fuse", "shapes", one, two, "--method", "uniform_soup")
+    assert "cannot be loaded by the name of its backbone" in soup
     home, version = opened("shapes", two)
     home.registry.quarantine("shapes", two, "it failed")
     assert "is quarantined: it failed" in fail("fuse", "shapes", one, two)
@@ -225,9 +226,11 @@ def test_sites_that_share_sums_get_the_head_of_all_their_labels(
         (held, *_) = site.registry.versions("shapes")
         own = site.follower(site.registry.scene("shapes"), held)
         own.catch_up()
-        pooled.add(type(r)(f"{place}/{r.example}", r.features, r.column, r.target, r.weight) for r in own.state.rows.values())  # fmt: skip
+        rows = own.state.rows.values()
+        pooled.add(Row(f"{place}/{r.example}", r.features, r.column, r.target, r.weight) for r in rows)
     found, expected = follower.state.statistics, pooled.statistics
-    assert {n: a.tobytes() for n, a in found.arrays().items()} == {n: a.tobytes() for n, a in expected.arrays().items()}
+    for name, array in found.arrays().items():
+        assert array.tobytes() == expected.arrays()[name].tobytes()
     heads = [state.solve(lam=0.5, cooled=1.0) for state in (follower.state, pooled)]
     assert heads[0] is not None and heads[1] is not None
     assert heads[0].weight.tobytes() == heads[1].weight.tobytes()
@@ -263,3 +266,32 @@ def test_sums_of_other_features_are_refused(tmp_path: Path, tell: Tell, fail: Ca
     tell("export", "forms", "--out", str(tmp_path / "forms"), "--statistics")
     words = fail("fuse", "shapes", str(tmp_path / "forms"), "--method", "statistics")
     assert "has no version whose features come out of" in words and "lepton import" in words
+
+
+@pytest.mark.parametrize("method", ["features", "logits"])
+def test_backbones_that_are_compared_can_be_fused_at_once(tmp_path: Path, tell: Tell, method: str) -> None:
+    named = [option for name in backbones(tmp_path) for option in ("--backbone", name)]
+    done = tell("adapt", "shapes", str(folders(tmp_path / "data")), *named, "--fuse", method)
+    assert sum(candidate["chosen"] for candidate in done["candidates"]) == 2
+    assert done["fusion"]["method"] == method and done["fusion"]["score"] >= done["fusion"]["best"]
+    home, version = opened("shapes", done["version"])
+    manifest = home.bundle(version.version).manifest
+    assert len(manifest.members) == 2 and sum(manifest.alphas) == 1.0 and manifest.fusion is not None
+    assert len(manifest.blocks) == (2 if method == "logits" else 0)
+    follower = home.follower(home.registry.scene("shapes"), version)
+    follower.catch_up()
+    stored = home.registry.first_head("shapes", version.version)
+    assert stored is not None and bits(follower.head()) == bits(stored)
+
+
+def test_where_a_fusion_does_not_pay_one_backbone_is_taken_and_wrong_methods_are_refused(
+    tmp_path: Path, tell: Tell, fail: Callable[..., str]
+) -> None:
+    data = str(folders(tmp_path / "data"))
+    first, second = backbones(tmp_path)
+    named = ["--backbone", first, "--backbone", second]
+    done = tell("adapt", "shapes", data, *named)
+    assert done["fusion"] is None and sum(candidate["chosen"] for candidate in done["candidates"]) == 1
+    assert "no plugin named 'blender'" in fail("adapt", "shapes", data, *named, "--fuse", "blender")
+    assert "does not fuse backbones that were only compared" in fail("adapt", "shapes", data, "--fuse", "ties")
+    assert "fuses several backbones" in fail("adapt", "shapes", data, "--backbone", first, "--fuse", "logits")

@@ -11,6 +11,8 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+from core import plugins
+from core.bundle import Fusion
 from core.home import Home
 from exporters import compose
 from exporters.backbone import Backbone, MemberGraph
@@ -22,21 +24,31 @@ from training.merge.members import Given, Mix, alone, score
 from training.merge.parents import Parent
 from training.merge.proposal import Proposal, evidence
 
+METHODS = "training.fuse"
 
-def propose(home: Home, bench: Bench, method: str, module: ModuleType, config: Any) -> Proposal | None:
-    """The fusion by a method of features; None where it leaves one version alone.
+
+def mixed(given: Given, method: str, config: Any = None) -> tuple[Mix, Fusion] | None:
+    """What a method of features makes of members, as it is set by default; None where it leaves one alone."""
+    module = plugins.load(METHODS, method)
+    config = config or module.Config()
+    mix: Mix = module.fuse(given, config)
+    if len(mix.kept) < 2:
+        return None
+    places = range(len(mix.alphas))
+    without = [_without(given, place, module, config) if place in mix.kept else None for place in places]
+    return mix, evidence(method, given, mix.outcomes_N, mix.alphas, without, mix.tried, mix.chosen)
+
+
+def propose(home: Home, bench: Bench, method: str) -> Proposal | None:
+    """The fusion of versions by a method of features; None where it leaves one version alone.
 
     Raises:
         ParityFailed: the graph is not faithful.
     """
-    given = bench.given
-    mix: Mix = module.fuse(given, config)
-    if len(mix.kept) < 2:
+    found = mixed(bench.given, method)
+    if found is None:
         return None
-    without = [
-        _without(given, place, module, config) if place in mix.kept else None for place in range(len(mix.alphas))
-    ]
-    fusion = evidence(method, bench, mix.outcomes_N, mix.alphas, without, mix.tried, mix.chosen)
+    mix, fusion = found
     kept = [bench.parents[place] for place in mix.kept]
     assembly = _assembled(home, bench, kept, joint_of(mix))
     return Proposal(

@@ -77,6 +77,11 @@ class Mix:
         return tuple(place for place, alpha in enumerate(self.alphas) if alpha > 0)
 
 
+def everything(rows: Sequence[object]) -> Flags:
+    """All rows may judge."""
+    return np.ones(len(rows), np.bool_)
+
+
 def held_out(given: Given, features_ND: GridRows) -> Doubles:
     """(N, K) scores of every row by a head of all others."""
     return leave_one_out(features_ND, given.targets_NK, np.ones(len(features_ND))).scores_NK

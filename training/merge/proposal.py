@@ -1,8 +1,8 @@
 """A fusion that could be registered, and the rule by which it is.
 
-The rule: a fusion is registered only where its score on the rows that judge is not below that of the best version alone
-on the very same rows. Where the method is left to choose (``auto``), it must also pay for its time: one that answers
-slower than the best version has to be more than a point better and told from it by a paired bootstrap.
+The rule: a fusion is taken only where its score on the rows that judge is not below that of the best member alone on
+the very same rows. Where the method is left to choose (``auto``), it must also pay for its time: one that answers
+slower than the best member has to be more than a point better and told from it by a paired bootstrap.
 
 Knows nothing of how a fusion came about.
 
@@ -21,8 +21,7 @@ from core.types import Doubles
 from exporters.parity import Parity
 from training import select
 from training.assemble import Assembly
-from training.merge.bench import Bench
-from training.merge.members import alone, score
+from training.merge.members import Given, alone, score
 
 WORTH = 0.01  # of the score, for which a slower answer is taken
 METRICS = {"classification": "leave-one-out balanced accuracy", "regression": "leave-one-out R squared"}
@@ -56,47 +55,45 @@ class Verdict:
 
 def evidence(
     method: str,
-    bench: Bench,
+    given: Given,
     outcomes_J: Doubles,
     alphas: Sequence[float],
     without: Sequence[float | None],
     tried: dict[str, float],
     chosen: dict[str, float],
 ) -> Fusion:
-    """The fusion beside each version alone, on the same rows; ``without`` is the score of the others, by version."""
-    given = bench.given
+    """The fusion beside each member alone, on the same rows; ``without`` is the score of the others, by member."""
     alone_MJ = [alone(given, member) for member in given.members]
     scores = [score(given, alone_J) for alone_J in alone_MJ]
     best = int(np.argmax(scores))
-    low, high = select.interval(outcomes_J - alone_MJ[best], given.groups, bench.seed)
+    low, high = select.interval(outcomes_J - alone_MJ[best], given.groups, given.seed)
     return Fusion(
         method=method,
-        metric=METRICS[bench.scene.task],
+        metric=METRICS[given.task],
         rows=len(outcomes_J),
         score=score(given, outcomes_J),
         best=scores[best],
         low=low,
         high=high,
         members=tuple(
-            Share(name=parent.name, alpha=alpha, alone=single, without=rest)
-            for parent, alpha, single, rest in zip(bench.parents, alphas, scores, without, strict=True)
+            Share(name=member.name, alpha=alpha, alone=single, without=rest)
+            for member, alpha, single, rest in zip(given.members, alphas, scores, without, strict=True)
         ),
         tried=tried,
         chosen=chosen,
     )
 
 
-def judge(proposal: Proposal, *, pays: bool) -> Verdict:
+def judge(fusion: Fusion, *, slower: bool, pays: bool) -> Verdict:
     """The rule at the top of this module; ``pays`` asks for its second half, too."""
-    fusion = proposal.fusion
     gain = fusion.score - fusion.best
     words = (
-        f"{fusion.method} scores {100 * fusion.score:.1f} % ({fusion.metric}, {fusion.rows} rows), the best version "
+        f"{fusion.method} scores {100 * fusion.score:.1f} % ({fusion.metric}, {fusion.rows} rows), the best member "
         f"alone {100 * fusion.best:.1f} %: {100 * gain:+.1f} points "
         f"({100 * fusion.low:+.1f} to {100 * fusion.high:+.1f})"
     )
     if gain < 0:
-        return Verdict(accepted=False, words=words + ", so the version alone stays")
-    if pays and proposal.slower and (gain <= WORTH or fusion.low <= 0):
+        return Verdict(accepted=False, words=words + ", so the member alone stays")
+    if pays and slower and (gain <= WORTH or fusion.low <= 0):
         return Verdict(accepted=False, words=words + ", which does not pay for a slower answer")
     return Verdict(accepted=True, words=words)

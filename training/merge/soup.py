@@ -69,7 +69,7 @@ def propose(home: Home, bench: Bench, method: str, module: ModuleType, config: A
         re.sub(r"model (\d+)", lambda match: f"version {numbers[int(match[1]) - 1]}", words): found
         for words, found in soup.tried.items()
     }
-    fusion = evidence(method, bench, outcomes_J, alphas, without, tried, dict(soup.chosen))
+    fusion = evidence(method, bench.given, outcomes_J, alphas, without, tried, dict(soup.chosen))
     return Proposal(assembly=assembly, parity=parity, fusion=fusion, transform=kind, slower=False)
 
 

@@ -23,7 +23,6 @@ from training.merge.parents import check_reading, parents
 from training.merge.proposal import Proposal, Verdict, judge
 from training.pipeline import Reporter
 
-METHODS = "training.fuse"
 AUTO = "auto"
 
 
@@ -72,7 +71,8 @@ def fuse(home: Home, request: Request, reporter: Reporter) -> Fused:
     if not proposals:
         return Fused(verdict=_none(rows, request, skipped), proposals=(), skipped=skipped)
     proposals = sorted(proposals, key=lambda proposal: (-proposal.fusion.score, proposal.slower))
-    verdicts = [judge(proposal, pays=request.method == AUTO) for proposal in proposals]
+    pays = request.method == AUTO
+    verdicts = [judge(proposal.fusion, slower=proposal.slower, pays=pays) for proposal in proposals]
     best = next((place for place, verdict in enumerate(verdicts) if verdict.accepted), 0)
     verdict, proposal = verdicts[best], proposals[best]
     ordered = (proposal, *(other for other in proposals if other is not proposal))
@@ -91,7 +91,7 @@ def _module(method: str) -> str:
     Raises:
         LookupError: there is none of that name. InvalidInput: it does not fuse versions.
     """
-    space: str = plugins.load(METHODS, method).SPACE
+    space: str = plugins.load(ensemble.METHODS, method).SPACE
     if space == "statistics":
         raise InvalidInput(
             "statistics adds up what sites have exported, not versions of one home",
@@ -123,9 +123,9 @@ def _proposals(home: Home, rows: Bench, request: Request, reporter: Reporter) ->
 
 def propose(home: Home, rows: Bench, method: str) -> Proposal | None:
     """The fusion by one method, as it is set by default; None where one version alone is left."""
-    module = plugins.load(METHODS, method)
+    module = plugins.load(ensemble.METHODS, method)
     if module.SPACE == "features":
-        return ensemble.propose(home, rows, method, module, module.Config())
+        return ensemble.propose(home, rows, method)
     from training.merge import soup  # needs torch's slow parts
 
     return soup.propose(home, rows, method, module, module.Config())
