@@ -14,14 +14,22 @@ from core.bundle import Manifest
 from core.config import Settings
 from core.errors import InvalidInput
 from core.home import open_home
+from core.modality import image
+from core.preprocess import Limits
 from core.types import Head
+from exporters.backbone import Backbone
 from exporters.transform import Transform
 from tests import pico
+from training import tuned, zoo
+from training.backbone import timm
 from training.merge import batchnorm
 from training.merge.information import diagonal
+from training.merge.members import Given, everything
 from training.merge.parents import Parent, parents
-from training.merge.soup import restored
+from training.merge.soup import Kitchen, restored
+from training.merge.weights import even, mean, names
 from training.tune.network import Network
+from training.zoo import Setting
 
 
 class Normed(torch.nn.Module):
@@ -129,3 +137,58 @@ def test_a_manifest_whose_shares_do_not_add_up_is_refused(
     with pytest.raises(ValidationError, match=words):
         Manifest.model_validate(told | update)
     home.close()
+
+
+@pytest.fixture
+def kitchen(tmp_path: Path) -> Kitchen:
+    """An original network with BatchNorm and two that moved from it, on pictures of three classes."""
+    (name, _), *_ = timm.examples(tmp_path)
+    original = zoo.load(f"timm:{name}", Setting(size=32))
+    backbones = [original, *(nudged(zoo.load(f"timm:{name}", Setting(size=32)), seed) for seed in (1, 2))]
+    labels = [label for label in pico.LABELS for _ in range(6)]
+    pixels = [
+        image.decode(pico.picture(label, number, side=32), (32, 32), Limits()) for number, label in enumerate(labels)
+    ]
+    targets_NK = np.eye(3)[[pico.LABELS.index(label) for label in labels]]
+    batches = [{"image": torch.from_numpy(np.stack(pixels[start : start + 6]))} for start in range(0, 18, 6)]
+    rows = Given(members=[], task="classification", targets_NK=targets_NK, judged_N=everything(labels))
+    return Kitchen(rows, "sqrt_l2", batches, backbones)
+
+
+def nudged(backbone: Backbone, seed: int) -> Backbone:
+    assert isinstance(backbone.body, torch.nn.Module)
+    chance = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in backbone.body.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.add_(0.02 * torch.rand(tensor.shape, generator=chance))
+    return tuned.moved(backbone, backbone.body, "finetune")
+
+
+def test_a_mean_gets_statistics_of_the_rows_and_a_model_keeps_its_own(kitchen: Kitchen) -> None:
+    averaged = mean(kitchen.states, even(3))
+    body = kitchen.filled(averaged).state_dict()
+    for name in names(averaged):
+        assert torch.equal(body[name], averaged[name]), name
+    statistic = next(name for name in averaged if name.endswith("running_mean"))
+    assert not torch.allclose(body[statistic], averaged[statistic], atol=1e-3)
+    kept = kitchen.filled({**averaged, **{name: kitchen.states[1][name] for name in names(averaged)}}).state_dict()
+    assert torch.equal(kept[statistic], kitchen.states[1][statistic])
+
+
+def test_scores_and_information_are_of_the_weights_that_are_asked_for(kitchen: Kitchen) -> None:
+    given = kitchen.given
+    assert 0.5 < given.score(given.states[0]) <= 1.0
+    broken = {name: torch.zeros_like(tensor) for name, tensor in given.states[0].items()}
+    assert given.score(broken) < 0.5
+    found = given.fisher(given.states[0])
+    assert set(found) == {name for name in names(given.base) if name in found} and len(found) > 10
+    assert all((tensor >= 0).all() for tensor in found.values()) and any(tensor.any() for tensor in found.values())
+    assert all(torch.equal(given.base[name], given.states[0][name]) for name in given.base)
+
+
+def test_a_kitchen_takes_models_of_one_architecture(kitchen: Kitchen, tmp_path: Path) -> None:
+    _, (vit, setting) = timm.examples(tmp_path)
+    other = zoo.load(f"timm:{vit}", setting)
+    with pytest.raises(InvalidInput, match=r"not of one architecture: model\."):
+        Kitchen(kitchen.rows, "sqrt_l2", kitchen.batches, [kitchen.backbones[0], other])

@@ -30,10 +30,9 @@ from exporters.backbone import Backbone
 from exporters.transform import Kind, Transform, apply
 from training import features, package, tuned, zoo
 from training.assemble import assemble, measured
-from training.merge import batchnorm
+from training.merge import batchnorm, members
 from training.merge.bench import Bench
 from training.merge.information import diagonal
-from training.merge.members import held_out, outcomes, score
 from training.merge.parents import Parent
 from training.merge.proposal import Proposal, evidence
 from training.merge.weights import Given, Soup, State, check_alike, names
@@ -53,15 +52,16 @@ def propose(home: Home, bench: Bench, method: str, module: ModuleType, config: A
     """
     backbones = [restored(home, parent) for parent in bench.parents]
     order = sorted(range(len(backbones)), key=lambda place: bool(backbones[place].recipe))  # the original goes first
-    kitchen = Kitchen(bench, [backbones[place] for place in order])
+    kind, rows = cast("Kind", bench.parents[0].manifest.transform), bench.given
+    kitchen = Kitchen(rows, kind, _batches(bench), [backbones[place] for place in order])
     soup: Soup = module.fuse(kitchen.given, config)
     body = kitchen.filled(soup.state)
     fused = tuned.moved(backbones[0], body, method)
-    kind, threads = cast("Kind", bench.parents[0].manifest.transform), os.cpu_count() or 1
+    threads = os.cpu_count() or 1
     assembly = assemble([fused], kind, bench.scene, home.cache, bench.examples, threads, home.limits)
     parity = package.check_parity(assembly, bench.examples)
     rows_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, bench.examples, None)
-    outcomes_J = outcomes(bench.given, held_out(bench.given, rows_ND))
+    outcomes_J = members.outcomes(rows, members.held_out(rows, rows_ND))
     alphas = [soup.alphas[order.index(place)] for place in range(len(order))]
     without = [kitchen.without(order.index(place), module, config) for place in range(len(order))]
     numbers = [bench.parents[place].version.number for place in order]
@@ -69,7 +69,7 @@ def propose(home: Home, bench: Bench, method: str, module: ModuleType, config: A
         re.sub(r"model (\d+)", lambda match: f"version {numbers[int(match[1]) - 1]}", words): found
         for words, found in soup.tried.items()
     }
-    fusion = evidence(method, bench.given, outcomes_J, alphas, without, tried, dict(soup.chosen))
+    fusion = evidence(method, rows, outcomes_J, alphas, without, tried, dict(soup.chosen))
     return Proposal(assembly=assembly, parity=parity, fusion=fusion, transform=kind, slower=False)
 
 
@@ -79,10 +79,10 @@ def restored(home: Home, parent: Parent) -> Backbone:
     Raises:
         InvalidInput: it has several, its weights were not kept or are gone, or it is an ONNX graph.
     """
-    members = parent.manifest.members
-    if len(members) != 1:
-        raise InvalidInput(f"version {parent.name} is made of {len(members)} backbones", REMEDY)
-    (member,) = members
+    found = parent.manifest.members
+    if len(found) != 1:
+        raise InvalidInput(f"version {parent.name} is made of {len(found)} backbones", REMEDY)
+    (member,) = found
     if member.tuned and not member.weights:
         raise InvalidInput(f"the tuned weights of version {parent.name} were not kept", REMEDY)
     if member.weights:
@@ -111,26 +111,23 @@ def _loaded(parent: Parent, name: str, setting: Setting) -> Backbone:
 
 @dataclass
 class Kitchen:
-    """What a method of weights needs beside the weights: rows, scores, information.
+    """What a method of weights needs beside the weights: scores and information, on rows.
 
     Args:
-        bench: the rows. backbones: M models of one architecture, as far as is known.
+        rows: targets, and who may judge. kind: how features are scaled. batches: the rows as the models take them.
+        backbones: M models of one architecture, as far as is known.
     """
 
-    bench: Bench
+    rows: members.Given
+    kind: Kind
+    batches: Sequence[Tensors]
     backbones: Sequence[Backbone]
 
     def __post_init__(self) -> None:
-        """Check that the models are alike, and read the rows."""
+        """Check that the models are alike."""
         self.states = [_state(backbone) for backbone in self.backbones]
         for number, state in enumerate(self.states[1:], 2):
             check_alike(self.states[0], state, f"model {number}")
-        parent = self.bench.parents[0]
-        self.kind = cast("Kind", parent.manifest.transform)
-        self._batches: list[Tensors] = []
-        for start in range(0, len(self.bench.examples), BATCH):
-            rows = [parent.preprocessor.read(features.content(e)) for e in self.bench.examples[start : start + BATCH]]
-            self._batches.append({name: torch.from_numpy(a) for name, a in parent.preprocessor.batch(rows).items()})
         self._moved_norms = batchnorm.differ(self.states)
 
     @property
@@ -151,21 +148,21 @@ class Kitchen:
         whose = next((held for held in self.states if _same(held, state)), None)
         body.load_state_dict(dict(whose if whose is not None else state), strict=True)
         if whose is None and self._moved_norms:
-            batchnorm.estimate(body, self._batches)
+            batchnorm.estimate(body, self.batches)
         return body.eval()
 
     def score(self, state: State) -> float:
         """The leave-one-out score on the rows that judge."""
-        given = self.bench.given
-        return score(given, outcomes(given, held_out(given, self._features(self.filled(state))[1])))
+        held_NK = members.held_out(self.rows, self._features(self.filled(state))[1])
+        return members.score(self.rows, members.outcomes(self.rows, held_NK))
 
     def fisher(self, state: State) -> State:
         """The information of weights under their own head."""
         body = self.filled(state)
         transform, rows_ND = self._features(body)
         network = Network(body, transform, self._head(rows_ND))
-        rows = [{n: a[i : i + 1] for n, a in batch.items()} for batch in self._batches for i in range(_count(batch))]
-        return diagonal(network, rows[:INFORMED], self.bench.seed, self.bench.scene.task)
+        each = [{n: a[i : i + 1] for n, a in batch.items()} for batch in self.batches for i in range(_count(batch))]
+        return diagonal(network, each[:INFORMED], self.rows.seed, self.rows.task)
 
     def without(self, place: int, module: ModuleType, config: Any) -> float | None:
         """The score of the other models, fused alike; None where the method takes no fewer."""
@@ -176,19 +173,27 @@ class Kitchen:
 
     @torch.inference_mode()
     def _features(self, body: torch.nn.Module) -> tuple[Transform, GridRows]:
-        raw_ND = np.concatenate([body(**batch).float().numpy() for batch in self._batches])
+        raw_ND = np.concatenate([body(**batch).float().numpy() for batch in self.batches])
         transform = measured(self.kind, raw_ND)
         return transform, to_grid(apply(transform, raw_ND))
 
     def _head(self, rows_ND: GridRows) -> Head:
-        scene, targets_NK = self.bench.scene, self.bench.given.targets_NK
-        state = HeadState(rows_ND.shape[1], task=scene.task)
-        regression = scene.task == "regression"
-        pairs = zip(rows_ND, targets_NK, strict=True)
+        regression = self.rows.task == "regression"
+        state = HeadState(rows_ND.shape[1], task=self.rows.task)
+        pairs = zip(rows_ND, self.rows.targets_NK, strict=True)
         state.add(_row(place, row_D, target_K, regression) for place, (row_D, target_K) in enumerate(pairs))
         head = state.solve()
         assert head is not None, "classes of a single example are not drawn"
         return head
+
+
+def _batches(bench: Bench) -> list[Tensors]:
+    """The rows as a network takes them."""
+    preprocessor, made = bench.parents[0].preprocessor, list[Tensors]()
+    for start in range(0, len(bench.examples), BATCH):
+        rows = [preprocessor.read(features.content(example)) for example in bench.examples[start : start + BATCH]]
+        made.append({name: torch.from_numpy(array) for name, array in preprocessor.batch(rows).items()})
+    return made
 
 
 def _row(place: int, features_D: GridRows, targets_K: Doubles, regression: bool) -> Row:
