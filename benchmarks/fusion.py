@@ -15,6 +15,7 @@ Legend: N rows, D features, K classes.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections import defaultdict
@@ -128,7 +129,7 @@ def _choices(given: Given) -> dict[str, Callable[[], Mix]]:
     """Every way to choose members and shares from the labelled rows."""
     return {
         SINGLE: lambda: _single(given),
-        **{name: (lambda place=place: _only(given, place)) for place, name in enumerate(BACKBONES)},
+        **{name: functools.partial(_only, given, place) for place, name in enumerate(BACKBONES)},
         "features, all three": lambda: side_by_side.fuse(given, side_by_side.Config(least=3)),
         PRUNED: lambda: side_by_side.fuse(given, STRICT),
         "logits, equal shares": lambda: _shared(given, members.shares([1.0] * len(given.members))),

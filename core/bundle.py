@@ -12,10 +12,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -32,6 +41,7 @@ GOLDEN = "golden.safetensors"
 CARD = "card.md"
 LARGEST_MANIFEST = 4 * 2**20
 SLACK = 1e-9  # of the sum of shares from 1
+_OUTPUTS = "outputs."  # of a task beside the first, before its name
 
 
 class _Part(BaseModel):
@@ -49,7 +59,19 @@ class Input(_Part):
     shape: tuple[int | None, ...]
 
 
-class Member(_Part):
+class _Grown(_Part):
+    """A part with fields that came later: left out where they say nothing, so that what says nothing new is spelled,
+    and so named by its digest, as it always was."""
+
+    LATER: ClassVar[frozenset[str]]
+
+    @model_serializer(mode="wrap")
+    def _plain(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = whole(self)
+        return {name: value for name, value in told.items() if value or name not in self.LATER}
+
+
+class Member(_Grown):
     """One frozen backbone inside the graph.
 
     ``tuned``: its weights were adapted on labels of the scene. ``weights``: the blob in which they are kept, if any.
@@ -64,6 +86,8 @@ class Member(_Part):
     tuned: bool = False
     weights: str = ""
 
+    LATER = frozenset({"weights"})
+
 
 class Metric(_Part):
     """A figure with its 95 % interval, and the rows it was measured on."""
@@ -74,7 +98,20 @@ class Metric(_Part):
     rows: int
 
 
-class Lineage(_Part):
+class FurtherTask(_Part):
+    """A task beside the first, over the same features: of it what the manifest itself says of the first."""
+
+    name: str
+    task: Task
+    labels: tuple[str, ...]
+    lam: float
+    temperature: float
+    target_offset: float = 0.0
+    target_scale: float = 1.0
+    metrics: dict[str, Metric]
+
+
+class Lineage(_Grown):
     """Where the version comes from.
 
     ``sequence``: the last label event in the head that is stored in the graph. ``parents``: the versions that it was
@@ -87,6 +124,8 @@ class Lineage(_Part):
     parents: tuple[str, ...] = ()
     validation: str = ""
     code: str
+
+    LATER = frozenset({"parents", "validation"})
 
 
 class Share(_Part):
@@ -118,11 +157,11 @@ class Fusion(_Part):
     chosen: dict[str, float] = {}
 
 
-class Manifest(_Part):
-    """Everything that is known of a version.
+class Manifest(_Grown):
+    """Everything that is known of a version. ``files`` maps every other file to its SHA-256.
 
-    ``files`` maps every other file to its SHA-256. ``blocks``: features that have heads of their own, mixed by α; none
-    where one head is solved for all.
+    ``blocks``: features that have heads of their own, mixed by α; none where one head is solved for all. ``task`` to
+    ``metrics`` are said of the first task, ``task_name``.
     """
 
     schema_version: int = SCHEMA
@@ -150,6 +189,10 @@ class Manifest(_Part):
     metrics: dict[str, Metric]
     lineage: Lineage
     files: dict[str, str]
+    task_name: str = ""
+    further: tuple[FurtherTask, ...] = ()
+
+    LATER = frozenset({"blocks", "fusion", "task_name", "further"})
 
     @field_validator("alphas")
     @classmethod
@@ -179,12 +222,14 @@ class Golden:
     Attributes:
         inputs: input name → (N, …) array.
         features: (N, D) int16 on the grid.
-        outputs: (N, K) float32 probabilities, or (N, 1) values.
+        outputs: (N, K) float32 probabilities, or (N, 1) values; of the first task.
+        further: the same for every other task, by name.
     """
 
     inputs: Mapping[str, NDArray[np.generic]]
     features: NDArray[np.int16]
     outputs: NDArray[np.float32]
+    further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -262,9 +307,18 @@ def checked(folder: Path, name: str, digest: str) -> bytes:
     return data
 
 
+def metrics_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of every task in a manifest's JSON, by name, the first task's first; empty for an empty one."""
+    if "metrics" not in manifest:
+        return {}
+    further = {task["name"]: task["metrics"] for task in manifest.get("further", ())}
+    return {str(manifest.get("task_name", "")): manifest["metrics"]} | further
+
+
 def golden_bytes(golden: Golden) -> bytes:
     """Golden rows as safetensors."""
     tensors = {f"input.{name}": np.ascontiguousarray(array) for name, array in golden.inputs.items()}
+    tensors |= {f"{_OUTPUTS}{task}": array for task, array in golden.further.items()}
     return save_tensors(tensors | {"features": golden.features, "outputs": golden.outputs})
 
 
@@ -274,7 +328,13 @@ def _golden(folder: Path, data: bytes) -> Golden:
         features, outputs = tensors.pop("features"), tensors.pop("outputs")
     except (SafetensorError, KeyError, ValueError) as error:
         raise _broken(folder, f"{GOLDEN} cannot be read: {error}") from error
-    return Golden({name.removeprefix("input."): array for name, array in tensors.items()}, features, outputs)
+    further = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_OUTPUTS)}
+    return Golden(
+        {name.removeprefix("input."): array for name, array in tensors.items()},
+        features,
+        outputs,
+        {name.removeprefix(_OUTPUTS): array for name, array in further.items()},
+    )
 
 
 def _bytes(folder: Path, name: str) -> bytes:

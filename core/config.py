@@ -160,6 +160,50 @@ class LabelSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DriftSettings:
+    """How the learner watches for drift."""
+
+    every_seconds: float = 10.0
+    """How often it is looked whether a window of predictions is full; 0 turns the watch off."""
+    reference: int = 500
+    """Predictions of a version, its first ones, that later ones are compared with."""
+    window: int = 200
+    """Predictions that are compared at once; windows do not overlap, so each is judged once."""
+    labels: int = 50
+    """Labelled answers that are looked at together for a rise of errors."""
+    level: float = 0.001
+    """Chance of a false alarm of one detector on one window."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "drift", "reference", "window", "labels", "level")
+        if self.every_seconds < 0 or self.level >= 1:
+            raise BadConfiguration(
+                f"drift.every_seconds is {self.every_seconds!r} and drift.level {self.level!r}",
+                "give seconds that are not below zero, and a level below 1 such as 0.001",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChallengeSettings:
+    """How challenges that evidence judges are decided (``lepton challenge --judge evidence``)."""
+
+    alpha: float = 0.05
+    """Chance that a challenger which is no better is ever promoted, however often the labels are looked at."""
+    probation_labels: int = 500
+    """Labelled answers of both for which the former champion goes on as a shadow after such a promotion; it comes back
+    where evidence speaks for it. 0: no probation."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not 0 < self.alpha < 1 or self.probation_labels < 0:
+            raise BadConfiguration(
+                f"challenge.alpha is {self.alpha!r} and challenge.probation_labels {self.probation_labels!r}",
+                "give a chance between 0 and 1 such as 0.05, and a number that is not below zero",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The whole tree."""
 
@@ -168,9 +212,17 @@ class Settings:
     serve: ServeSettings = field(default_factory=ServeSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
+    challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
 
 
-SECTIONS: Mapping[str, type[Any]] = {"serve": ServeSettings, "learner": LearnerSettings, "labels": LabelSettings}
+SECTIONS: Mapping[str, type[Any]] = {
+    "serve": ServeSettings,
+    "learner": LearnerSettings,
+    "labels": LabelSettings,
+    "drift": DriftSettings,
+    "challenge": ChallengeSettings,
+}
 
 
 def load(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:

@@ -37,6 +37,8 @@ scenes = sa.Table(
     sa.Column("target_offset", sa.Float, nullable=False),
     sa.Column("target_scale", sa.Float, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("task_name", sa.String, nullable=False, server_default=""),  # of the first of several tasks
+    sa.Column("further", sa.JSON),  # the tasks beside the first; NULL where there are none
 )
 counters = sa.Table(
     "counters",
@@ -63,6 +65,7 @@ label_events = sa.Table(
     sa.Column("subject", sa.String, index=True),
     sa.Column("body_digest", sa.String),
     sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("task", sa.String, nullable=False, server_default=""),  # its name; empty where the scene has one
     sa.Index("label_events_by_scene", "scene", "sequence"),
 )
 waiting = sa.Table(
@@ -126,6 +129,8 @@ challenges = sa.Table(
     sa.Column("share", sa.Float),
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("began_at", sa.Float, nullable=False),
+    sa.Column("judge", sa.String, nullable=False, server_default="people"),  # or "evidence"
+    sa.Column("probation", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 audit = sa.Table(
     "audit",
@@ -155,6 +160,7 @@ revisions = sa.Table(
     sa.Column("examples", sa.Integer, nullable=False),
     sa.Column("fallback", sa.Boolean, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("further", sa.LargeBinary),  # heads of the tasks beside the first, as safetensors; NULL once pruned
 )
 leases = sa.Table(
     "leases",
@@ -163,6 +169,18 @@ leases = sa.Table(
     sa.Column("owner", sa.String, nullable=False),
     sa.Column("token", sa.Integer, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
+)
+drift_readings = sa.Table(
+    "drift_readings",
+    ledger_tables,
+    sa.Column("scene", sa.String, primary_key=True),
+    sa.Column("version", sa.String, primary_key=True),
+    sa.Column("detector", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # of the window, from 1
+    sa.Column("value", sa.Float, nullable=False),  # above 1 is drift
+    sa.Column("words", sa.String, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),  # when the window's last prediction, or label, came
+    sa.Column("at", sa.Float, nullable=False),  # when it was looked at
 )
 predictions = sa.Table(
     "predictions",
@@ -182,6 +200,7 @@ predictions = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False, index=True),
     sa.Column("role", sa.String, nullable=False, server_default="champion"),  # of the version that answered
     sa.Column("parent", sa.String),  # of a shadow: the prediction that was answered
+    sa.Column("further", sa.String),  # what was said for the tasks beside the first, as JSON
     sa.Index("predictions_by_scene", "scene", "created_at"),
 )
 instances = sa.Table(

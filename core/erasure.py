@@ -169,7 +169,7 @@ def _bury(connection: sa.Connection, scene: str, events: list[str], first: int) 
     connection.execute(
         sa.update(revisions)
         .where(revisions.c.scene == scene, revisions.c.sequence >= first)
-        .values(weight=None, bias=None)
+        .values(weight=None, bias=None, further=None)
     )
     return sequence
 

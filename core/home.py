@@ -11,6 +11,7 @@ from core.bundle import Bundle, blocks_of, checked, read
 from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
+from core.drift import DriftReadings
 from core.errors import BrokenBundle
 from core.events import Ledger
 from core.evidence import EvidenceStore
@@ -36,6 +37,7 @@ class Home:
     predictions: PredictionLog
     challenges: Challenges
     workers: Workers
+    drift: DriftReadings
 
     @property
     def ledger_path(self) -> Path:
@@ -125,4 +127,5 @@ def open_home(settings: Settings) -> Home:
         predictions=PredictionLog(predictions_database),
         challenges=Challenges(ledger_database),
         workers=Workers(predictions_database),
+        drift=DriftReadings(ledger_database),
     )

@@ -5,8 +5,9 @@ Promises that a prediction found here is complete. Knows nothing of labels; rete
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 
@@ -14,12 +15,14 @@ import numpy as np
 import sqlalchemy as sa
 
 from core.database import Database, instances, predictions
-from core.types import GridRows, Prediction
+from core.types import GridRows, Prediction, Reply
 
 PAGE = 500
 ROWS = 1024  # in one statement; SQLite takes 32,766 values
 
 _values = attrgetter(*predictions.c.keys())
+_REPLY = tuple(Reply.__dataclass_fields__)
+_reply = attrgetter(*_REPLY)
 
 
 class PredictionLog:
@@ -71,6 +74,17 @@ class PredictionLog:
             )
             once = {row.example: _prediction(row) for row in rows}
         return list(once.values())
+
+    def of_version(self, scene: str, version: str, after: float, limit: int) -> list[Prediction]:
+        """Answers of a version while it was champion, made after a moment, oldest first, without inputs."""
+        wanted = (predictions.c.scene == scene) & (predictions.c.created_at > after)
+        wanted &= (predictions.c.version == version) & (predictions.c.role == "champion")
+        order = predictions.c.created_at, predictions.c.prediction_id
+        with self.database.read() as connection:
+            rows = connection.execute(
+                sa.select(predictions, sa.null().label("bytes")).where(wanted).order_by(*order).limit(limit)
+            )
+            return [_prediction(row) for row in rows]
 
     def features(self, extractor: str, examples: Iterable[str]) -> dict[str, GridRows]:
         """Features of those examples that any prediction, a shadow's too, has under this extractor."""
@@ -153,11 +167,26 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[obj
 
 
 def _row(prediction: Prediction) -> tuple[object, ...]:
-    return tuple(value.tobytes() if isinstance(value, np.ndarray) else value for value in _values(prediction))
+    return tuple(_cell(value) for value in _values(prediction))
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    if isinstance(value, Mapping):  # what was said for further tasks
+        told = {name: dict(zip(_REPLY, _reply(said), strict=True)) for name, said in value.items()}
+        return json.dumps(told) if told else None
+    return value
+
+
+def replies(further: str | None) -> dict[str, Reply]:
+    """What was said for the tasks beside the first, from the log's own form of it."""
+    return {} if further is None else {name: Reply(**told) for name, told in json.loads(further).items()}
 
 
 def _prediction(row: sa.Row[tuple[object, ...]]) -> Prediction:
     told = dict(row._mapping)
     instance = told.pop("bytes")
     told["features"] = np.frombuffer(told["features"], np.int16)
+    told["further"] = replies(told["further"])
     return Prediction(**told, instance=instance)

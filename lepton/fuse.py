@@ -13,8 +13,8 @@ from core.errors import InvalidInput
 from core.home import Home, open_home
 from core.registry import short
 from core.types import Version
-from lepton.models import show_metrics, training
-from lepton.output import Stages, as_json, fact, say, table
+from lepton.extra import training
+from lepton.output import Stages, as_json, fact, say, show_metrics, table
 
 if TYPE_CHECKING:
     from training.merge.sites import Added

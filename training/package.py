@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import bundle
-from core.bundle import Fusion, Golden, Lineage, Manifest, Member, Metric
+from core.bundle import FurtherTask, Fusion, Golden, Lineage, Manifest, Member, Metric
 from core.home import Home
 from core.mixture import PRESENT
 from core.preprocess import Inputs
@@ -39,6 +39,7 @@ class Origin:
     """What the manifest tells of the making.
 
     Attributes:
+        further: metrics of the tasks beside the first, by name.
         validation: the blob that lists examples on which no weight was tuned.
         members: what the graph is made of, where its members are graphs that are made of several themselves.
         alphas: the share of each of what was fused, where the assembly does not say it.
@@ -50,6 +51,7 @@ class Origin:
     metrics: Mapping[str, Metric]
     data_digest: str
     parent: str | None
+    further: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     validation: str = ""
     members: tuple[Member, ...] = ()
     alphas: tuple[float, ...] = (1.0,)
@@ -127,7 +129,7 @@ def _golden(assembly: Assembly, model: bytes, examples: Sequence[Example]) -> Go
         blank = assembly.preprocessor.batch([assembly.preprocessor.blank()] * GOLDEN_ROWS)
         inputs = {name: _noise(array) if name == "image" else array for name, array in blank.items()}
     answer = Session(model).predict(inputs)
-    return Golden(inputs, answer.features, answer.outputs)
+    return Golden(inputs, answer.features, answer.outputs, answer.further)
 
 
 def _noise(array: NDArray[Any]) -> NDArray[Any]:
@@ -190,4 +192,19 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin, memb
             code=importlib.metadata.version("lepton"),
         ),
         files={},
+        task_name=scene.task_name,
+        further=tuple(_further(task, head.of(task.task_name), origin) for task in scene.further),
+    )
+
+
+def _further(task: Scene, head: Head, origin: Origin) -> FurtherTask:
+    return FurtherTask(
+        name=task.task_name,
+        task=task.task,
+        labels=head.labels,
+        lam=head.lam,
+        temperature=head.temperature,
+        target_offset=task.offset,
+        target_scale=task.scale,
+        metrics=dict(origin.further[task.task_name]),
     )

@@ -49,9 +49,10 @@ def test_statistics_become_those_of_the_rows_and_nothing_else_moves() -> None:
         body.norm.weight.fill_(2.0)
         body.norm.running_mean = torch.full((3,), 9.0)
     rows_BD = torch.randn(64, 3, generator=torch.Generator().manual_seed(0)) * 3 + 5
-    batchnorm.estimate(body, [{"x": part} for part in rows_BD.split(16)])
+    parts = torch.split(rows_BD, 16)
+    batchnorm.estimate(body, [{"x": part} for part in parts])
     torch.testing.assert_close(body.norm.running_mean, rows_BD.mean(dim=0))
-    expected = torch.stack([part.var(dim=0) for part in rows_BD.split(16)]).mean(dim=0)
+    expected = torch.stack([part.var(dim=0) for part in parts]).mean(dim=0)
     torch.testing.assert_close(body.norm.running_var, expected)
     assert (body.norm.weight == 2.0).all()
     assert body.norm.momentum == 0.1 and not body.training and not body.norm.training
@@ -102,7 +103,7 @@ def test_versions_without_weights_of_their_own_are_refused_with_another_way(tmp_
     second = pico.another(home, made.scene, seed=1)
     first, _ = parents(home, made.scene, [made.version.version, second.version])
     (member,) = first.manifest.members
-    cases = {
+    cases: dict[str, dict[str, object]] = {
         "made of 2 backbones": {"members": (member, member)},
         "were not kept": {"members": (member.model_copy(update={"tuned": True}),)},
         "are gone": {"members": (member.model_copy(update={"tuned": True, "weights": "0" * 64}),)},

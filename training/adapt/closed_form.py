@@ -10,9 +10,9 @@ Reference: Hoerl and Kennard, "Ridge regression", Technometrics 12 (1970).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import softmax
@@ -21,12 +21,13 @@ from core.embed import embed
 from core.errors import InvalidInput
 from core.events import Feedback
 from core.evidence import Evidence
-from core.follow import Follower
+from core.follow import Followed, Follower
 from core.home import Home
 from core.types import Doubles, Example, GridRows, Head, Scene
 from exporters.backbone import Backbone
 from training.assemble import Assembly
 from training.recipe import Context, Rows, Tuned
+from training.tasks import by_task
 
 _WRITERS = 16  # threads that wait for the disk
 
@@ -41,6 +42,7 @@ class Learned:
     """The head of what stands, and who stands.
 
     Attributes:
+        head: with those of further tasks; ``further`` has the rest of what is said here for them.
         rows: example → its place in ``held_NK``, for those of the data that stand.
         seen: every example that stands, those of earlier data and of feedback included: none of them may test the head.
         held_NK: (N, K) leave-one-out probabilities, or (N, 1) leave-one-out values, of the examples in ``rows``.
@@ -50,6 +52,11 @@ class Learned:
     rows: dict[str, int]
     seen: frozenset[str]
     held_NK: Doubles
+    further: Mapping[str, Learned] = field(default_factory=dict)
+
+    def of(self, task: str) -> Learned:
+        """What was learned for the task of this name."""
+        return self.further.get(task, self)
 
 
 def examples() -> tuple[Config, ...]:
@@ -78,7 +85,7 @@ def learn(
         features_ND: their features by the assembly.
 
     Raises:
-        InvalidInput: no class has two examples.
+        InvalidInput: no class has two examples, in one of the tasks.
     """
     _teach(home, scene, assembly, examples, features_ND)
     return study(home, scene, assembly, [e.digest for e in examples], progress)
@@ -93,7 +100,7 @@ def study(
         examples: those of which leave-one-out answers are wanted.
 
     Raises:
-        InvalidInput: no class has two examples.
+        InvalidInput: no class has two examples, in one of the tasks.
     """
     follower = Follower(
         home.ledger,
@@ -109,17 +116,26 @@ def study(
         session, preprocessor = assembly.session, assembly.preprocessor
         embed(home.evidence, session, preprocessor, assembly.extractor, follower.missing, progress=progress)
         follower.catch_up()
+    for each in follower.tasks:
+        if not each.state.served():
+            told = f"task {each.task.task_name!r} of {scene.name!r}" if scene.further else f"{scene.name!r}"
+            raise InvalidInput(
+                f"no class of {told} has two examples that stand", "give at least two examples of a class"
+            )
     head = follower.head()
-    if head is None:
-        raise InvalidInput(
-            f"no class of {scene.name!r} has two examples that stand", "give at least two examples of a class"
-        )
+    assert head is not None, "every task is served"
     return learned(follower, head, examples)
 
 
 def learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
-    """The head with leave-one-out answers to those of the examples that stand."""
-    state = follower.state
+    """The head with leave-one-out answers to those of the examples that stand, task by task."""
+    first, *others = (_of_task(each, head.of(each.task.task_name), digests) for each in follower.tasks)
+    names = [task.task_name for task in follower.scene.further]
+    return replace(first, further=dict(zip(names, others, strict=True)))
+
+
+def _of_task(followed: Followed, head: Head, digests: Sequence[str]) -> Learned:
+    state = followed.state
     standing = [digest for digest in digests if digest in state.rows]
     rows, seen = {example: place for place, example in enumerate(standing)}, frozenset(state.rows)
     if not standing:
@@ -127,7 +143,7 @@ def learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
     alphas_M = np.array([block.alpha for block in state.blocks])
     held_NK = np.tensordot(alphas_M, state.held_out(standing, head.labels), axes=1)
     if state.task == "regression":
-        return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
+        return Learned(head, rows, seen, held_NK * followed.task.scale + followed.task.offset)
     return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
 
 
@@ -138,12 +154,17 @@ def _teach(home: Home, scene: Scene, assembly: Assembly, examples: Sequence[Exam
     ]
     _keep_contents(home, examples)
     home.evidence.keep(kept)
-    home.ledger.teach(
-        scene.name,
-        [
-            Feedback(scene=scene.name, example=e.digest, label=e.label, value=e.value, subject=e.subject)
-            for e in examples
-        ],
+    home.ledger.teach(scene.name, [_said(task, e) for task, mine in by_task(scene, examples) for e in mine])
+
+
+def _said(task: Scene, example: Example) -> Feedback:
+    return Feedback(
+        scene=task.name,
+        task=task.task_name,
+        example=example.digest,
+        label=example.label,
+        value=example.value,
+        subject=example.subject,
     )
 
 

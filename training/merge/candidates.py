@@ -24,6 +24,7 @@ from training.merge.bench import targets
 from training.merge.members import Given, Member, Mix, everything
 from training.merge.proposal import judge
 from training.select import Candidate
+from training.tasks import by_task
 from training.zoo import Setting
 
 AUTO, NONE = "auto", "none"
@@ -63,7 +64,7 @@ def fused(
     method: str,
     seed: int,
 ) -> Chosen:
-    """The table of one modality with several backbones marked, where they are better together.
+    """The table of one modality with several backbones marked, where they are better together for the first task.
 
     Args:
         examples: training examples; the same sample of them is drawn as for the comparison.
@@ -80,14 +81,15 @@ def fused(
         return plain
     if method == NONE:
         return plain
-    rows = select.subsample(examples, scene.task, seed)
+    first, mine = by_task(scene, examples)[0]
+    rows = select.subsample(mine, first.task, seed, select.SAMPLE // len(scene.tasks))
     assemblies = [alone(zoo.load(each.name, setting), scene, home.cache, rows, home.limits) for each in tried]
     fitting = [number for number, made in enumerate(assemblies) if method != AUTO or _alike(made, assemblies[0])]
     if len(fitting) < 2:
         return plain
     members = [_member(home, tried[number], assemblies[number], rows) for number in fitting]
-    targets_NK = targets(scene, rows)
-    given = Given(members=members, task=scene.task, targets_NK=targets_NK, judged_N=everything(rows), seed=seed)
+    targets_NK = targets(first, rows)
+    given = Given(members=members, task=first.task, targets_NK=targets_NK, judged_N=everything(rows), seed=seed)
     found = [each for name in (BOTH if method == AUTO else (method,)) if (each := _mixed(given, name, method))]
     best = max(found, key=lambda each: each[1].score, default=None)
     if best is None or not judge(best[1], slower=True, pays=method == AUTO).accepted:

@@ -62,6 +62,10 @@ def add(home: Home, scene_name: str, files: Sequence[str], reporter: Reporter) -
         InvalidInput: a file holds no statistics, a site is there twice, or they do not go together.
     """
     scene = home.registry.scene(scene_name)
+    if scene.further:
+        raise InvalidInput(
+            f"scene {scene.name!r} has {len(scene.tasks)} tasks, and sums are of one", "make a scene of one task for it"
+        )
     reporter.stage("reading the sums of other sites")
     shares = [_read(Path(file)) for file in files]
     base = _base(home, scene, shares[0])

@@ -155,6 +155,7 @@ def _register(
         recipe=proposal.fusion.method,
         transform=proposal.transform,
         metrics=metrics,
+        further={task.task_name: {} for task in scene.further},
         data_digest=rows.parents[0].manifest.lineage.data_digest,
         parent=champion.version if champion else None,
         validation="" if rows.held is None else home.artifacts.put(json.dumps(sorted(rows.held)).encode()),
