@@ -45,14 +45,14 @@ from training.fuse import logits
 from training.merge import members
 from training.merge.ensemble import joint_of
 from training.merge.members import Given, Member, Mix
-from training.merge.proposal import evidence, judge
+from training.merge.proposal import WORTH, evidence, judge
 
 BACKBONES, SIZE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"), 96
 SHOTS = (5, 10, 20)
 HELD = 5  # pictures of every class that are always left for the test
 SINGLE, AUTO = "one backbone, by leave-one-out", "auto"
 PRUNED, LOGITS = "features, pruned", "logits"
-STRICT = side_by_side.Config(worth=0.01, told_apart=True, least=1)
+PAYING = side_by_side.Config(worth=WORTH, least=1)  # as with auto
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def _choices(given: Given) -> dict[str, Callable[[], Mix]]:
         SINGLE: lambda: _single(given),
         **{name: functools.partial(_only, given, place) for place, name in enumerate(BACKBONES)},
         "features, all three": lambda: side_by_side.fuse(given, side_by_side.Config(least=3)),
-        PRUNED: lambda: side_by_side.fuse(given, STRICT),
+        PRUNED: lambda: side_by_side.fuse(given, PAYING),
         "logits, equal shares": lambda: _shared(given, members.shares([1.0] * len(given.members))),
         LOGITS: lambda: logits.fuse(given),
     }

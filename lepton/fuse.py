@@ -14,6 +14,7 @@ from core.home import Home, open_home
 from core.registry import short
 from core.types import Version
 from lepton.extra import training
+from lepton.models import seconds
 from lepton.output import Stages, as_json, fact, say, show_metrics, table
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def fuse(
     versions: list[str] = VERSIONS,
     method: str = METHOD,
     seed: int = typer.Option(0, help="Seed of draws."),
+    budget: str = typer.Option("5m", help="Time for a method that trains (distill), such as 90s, 5m, 1h."),
     json: bool = JSON,
 ) -> None:
     """Fuse versions into a new one, compared with the best of them on the same rows; exit 3 where none is better."""
@@ -50,8 +52,9 @@ def fuse(
             added = sites.add(home, scene, versions, stages)
         return _tell_sites(home, added, json)
     road = training("merge.versions")
+    request = road.Request(scene=scene, versions=tuple(versions), method=method, seed=seed, budget=seconds(budget))
     with Stages() as stages:
-        fused = road.fuse(home, road.Request(scene=scene, versions=tuple(versions), method=method, seed=seed), stages)
+        fused = road.fuse(home, request, stages)
     return _tell(home, scene, fused, json)
 
 

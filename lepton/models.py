@@ -76,7 +76,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
         transform=None if transform == "auto" else transform,
-        budget=_seconds(budget),
+        budget=seconds(budget),
         size=size,
         seed=seed,
         new_labels=new_labels,
@@ -155,7 +155,8 @@ def _one_of(option: str, value: str, choices: list[str]) -> None:
         raise InvalidInput(f"--{option} is {value!r}", f"choose {' or '.join(choices)}")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time such as 90s, 5m or 1h, in seconds."""
     match = DURATION.fullmatch(text.strip())
     if match is None or float(match["number"]) <= 0:
         raise InvalidInput(f"--budget is {text!r}", "give a time such as 90s, 5m or 1h")

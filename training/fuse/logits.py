@@ -12,6 +12,7 @@ Reference: Caruana et al., "Ensemble selection from libraries of models", ICML 2
 convex in β (a logistic regression without intercept whose inputs are the members' scores); so is the squared error.
 
 >>> import numpy as np
+>>> from training.merge.members import Member
 >>> good_ND = np.array([[9, 1], [8, 0], [1, 9], [0, 8]], np.int16) * 1000
 >>> members = [Member(name="good", features_ND=good_ND), Member(name="blind", features_ND=np.zeros_like(good_ND))]
 >>> targets_NK = np.repeat(np.eye(2), 2, axis=0)

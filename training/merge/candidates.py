@@ -22,7 +22,7 @@ from training.fuse.features import Config as Features
 from training.merge import ensemble
 from training.merge.bench import targets
 from training.merge.members import Given, Member, Mix, everything
-from training.merge.proposal import judge
+from training.merge.proposal import WORTH, judge
 from training.select import Candidate
 from training.tasks import by_task
 from training.zoo import Setting
@@ -98,8 +98,8 @@ def fused(
 
 
 def _mixed(given: Given, name: str, method: str) -> tuple[Mix, Fusion] | None:
-    strict = Features(worth=0.01, told_apart=True, least=1) if (name, method) == ("features", AUTO) else None
-    return ensemble.mixed(given, name, strict)
+    paying = Features(worth=WORTH, least=1) if (name, method) == ("features", AUTO) else None
+    return ensemble.mixed(given, name, paying)
 
 
 def _alike(one: Assembly, other: Assembly) -> bool:

@@ -35,6 +35,7 @@ class Proposal:
         members: what its graph is made of; empty where the assembly's backbones say it.
         transform: how features are scaled, for the manifest.
         slower: whether it answers slower than the versions it was made of.
+        aside: examples that no weight was tuned on, where the method tuned; None: those of the versions.
     """
 
     assembly: Assembly = field(repr=False)
@@ -43,6 +44,7 @@ class Proposal:
     members: tuple[Member, ...] = ()
     transform: str
     slower: bool
+    aside: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

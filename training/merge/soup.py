@@ -27,9 +27,10 @@ from core.home import Home
 from core.statistics import VALUE, to_grid
 from core.types import Doubles, GridRows, Head
 from exporters.backbone import Backbone
+from exporters.parity import Parity
 from exporters.transform import Kind, Transform, apply
 from training import features, package, tuned, zoo
-from training.assemble import assemble, measured
+from training.assemble import Assembly, assemble, measured
 from training.merge import batchnorm, members
 from training.merge.bench import Bench
 from training.merge.information import diagonal
@@ -53,15 +54,11 @@ def propose(home: Home, bench: Bench, method: str, module: ModuleType, config: A
     backbones = [restored(home, parent) for parent in bench.parents]
     order = sorted(range(len(backbones)), key=lambda place: bool(backbones[place].recipe))  # the original goes first
     kind, rows = cast("Kind", bench.parents[0].manifest.transform), bench.given
-    kitchen = Kitchen(rows, kind, _batches(bench), [backbones[place] for place in order])
+    kitchen = Kitchen(rows, kind, batches(bench), [backbones[place] for place in order])
     soup: Soup = module.fuse(kitchen.given, config)
     body = kitchen.filled(soup.state)
     fused = tuned.moved(backbones[0], body, method)
-    threads = os.cpu_count() or 1
-    assembly = assemble([fused], kind, bench.scene, home.cache, bench.examples, threads, home.limits)
-    parity = package.check_parity(assembly, bench.examples)
-    rows_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, bench.examples, None)
-    outcomes_J = members.outcomes(rows, members.held_out(rows, rows_ND))
+    assembly, parity, outcomes_J = measured_by_onnx(home, bench, rows, fused, kind)
     alphas = [soup.alphas[order.index(place)] for place in range(len(order))]
     without = [kitchen.without(order.index(place), module, config) for place in range(len(order))]
     numbers = [bench.parents[place].version.number for place in order]
@@ -71,6 +68,20 @@ def propose(home: Home, bench: Bench, method: str, module: ModuleType, config: A
     }
     fusion = evidence(method, rows, outcomes_J, alphas, without, tried, dict(soup.chosen))
     return Proposal(assembly=assembly, parity=parity, fusion=fusion, transform=kind, slower=False)
+
+
+def measured_by_onnx(
+    home: Home, bench: Bench, rows: members.Given, backbone: Backbone, kind: Kind
+) -> tuple[Assembly, Parity, Doubles]:
+    """A backbone as it would be served, its parity, and what each judged row counts by it.
+
+    Raises:
+        ParityFailed: the graph is not faithful.
+    """
+    assembly = assemble([backbone], kind, bench.scene, home.cache, bench.examples, os.cpu_count() or 1, home.limits)
+    parity = package.check_parity(assembly, bench.examples)
+    rows_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, bench.examples, None)
+    return assembly, parity, members.outcomes(rows, members.held_out(rows, rows_ND))
 
 
 def restored(home: Home, parent: Parent) -> Backbone:
@@ -153,14 +164,14 @@ class Kitchen:
 
     def score(self, state: State) -> float:
         """The leave-one-out score on the rows that judge."""
-        held_NK = members.held_out(self.rows, self._features(self.filled(state))[1])
+        held_NK = members.held_out(self.rows, self.features(self.filled(state))[1])
         return members.score(self.rows, members.outcomes(self.rows, held_NK))
 
     def fisher(self, state: State) -> State:
         """The information of weights under their own head."""
         body = self.filled(state)
-        transform, rows_ND = self._features(body)
-        network = Network(body, transform, self._head(rows_ND))
+        transform, rows_ND = self.features(body)
+        network = Network(body, transform, self.head(rows_ND))
         each = [{n: a[i : i + 1] for n, a in batch.items()} for batch in self.batches for i in range(_count(batch))]
         return diagonal(network, each[:INFORMED], self.rows.seed, self.rows.task)
 
@@ -172,22 +183,29 @@ class Kitchen:
         return self.score(module.fuse(replace(self.given, states=rest), config).state)
 
     @torch.inference_mode()
-    def _features(self, body: torch.nn.Module) -> tuple[Transform, GridRows]:
+    def features(self, body: torch.nn.Module) -> tuple[Transform, GridRows]:
+        """The transform, measured where it has to be, and (N, D) features of the rows."""
         raw_ND = np.concatenate([body(**batch).float().numpy() for batch in self.batches])
         transform = measured(self.kind, raw_ND)
         return transform, to_grid(apply(transform, raw_ND))
 
-    def _head(self, rows_ND: GridRows) -> Head:
-        regression = self.rows.task == "regression"
+    def head(self, rows_ND: GridRows, learned_N: members.Flags | None = None) -> Head:
+        """The closed-form head of some rows, all by default; columns as in the targets, zeros where a row lacks."""
+        chosen_N = np.ones(len(rows_ND), np.bool_) if learned_N is None else learned_N
         state = HeadState(rows_ND.shape[1], task=self.rows.task)
-        pairs = zip(rows_ND, self.rows.targets_NK, strict=True)
-        state.add(_row(place, row_D, target_K, regression) for place, (row_D, target_K) in enumerate(pairs))
+        state.add(_row(place, rows_ND[place], self.rows) for place in np.flatnonzero(chosen_N).tolist())
         head = state.solve()
         assert head is not None, "classes of a single example are not drawn"
-        return head
+        columns = self.rows.targets_NK.shape[1]
+        if self.rows.task == "regression" or len(head.labels) == columns:
+            return head
+        weight_DK, bias_K = np.zeros((rows_ND.shape[1], columns), np.float32), np.zeros(columns, np.float32)
+        known = [int(label) for label in head.labels]
+        weight_DK[:, known], bias_K[known] = head.weight, head.bias
+        return replace(head, weight=weight_DK, bias=bias_K, labels=tuple(map(_column, range(columns))))
 
 
-def _batches(bench: Bench) -> list[Tensors]:
+def batches(bench: Bench) -> list[Tensors]:
     """The rows as a network takes them."""
     preprocessor, made = bench.parents[0].preprocessor, list[Tensors]()
     for start in range(0, len(bench.examples), BATCH):
@@ -196,10 +214,16 @@ def _batches(bench: Bench) -> list[Tensors]:
     return made
 
 
-def _row(place: int, features_D: GridRows, targets_K: Doubles, regression: bool) -> Row:
-    if regression:
-        return Row(str(place), features_D, VALUE, int(to_grid(targets_K[:1])[0]), 1)
-    return Row(str(place), features_D, str(int(targets_K.argmax())), None, 1)
+def _row(place: int, features_D: GridRows, rows: members.Given) -> Row:
+    target_K = rows.targets_NK[place]
+    if rows.task == "regression":
+        return Row(str(place), features_D, VALUE, int(to_grid(target_K)[0]), 1)
+    return Row(str(place), features_D, _column(int(target_K.argmax())), None, 1)
+
+
+def _column(number: int) -> str:
+    """A name that sorts as the number does."""
+    return f"{number:09}"
 
 
 def _state(backbone: Backbone) -> State:

@@ -17,7 +17,7 @@ from core.types import Head, Scene, Version
 from training import measure, package
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
-from training.merge import ensemble
+from training.merge import ensemble, soup, teaching
 from training.merge.bench import Bench, bench
 from training.merge.parents import check_reading, parents
 from training.merge.proposal import Proposal, Verdict, judge
@@ -28,12 +28,16 @@ AUTO = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks for: which versions, and how; ``auto`` tries what fits and takes what pays."""
+    """What a user asks for: which versions, and how; ``auto`` tries what fits and takes what pays.
+
+    ``budget`` is in seconds, for a method that trains.
+    """
 
     scene: str
     versions: tuple[str, ...]
     method: str = AUTO
     seed: int = 0
+    budget: float = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +108,13 @@ def _proposals(home: Home, rows: Bench, request: Request, reporter: Reporter) ->
     """What the methods make of the versions, and why others make nothing; a method that was named has to work."""
     if request.method != AUTO:
         reporter.stage(f"fusing by {request.method}")
-        found = propose(home, rows, request.method)
+        found = propose(home, rows, request.method, request.budget)
         return ([found], {}) if found else ([], {request.method: "leaves one version alone"})
     proposals, skipped = list[Proposal](), dict[str, str]()
     for method in ("features", "logits", "greedy_soup"):
         reporter.stage(f"fusing by {method}")
         try:
-            found = propose(home, rows, method)
+            found = propose(home, rows, method, request.budget)
         except InvalidInput as error:
             skipped[method] = error.message
             continue
@@ -121,13 +125,13 @@ def _proposals(home: Home, rows: Bench, request: Request, reporter: Reporter) ->
     return proposals, skipped
 
 
-def propose(home: Home, rows: Bench, method: str) -> Proposal | None:
+def propose(home: Home, rows: Bench, method: str, budget: float) -> Proposal | None:
     """The fusion by one method, as it is set by default; None where one version alone is left."""
     module = plugins.load(ensemble.METHODS, method)
     if module.SPACE == "features":
         return ensemble.propose(home, rows, method)
-    from training.merge import soup  # needs torch's slow parts
-
+    if module.SPACE == "student":
+        return teaching.propose(home, rows, module.Config(), budget)
     return soup.propose(home, rows, method, module, module.Config())
 
 
@@ -140,7 +144,8 @@ def _none(rows: Bench, request: Request, skipped: dict[str, str]) -> Verdict:
 def _register(
     home: Home, scene: Scene, rows: Bench, proposal: Proposal, reporter: Reporter
 ) -> tuple[Version, Learned, dict[str, Metric]]:
-    judged = [example for example, counts in zip(rows.examples, rows.judged_N, strict=True) if counts]
+    aside = proposal.aside or rows.held
+    judged = [example for example in rows.examples if aside is None or example.digest in aside]
     learned = closed_form.study(
         home, scene, proposal.assembly, [example.digest for example in judged], reporter.progress
     )
@@ -158,7 +163,7 @@ def _register(
         further={task.task_name: {} for task in scene.further},
         data_digest=rows.parents[0].manifest.lineage.data_digest,
         parent=champion.version if champion else None,
-        validation="" if rows.held is None else home.artifacts.put(json.dumps(sorted(rows.held)).encode()),
+        validation="" if aside is None else home.artifacts.put(json.dumps(sorted(aside)).encode()),
         members=proposal.members,
         alphas=tuple(share.alpha for share in proposal.fusion.members),
         fusion=proposal.fusion,
