@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 from core import config
 from core.bundle import metrics_of, read
 from core.errors import Conflict, InvalidInput
+from core.federation import FILE, to_bytes
 from core.home import Home, open_home
 from core.ids import check_scene
 from core.registry import short
@@ -53,7 +52,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     task: list[str] = TASK,
     backbone: list[str] = BACKBONES,
     recipe: str = typer.Option("auto", help="auto or closed_form."),
-    fuse: str = typer.Option("auto", help="auto or none."),
+    fuse: str = typer.Option("auto", help="auto, none, features or logits: how the backbones compared are fused."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
@@ -62,7 +61,6 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     json: bool = JSON,
 ) -> None:
     """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
-    _one_of("fuse", fuse, ["auto", "none"])
     _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
@@ -78,10 +76,11 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
         transform=None if transform == "auto" else transform,
-        budget=_seconds(budget),
+        budget=seconds(budget),
         size=size,
         seed=seed,
         new_labels=new_labels,
+        fuse=fuse,
     )
     with Stages() as stages:
         done = pipeline.adapt(home, request, stages)
@@ -105,7 +104,7 @@ def export(
     shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
     read(out, chosen.version)
     if statistics:
-        _write_statistics(home, held, chosen, out / "statistics.safetensors")
+        _write_statistics(home, held, chosen, out / FILE)
     size = sum(file.stat().st_size for file in out.iterdir())
     if json:
         return as_json({"scene": scene, "version": chosen.version, "out": str(out), "bytes": size})
@@ -128,16 +127,12 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
 
 
 def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
-    from safetensors.numpy import save_file
-
-    follower = home.follower(scene, version)
+    """The sums of what stands here, those of other sites left out: whoever adds them up counts each site once."""
+    follower = home.follower(scene, version, alone=True)
     follower.catch_up()
     for each in follower.tasks:
-        sums = each.state.statistics
-        arrays = {name: np.ascontiguousarray(array) for name, array in sums.arrays().items()}
-        told = {"columns": jsonlib.dumps(sorted(sums.cross)), "extractor": follower.extractor, "grid": "2**-15"}
-        first = each is follower.tasks[0]
-        save_file(arrays, file if first else file.with_stem(f"{file.stem}.{each.task.task_name}"), metadata=told)
+        share = to_bytes(follower.share(each))
+        (file if each is follower.tasks[0] else file.with_stem(f"{file.stem}.{each.task.task_name}")).write_bytes(share)
 
 
 def _kinds(told: list[str]) -> str | dict[str, str] | None:
@@ -160,7 +155,8 @@ def _one_of(option: str, value: str, choices: list[str]) -> None:
         raise InvalidInput(f"--{option} is {value!r}", f"choose {' or '.join(choices)}")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time such as 90s, 5m or 1h, in seconds."""
     match = DURATION.fullmatch(text.strip())
     if match is None or float(match["number"]) <= 0:
         raise InvalidInput(f"--budget is {text!r}", "give a time such as 90s, 5m or 1h")
@@ -178,6 +174,7 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "metrics": done.version.manifest["metrics"],
         **_tasks_json(done),
         "candidates": [asdict(candidate) for candidate in done.candidates],
+        "fusion": done.fusion.model_dump() if done.fusion else None,
         "parity": asdict(done.parity),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from core import plugins
-from core.bundle import Metric
+from core.bundle import Fusion, Metric
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
@@ -30,6 +30,7 @@ from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
 from training.data import Asked, Dataset
 from training.listing import Columns, read
+from training.merge import candidates as fusing
 from training.select import Candidate, select
 from training.tasks import by_task
 from training.zoo import Setting
@@ -63,6 +64,7 @@ class Request:
         transform: how features are scaled; None follows the backbone.
         size: side of the pictures in pixels; None follows the data and the budget.
         new_labels: whether feedback may bring unknown labels; None keeps what the scene says, reject where it is new.
+        fuse: auto, none, or how the backbones that were compared are fused.
     """
 
     scene: str
@@ -78,6 +80,7 @@ class Request:
     size: int | None = None
     seed: int = 0
     new_labels: Policy | None = None
+    fuse: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,7 @@ class Adapted:
     report: Path
     candidates: tuple[Candidate, ...]
     parity: Parity
+    fusion: Fusion | None = None
 
 
 def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
@@ -101,6 +105,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     """
     recipe = "closed_form" if request.recipe == "auto" else request.recipe
     plugins.load("training.adapt", recipe)
+    fusing.check(request.fuse)
     for name in request.backbones:
         zoo.resolve(name)
     reporter.stage("reading and checking the data")
@@ -108,28 +113,20 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     taught = [example for example in dataset.examples if example.split != "test"]
     reporter.stage("choosing a backbone")
     setting = _setting(request, dataset)
-    candidates = _choose(home, request, dataset, setting)
+    selected = _fused(home, request, dataset, setting, _choose(home, request, dataset, setting))
+    candidates, joint = selected.candidates, selected.joint
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
     drawn = _draw(taught, request.seed)
     threads = os.cpu_count() or 1
     backbones = [zoo.load(name, setting) for name in chosen]
-    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits)
+    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
     parity = package.check_parity(assembly, drawn)
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
     rows = _extract(home, assembly, dataset, reporter)
     reporter.stage("solving the head")
-    learned = closed_form.learn(
-        home,
-        scene,
-        assembly.session,
-        assembly.preprocessor,
-        assembly.extractor,
-        taught,
-        _stack(rows, taught),
-        reporter.progress,
-    )
+    learned = closed_form.learn(home, scene, assembly, taught, _stack(rows, taught), reporter.progress)
     dataset = _with_label_errors(dataset, scene, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
     metrics = {} if request.names else _measure(scene, learned, dataset, rows, request.seed)
@@ -141,6 +138,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         further={task.task_name: metrics.get(task.task_name, {}) for task in scene.further},
         data_digest=dataset.digest,
         parent=champion.version if champion else None,
+        fusion=selected.fusion,
     )
     return Adapted(
         version=package.register(home, scene, assembly, learned.head, drawn, origin),
@@ -149,6 +147,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         report=_write_report(home, request.scene, dataset),
         candidates=candidates,
         parity=parity,
+        fusion=selected.fusion,
     )
 
 
@@ -207,6 +206,19 @@ def _choose(home: Home, request: Request, dataset: Dataset, setting: Setting) ->
             seed=request.seed,
         )
     return tuple(found)
+
+
+def _fused(
+    home: Home, request: Request, dataset: Dataset, setting: Setting, candidates: tuple[Candidate, ...]
+) -> fusing.Chosen:
+    """Several of the candidates, where they are better together; the parts of a mixture are together anyway."""
+    if len(parts.names(dataset.modality)) > 1:
+        if request.fuse not in (fusing.AUTO, fusing.NONE):
+            message = f"the data are {dataset.modality}, whose parts share one head; {request.fuse} is for one part"
+            raise InvalidInput(message, "leave --fuse out")
+        return fusing.Chosen(candidates=candidates)
+    scene = _shape(request, dataset, dataset.modality)
+    return fusing.fused(home, scene, dataset.of("train"), candidates, setting, request.fuse, request.seed)
 
 
 def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[str, tuple[str, ...]]:
