@@ -97,24 +97,11 @@ def learn(
         raise InvalidInput(
             f"no class of {scene.name!r} has two examples that stand", "give at least two examples of a class"
         )
-    return _learned(follower, head, [e.digest for e in examples])
+    return learned(follower, head, [e.digest for e in examples])
 
 
-def _media(scene: Scene) -> str:
-    """What an input is, for whoever reads it again; the bytes themselves decide how."""
-    told = {"text": "text/plain", "image": "image/*", "audio": "audio/*"}
-    return told.get(scene.modality, "application/json")
-
-
-def _keep_contents(home: Home, examples: Sequence[Example]) -> None:
-    """Keep as blobs what lies in no files; several at once, since each waits for the disk."""
-    contents = [example.content for example in examples if example.content is not None]
-    with ThreadPoolExecutor(_WRITERS, "blobs") as pool:
-        for _ in pool.map(home.artifacts.put, contents):
-            pass
-
-
-def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
+def learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
+    """How the head of what stands answers those of the examples that stand, each without its own share in it."""
     state = follower.state
     standing = [state.rows[digest] for digest in digests if digest in state.rows]
     features_ND = np.stack([row.features for row in standing])
@@ -132,3 +119,18 @@ def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
     if state.task == "regression":
         return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
     return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
+
+
+def _media(scene: Scene) -> str:
+    """What an input is, for whoever reads it again; the bytes themselves decide how."""
+    told = {"text": "text/plain", "image": "image/*", "audio": "audio/*"}
+    return told.get(scene.modality, "application/json")
+
+
+def _keep_contents(home: Home, examples: Sequence[Example]) -> None:
+    """Keep as blobs what lies in no files; several at once, since each waits for the disk."""
+    contents = [example.content for example in examples if example.content is not None]
+    with ThreadPoolExecutor(_WRITERS, "blobs") as pool:
+        for _ in pool.map(home.artifacts.put, contents):
+            pass
+
