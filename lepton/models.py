@@ -13,8 +13,8 @@ import numpy as np
 import typer
 
 from core import config
-from core.bundle import read
-from core.errors import BadConfiguration, Conflict, InvalidInput, LeptonError, NotFound
+from core.bundle import read, write
+from core.errors import Conflict, InvalidInput, LeptonError
 from core.home import Home, open_home
 from core.ids import check_scene
 from core.preprocess import Preprocessor
@@ -22,7 +22,9 @@ from core.registry import short
 from core.session import Session
 from core.tally import labelled
 from core.types import Head, Scene, Version
+from lepton.compress import measured
 from lepton.instances import instances
+from lepton.opened import served, training_module
 from lepton.output import Stages, as_json, fact, interval, say, table
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
 FEATURES = typer.Option(None, "--features", help='A row of a table, as {"column": value}; may be given several times.')
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
+PRECISION = typer.Option(None, "--precision", help="fp16 or int8: measured first, as by lepton compress.")
+FORCE = typer.Option(False, "--force", help="Export it even if it loses more than a point.")
 VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
 LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
@@ -73,7 +77,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
-    pipeline = _training("pipeline")
+    pipeline = training_module("pipeline")
     home = open_home(config.load())
     request = pipeline.Request(
         scene=check_scene(scene),
@@ -104,8 +108,8 @@ def evaluate(
 ) -> None:
     """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
     home = open_home(config.load())
-    held, chosen, head = _served(home, scene, version)
-    loading, measuring, extracting = _training("data"), _training("measure"), _training("features")
+    held, chosen, head = served(home, scene, version)
+    loading, measuring, extracting = training_module("data"), training_module("measure"), training_module("features")
     with Stages() as stages:
         stages.stage("reading and checking the data")
         dataset = loading.load(
@@ -151,7 +155,7 @@ def predict(
 ) -> None:
     """Answer files, texts or rows of a table by the serving engine, without the server."""
     home = open_home(config.load())
-    held, chosen, head = _served(home, scene, version)
+    held, chosen, head = served(home, scene, version)
     bundle = home.bundle(chosen.version)
     session = Session(bundle.model, threads=2)
     preprocessor = home.preprocessor(bundle, session)
@@ -178,29 +182,34 @@ def export(
     scene: str,
     version: str = typer.Argument(None),
     out: Path = OUT,
-    precision: str = typer.Option("fp32", help="fp32."),
+    precision: str = PRECISION,
+    force: bool = FORCE,
     statistics: bool = typer.Option(False, "--statistics", help="Write the head's sufficient statistics, too."),
     json: bool = JSON,
 ) -> None:
-    """Copy a version's bundle to a folder, every digest checked on the way out."""
-    _one_of("precision", precision, ["fp32"])
+    """Copy a version's bundle to a folder, every digest checked; in a lower precision where one is asked for."""
     home = open_home(config.load())
-    held, chosen, _ = _served(home, scene, version)
+    held, chosen, _ = served(home, scene, version)
     if out.exists() and any(out.iterdir()):
         raise Conflict(f"the folder {out} is not empty", "name another one")
-    shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
-    read(out, chosen.version)
+    if precision in {None, chosen.manifest["precision"]}:
+        shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
+        written = read(out, chosen.version).version
+    else:
+        request = training_module("compress").Request(scene=held, version=chosen, precision=precision)
+        made = measured(home, request, force=force, json=json)
+        written = read(out, write(out, made.manifest, made.files)).version
     if statistics:
         _write_statistics(home, held, chosen, out / "statistics.safetensors")
     size = sum(file.stat().st_size for file in out.iterdir())
     if json:
-        return as_json({"scene": scene, "version": chosen.version, "out": str(out), "bytes": size})
-    return say(f"{scene} {short(chosen.version)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
+        return as_json({"scene": scene, "version": written, "out": str(out), "bytes": size})
+    return say(f"{scene} {short(written)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
 
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
     """List the pretrained models that can be adapted."""
-    rows = _training("zoo").available(modality)
+    rows = training_module("zoo").available(modality)
     if json:
         return as_json([asdict(row) for row in rows])
     return table(
@@ -211,23 +220,6 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
             for r in rows
         ],
     )
-
-
-def _served(home: Home, scene: str, version: str | None) -> tuple[Scene, Version, Head]:
-    """Scene, version and the newest head that serves it."""
-    held = home.registry.scene(scene)
-    if version is None:
-        alias = home.registry.champion(scene)
-        if alias is None:
-            raise NotFound(f"scene {scene!r} has no version yet", "make one with lepton adapt")
-        version = alias.version
-    chosen = home.registry.version(scene, version)
-    revision = home.registry.latest_revision(scene, chosen.version)
-    if revision is None:
-        raise NotFound(
-            f"the heads of version {short(chosen.version)} were erased", "start the learner: it makes a new one"
-        )
-    return held, chosen, revision.head
 
 
 def _first(answer: dict[str, Any]) -> str:
@@ -259,23 +251,10 @@ def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) ->
     save_file(arrays, file, metadata={"columns": columns, "extractor": follower.extractor, "grid": "2**-15"})
 
 
-def _training(name: str) -> Any:
-    """A module of training/, or a clear word where its packages are not installed."""
-    import importlib
-
-    try:
-        return importlib.import_module(f"training.{name}")
-    except ModuleNotFoundError as error:
-        raise BadConfiguration(
-            f"this command needs the package {error.name}, which is not installed",
-            "install Lepton with its training extra: pip install -c constraints.txt -e '.[train]'",
-        ) from error
-
-
 def _columns(data: Path) -> list[str]:
     if data.is_dir():
         return []
-    return list(_training("tables").read(data).columns)
+    return list(training_module("tables").read(data).columns)
 
 
 def _one_of(option: str, value: str, choices: list[str]) -> None:

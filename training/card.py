@@ -42,8 +42,18 @@ Recipe `{manifest.recipe}`, feature transform `{manifest.transform}`, λ {manife
 The figures hold for inputs like those of the data with digest `{manifest.lineage.data_digest[:16]}`. Nobody has
 measured the model on other scenes, on attacks, or on groups of people. The head stored here includes labels up to
 event {manifest.lineage.sequence}; what a service answers with may include later ones. The backbone's licence applies
-to the weights inside.
+to the weights inside.{_lowered(manifest)}
 """
+
+
+def _lowered(manifest: Manifest) -> str:
+    if manifest.precision == "fp32":
+        return ""
+    return f"""
+
+The backbone computes in {manifest.precision}; it was made of version {str(manifest.lineage.parent)[:12]}, beside which
+agreement, changes and shares above were measured on one processor. Its features are its own: they pair with those of no
+other version. Transform, grid and head are float32."""
 
 
 def _code(label: str) -> str:

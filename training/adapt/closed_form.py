@@ -133,4 +133,3 @@ def _keep_contents(home: Home, examples: Sequence[Example]) -> None:
     with ThreadPoolExecutor(_WRITERS, "blobs") as pool:
         for _ in pool.map(home.artifacts.put, contents):
             pass
-
