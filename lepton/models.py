@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from lepton.output import Stages, as_json, fact, interval, say, table
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
+    from training.robustness import Hurt
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 FILES = typer.Argument(None, help="Files, each one input.")
@@ -38,6 +40,7 @@ BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton ba
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
 PRECISION = typer.Option(None, "--precision", help="fp16 or int8: measured first, as by lepton compress.")
 FORCE = typer.Option(False, "--force", help="Export it even if it loses more than a point.")
+ROBUSTNESS = typer.Option(False, "--robustness", help="Also on inputs gone wrong: noise, blur, typing errors …")
 VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
 LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
@@ -104,6 +107,8 @@ def evaluate(
     data: Path,
     version: str = VERSION,
     label: str = typer.Option(None, help="Label column."),
+    robustness: bool = ROBUSTNESS,
+    seed: int = typer.Option(0, help="Seed of intervals and of damage."),
     json: bool = JSON,
 ) -> None:
     """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
@@ -125,21 +130,22 @@ def evaluate(
         stages.stage("extracting features")
         bundle = home.bundle(chosen.version)
         session = Session(bundle.model, threads=2)
-        rows_ND = extracting.extract(
-            session,
-            home.preprocessor(bundle, session),
-            bundle.manifest.extractor,
-            examples,
-            home.cache,
-            stages.progress,
-        )
-    metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, 0)
+        reader = home.preprocessor(bundle, session)
+        rows_ND = extracting.extract(session, reader, bundle.manifest.extractor, examples, home.cache, stages.progress)
+        damage: list[Hurt] = []
+        if robustness:
+            stages.stage("answering inputs gone wrong")
+            damage = training_module("robustness").table(held, head, session, reader, examples, seed, stages.progress)
+    metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, seed)
     told = {name: metric.model_dump() for name, metric in metrics.items()}
     learned = len(labelled(home.ledger.database, scene, [example.digest for example in examples]))
     if json:
         counts = {"examples": len(examples), "learned": learned}
-        return as_json({"scene": scene, "version": chosen.version} | counts | {"metrics": told})
+        listed = {"robustness": [_damage_json(each) for each in damage]} if robustness else {}
+        return as_json({"scene": scene, "version": chosen.version} | counts | {"metrics": told} | listed)
     _show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
+    if damage:
+        _show_damage(damage)
     if learned:
         say(f"{learned} of them are labelled in the ledger, so the head has learned from them: this flatters it")
     return None
@@ -192,6 +198,11 @@ def export(
     held, chosen, _ = served(home, scene, version)
     if out.exists() and any(out.iterdir()):
         raise Conflict(f"the folder {out} is not empty", "name another one")
+    if statistics and precision not in {None, chosen.manifest["precision"]}:
+        raise InvalidInput(
+            f"--statistics would be those of {short(chosen.version)}, and not of its features in {precision}",
+            f"make it a version first: lepton compress {scene} --precision {precision}; then export that one",
+        )
     if precision in {None, chosen.manifest["precision"]}:
         shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
         written = read(out, chosen.version).version
@@ -317,6 +328,20 @@ def _show_adapted(home: Home, done: Adapted) -> None:
         if champion
         else f"no; promote it with: lepton promote {done.version.scene} {short(done.version.version)}",
     )
+
+
+def _damage_json(hurt: Hurt) -> dict[str, Any]:
+    told = {"score": hurt.score.model_dump(), "change": hurt.change.model_dump()}
+    return {"kind": hurt.kind, "severity": hurt.severity} | told
+
+
+def _show_damage(damage: Sequence[Hurt]) -> None:
+    """A row for each kind, a column for each severity, and the mean of all."""
+    told = {(d.kind, d.severity): f"{100 * d.score.value:.1f} ({100 * d.change.value:+.1f})" for d in damage}
+    severities, kinds = sorted({d.severity for d in damage}), dict.fromkeys(d.kind for d in damage)
+    title = "Inputs gone wrong, by severity: balanced accuracy (R²) in % (points against whole inputs)"
+    table(title, ["damage", *map(str, severities)], [[kind, *(told[kind, s] for s in severities)] for kind in kinds])
+    fact(mean_over_all_damage=f"{100 * sum(d.score.value for d in damage) / len(damage):.1f} %")
 
 
 def _show_metrics(title: str, metrics: dict[str, Any]) -> None:

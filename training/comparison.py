@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from core.bundle import Metric
 from core.session import Session
 from core.types import Doubles, Example, Scene
-from training import evaluate
+from training import evaluate, select
 from training.evaluate import Indices, interval
 
 BATCHES = (1, 16)
 ROUNDS = 21
 
 Arrays = Mapping[str, NDArray[Any]]
+Names = NDArray[np.str_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,16 @@ class Answers:
 
     outputs: Doubles
     labels: tuple[str, ...]
+
+
+def score(scene: Scene, answers: Answers, examples: Sequence[Example], seed: int) -> Metric:
+    """The scene's first figure: balanced accuracy, or R²."""
+    if scene.task == "regression":
+        values_N = np.array([example.value for example in examples], np.float64)
+        whole_N = np.zeros(len(values_N), np.intp)
+        return _metric(lambda at_N: evaluate.r2(answers.outputs[at_N, 0], values_N[at_N]), whole_N, seed)
+    truth_N, said_N, _ = _words(answers, answers, examples)
+    return _mean((said_N == truth_N).astype(np.float64), truth_N.tolist(), seed)
 
 
 def of_answers(
@@ -52,23 +63,19 @@ def of_answers(
             return evaluate.r2(candidate.outputs[at_N, 0], original.outputs[at_N, 0])
 
         return {"likeness_r2": _metric(alike, whole_N, seed), "change_r2": _metric(gain, whole_N, seed)}
-    truths, truth_N = np.unique([example.label or "" for example in examples], return_inverse=True)
-    first_N, second_N = (np.array(each.labels)[each.outputs.argmax(axis=1)] for each in (original, candidate))
-    right_N2 = np.stack([first_N == truths[truth_N], second_N == truths[truth_N]], axis=1)
-
-    def change(at_N: Indices) -> float:
-        counts_K = np.bincount(truth_N[at_N], minlength=len(truths))
-        per_class_K2 = np.stack([np.bincount(truth_N[at_N], right_N2[at_N, i], len(truths)) for i in (0, 1)], axis=1)
-        mean_2 = (per_class_K2[counts_K > 0] / counts_K[counts_K > 0, None]).mean(axis=0)
-        return float(mean_2[1] - mean_2[0])
-
-    def same(at_N: Indices) -> float:
-        return float((first_N[at_N] == second_N[at_N]).mean())
-
+    truth_N, first_N, second_N = _words(original, candidate, examples)
+    same_N = (first_N == second_N).astype(np.float64)
+    gained_N = (second_N == truth_N).astype(np.float64) - (first_N == truth_N)
     return {
-        "agreement": _metric(same, np.zeros(len(truth_N), np.intp), seed),
-        "change_balanced_accuracy": _metric(change, truth_N, seed),
+        "agreement": _mean(same_N, [""] * len(examples), seed),
+        "change_balanced_accuracy": _mean(gained_N, truth_N.tolist(), seed),
     }
+
+
+def _words(original: Answers, candidate: Answers, examples: Sequence[Example]) -> tuple[Names, Names, Names]:
+    """The truth, and what either says."""
+    first_N, second_N = (np.array(each.labels)[each.outputs.argmax(axis=1)] for each in (original, candidate))
+    return np.array([example.label or "" for example in examples]), first_N, second_N
 
 
 def of_costs(original: bytes, candidate: bytes, rows: Arrays, seed: int) -> tuple[dict[str, Metric], dict[int, float]]:
@@ -107,6 +114,12 @@ def _timed(sessions: Sequence[Session], rows: Arrays) -> Doubles:
 
 def _repeated(array: NDArray[Any], batch: int) -> NDArray[Any]:
     return np.resize(array, (batch, *array.shape[1:]))
+
+
+def _mean(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> Metric:
+    """Mean over groups of the mean outcome."""
+    low, high = select.interval(outcomes_N, groups_N, seed)
+    return Metric(value=select.score(outcomes_N, groups_N), low=low, high=high, rows=len(outcomes_N))
 
 
 def _metric(statistic: Callable[[Indices], float], strata_N: Indices, seed: int) -> Metric:

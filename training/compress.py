@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +136,7 @@ def register(home: Home, scene: Scene, made: Compressed) -> Version:
 
 
 def _check(request: Request, manifest: Manifest) -> None:
-    if request.precision not in precision.LOWER:
+    if request.precision not in get_args(precision.Precision):
         raise LookupError(f"no precision is named {request.precision!r}; choose one of: {', '.join(precision.LOWER)}")
     if manifest.precision != "fp32":
         raise InvalidInput(

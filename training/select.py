@@ -142,7 +142,7 @@ def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple
     near: list[int] = []
     for place, trial in enumerate(ranked):
         behind = _score(best.candidate) - _score(trial.candidate)
-        low, _ = _interval(best.outcomes_N - trial.outcomes_N, groups_N, seed)
+        low, _ = interval(best.outcomes_N - trial.outcomes_N, groups_N, seed)
         told_apart = low > 0
         if behind <= _WORTH and not told_apart:
             near.append(place)
@@ -179,6 +179,18 @@ def outcomes(features_ND: GridRows, rows: Sequence[Example], task: Task) -> Doub
     return right_N
 
 
+def interval(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> tuple[float, float]:
+    """95 % percentile bootstrap of the score; rows are drawn again within their groups, so that none is ever empty."""
+    rng = np.random.default_rng(seed)
+    totals_R = np.zeros(_RESAMPLES)
+    members = _members(groups_N)
+    for rows in members:
+        drawn_RN = rng.integers(len(rows), size=(_RESAMPLES, len(rows)))
+        totals_R += outcomes_N[rows][drawn_RN].mean(axis=1)
+    low, high = np.percentile(totals_R / len(members), (2.5, 97.5))
+    return float(low), float(high)
+
+
 def _try_all(
     candidates: Sequence[tuple[str, Setting]], budget: float, clock: Clock, attempt: Callable[[str, Setting], Trial]
 ) -> tuple[list[Trial], list[Candidate]]:
@@ -206,7 +218,7 @@ def _try(name: str, assembly: Assembly, rows: Sequence[Example], cache: Path, ta
     features_ND = features.extract(session, assembly.preprocessor, assembly.extractor, rows, cache)
     outcomes_N = outcomes(features_ND, rows, task)
     groups_N = _groups(rows, task)
-    low, high = _interval(outcomes_N, groups_N, seed)
+    low, high = interval(outcomes_N, groups_N, seed)
     candidate = Candidate(
         name=name,
         size=session.size[0] if "image" in session.inputs else None,
@@ -228,18 +240,6 @@ def _latency(assembly: Assembly, example: Example) -> float:
         assembly.session.features(inputs)
         seconds.append(time.perf_counter() - begun)
     return 1000 * float(np.median(seconds[_WARM:]))
-
-
-def _interval(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> tuple[float, float]:
-    """95 % percentile bootstrap of the score; rows are drawn again within their groups, so that none is ever empty."""
-    rng = np.random.default_rng(seed)
-    totals_R = np.zeros(_RESAMPLES)
-    members = _members(groups_N)
-    for rows in members:
-        drawn_RN = rng.integers(len(rows), size=(_RESAMPLES, len(rows)))
-        totals_R += outcomes_N[rows][drawn_RN].mean(axis=1)
-    low, high = np.percentile(totals_R / len(members), (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _members(groups_N: Sequence[str]) -> list[NDArray[np.intp]]:

@@ -1,4 +1,4 @@
-"""Lower precisions: the head swaps as before, features stay on the grid and by the row, and what harms stays in float."""
+"""Lower precisions: the head swaps as before, features stay on the grid and by the row; what harms stays in float."""
 
 from __future__ import annotations
 
@@ -189,6 +189,4 @@ def test_a_model_without_weights_has_nothing_to_lower(name: str) -> None:
         helper.make_graph(flat, "flat", [image], [raw]), opset_imports=[helper.make_opsetid("", compose.OPSET)]
     )
     with pytest.raises(InvalidInput, match=f"nothing in the model can be made {name}"):
-        precision.lower(
-            graphs.composed(member.SerializeToString()), name, {"image": np.zeros((32, 4, 4, 3), np.uint8)}
-        )
+        precision.lower(graphs.composed(member.SerializeToString()), name, {"image": np.zeros((32, 4, 4, 3), np.uint8)})
