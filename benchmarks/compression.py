@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.compression [--quick] [--json FILE]``: EfficientNet-Lite0 on photographs and clip art (96 and 224
 px; quick: 96) and MiniLM on smart-home intents. Ranges are measured on 128 inputs without labels; 10 labels a class, 20
-draws (quick: 5), the closed-form head of each precision on its own features. Times on one thread, interleaved, batch 1
-and 16. ``unsteady`` is the most that a feature of a row moves with what shares its batch (the grid has steps of
-0.00003): ONNX Runtime's own dynamic quantisation is there for that.
+draws (quick: 5), the closed-form head of each precision on its own features. Times are of one thread's processor,
+interleaved, at batch 1 and 16; which operators take them goes to standard error. ``unsteady`` is the most that a
+feature of a row moves with what shares its batch (the grid has steps of 0.00003): ONNX Runtime's own dynamic
+quantisation is there for that.
 
 Promises paired draws: every precision sees the same labels and the same test. Legend: N rows, D features.
 """
@@ -121,19 +122,20 @@ def _measured(case: Case, draws: int) -> list[Row]:
             | {
                 "likeness": round(_likeness(features_ND, original_ND), 4),
                 "unsteady": round(_unsteady(case, model), 5),
-                "kept in float": kept,
-                "operators": _operators(model, case.some(order[:BATCH])),
             }
         )
+        print(f"… {case.name}, {name}: {_operators(model, case.some(order[:BATCH]))}", file=sys.stderr, flush=True)
+        if kept:
+            print(f"  kept in float: {kept}", file=sys.stderr, flush=True)
     return told
 
 
 def _cost(costs: Mapping[str, Any], milliseconds: Mapping[int, float]) -> dict[str, Any]:
-    told: dict[str, Any] = {"share of size": round(costs["share_of_size"].value, 3)}
+    told: dict[str, Any] = {"of size": round(costs["share_of_size"].value, 3)}
     for batch, spent in milliseconds.items():
         metric = costs[f"share_of_time_at_batch_{batch}"]
         told[f"ms, batch {batch}"] = round(spent * metric.value, 2)
-        told[f"share of time, batch {batch}"] = f"{metric.value:.2f} ({metric.low:.2f} to {metric.high:.2f})"
+        told[f"share, batch {batch}"] = f"{metric.value:.2f} ({metric.low:.2f} to {metric.high:.2f})"
     return told
 
 
@@ -144,7 +146,7 @@ def _accuracy(answers: list[Drawn], reference: list[Drawn]) -> dict[str, Any]:
     same = 100 * np.array([(a.said == b.said).mean() for a, b in zip(answers, reference, strict=True)])
     equal, narrow = mean_and_half(same)
     return {
-        "balanced accuracy": f"{mean:.1f} ± {half:.1f}",
+        "accuracy": f"{mean:.1f} ± {half:.1f}",
         "change": f"{change:+.2f} ± {wide:.2f}",
         "agreement": f"{equal:.1f} ± {narrow:.1f}",
     }
@@ -226,13 +228,13 @@ def _claims(rows: Sequence[Row], largest: float, slowest: float) -> list[Claim]:
     """What int8 is held to, on one scene."""
     (told,) = (row for row in rows if row["precision"] == "int8")
     change = float(str(told["change"]).split(" ")[0])
-    size = float(str(told["share of size"]))
+    size = float(str(told["of size"]))
     claims = [
         Claim(claim=f"{told['scene']}: points lost by int8", value=-change, bound=LOST, holds=-change <= LOST),
         Claim(claim=f"{told['scene']}: share of size of int8", value=size, bound=largest, holds=size <= largest),
     ]
     for batch in comparison.BATCHES:
-        share = float(str(told[f"share of time, batch {batch}"]).split(" ")[0])
+        share = float(str(told[f"share, batch {batch}"]).split(" ")[0])
         words = f"{told['scene']}: share of time of int8 at batch {batch}"
         claims.append(Claim(claim=words, value=share, bound=slowest, holds=share <= slowest))
     return claims

@@ -1,7 +1,7 @@
 """A model beside the one that it was made of: answers to the same rows, time in the same run, size.
 
-Promises paired figures: intervals are of differences row by row, and times are interleaved, so that a busy machine
-slows both. Knows nothing of what distinguishes the two.
+Promises paired figures: intervals are of differences row by row, and times are interleaved, and of the thread alone
+that computes, so that a busy machine says nothing. Knows nothing of what distinguishes the two.
 
 Legend: N rows, K classes, R rounds.
 """
@@ -100,15 +100,15 @@ def of_costs(original: bytes, candidate: bytes, rows: Arrays, seed: int) -> tupl
 
 
 def _timed(sessions: Sequence[Session], rows: Arrays) -> Doubles:
-    """(R, 2) seconds; the first run of each is not counted."""
+    """(R, 2) seconds of this thread, in which a session of one thread computes; the first run is not counted."""
     for session in sessions:
         session.features(rows)
     seconds_R2 = np.empty((ROUNDS, len(sessions)))
     for place in range(ROUNDS):
         for which, session in enumerate(sessions):
-            begun = time.perf_counter()
+            begun = time.thread_time()
             session.features(rows)
-            seconds_R2[place, which] = time.perf_counter() - begun
+            seconds_R2[place, which] = time.thread_time() - begun
     return seconds_R2
 
 
