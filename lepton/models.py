@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as jsonlib
 import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from lepton.compress import measured
 from lepton.instances import instances
 from lepton.opened import served, training_module
 from lepton.output import Stages, as_json, fact, interval, say, table
+from lepton.shown import damage_json, show_damage, show_transfer, transfer_json
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
@@ -43,6 +43,12 @@ FORCE = typer.Option(False, "--force", help="Export it even if it loses more tha
 ROBUSTNESS = typer.Option(False, "--robustness", help="Also on inputs gone wrong: noise, blur, typing errors …")
 VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
+UNLABELLED = typer.Option(
+    None,
+    "--unlabelled",
+    help="Inputs without labels of the scene to be served, where DATA is another: folder or table.",
+)
+VALIDATE = typer.Option(None, "--validate", help="With --unlabelled: some labelled inputs of that scene, to judge by.")
 LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -69,6 +75,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     fuse: str = typer.Option("auto", help="auto or none."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
+    unlabelled: Path = UNLABELLED,
+    validate: Path = VALIDATE,
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
     budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
@@ -95,6 +103,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         budget=_seconds(budget),
         size=size,
         seed=seed,
+        unlabelled=unlabelled,
+        validate=validate,
         new_labels=new_labels,
     )
     with Stages() as stages:
@@ -141,11 +151,11 @@ def evaluate(
     learned = len(labelled(home.ledger.database, scene, [example.digest for example in examples]))
     if json:
         counts = {"examples": len(examples), "learned": learned}
-        listed = {"robustness": [_damage_json(each) for each in damage]} if robustness else {}
+        listed = {"robustness": [damage_json(each) for each in damage]} if robustness else {}
         return as_json({"scene": scene, "version": chosen.version} | counts | {"metrics": told} | listed)
     _show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
     if damage:
-        _show_damage(damage)
+        show_damage(damage)
     if learned:
         say(f"{learned} of them are labelled in the ledger, so the head has learned from them: this flatters it")
     return None
@@ -291,6 +301,7 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "metrics": done.version.manifest["metrics"],
         "candidates": [asdict(candidate) for candidate in done.candidates],
         "parity": asdict(done.parity),
+        "transfer": transfer_json(done.decision),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
 
@@ -315,6 +326,8 @@ def _show_adapted(home: Home, done: Adapted) -> None:
             for c in done.candidates
         ],
     )
+    if done.decision is not None:
+        show_transfer(done.decision)
     metrics = done.version.manifest["metrics"]
     assert isinstance(metrics, dict)
     _show_metrics(f"{done.version.scene}: {len(done.head.labels)} labels, {done.head.examples} examples", metrics)
@@ -328,20 +341,6 @@ def _show_adapted(home: Home, done: Adapted) -> None:
         if champion
         else f"no; promote it with: lepton promote {done.version.scene} {short(done.version.version)}",
     )
-
-
-def _damage_json(hurt: Hurt) -> dict[str, Any]:
-    told = {"score": hurt.score.model_dump(), "change": hurt.change.model_dump()}
-    return {"kind": hurt.kind, "severity": hurt.severity} | told
-
-
-def _show_damage(damage: Sequence[Hurt]) -> None:
-    """A row for each kind, a column for each severity, and the mean of all."""
-    told = {(d.kind, d.severity): f"{100 * d.score.value:.1f} ({100 * d.change.value:+.1f})" for d in damage}
-    severities, kinds = sorted({d.severity for d in damage}), dict.fromkeys(d.kind for d in damage)
-    title = "Inputs gone wrong, by severity: balanced accuracy (R²) in % (points against whole inputs)"
-    table(title, ["damage", *map(str, severities)], [[kind, *(told[kind, s] for s in severities)] for kind in kinds])
-    fact(mean_over_all_damage=f"{100 * sum(d.score.value for d in damage) / len(damage):.1f} %")
 
 
 def _show_metrics(title: str, metrics: dict[str, Any]) -> None:

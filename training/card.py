@@ -5,7 +5,10 @@ After Mitchell et al., "Model cards for model reporting" (arXiv 1810.03993). Kno
 
 from __future__ import annotations
 
+from core import plugins
 from core.bundle import Manifest
+
+METHODS = "training.transfer"
 
 
 def render(manifest: Manifest) -> str:
@@ -42,7 +45,7 @@ Recipe `{manifest.recipe}`, feature transform `{manifest.transform}`, λ {manife
 The figures hold for inputs like those of the data with digest `{manifest.lineage.data_digest[:16]}`. Nobody has
 measured the model on other scenes, on attacks, or on groups of people. The head stored here includes labels up to
 event {manifest.lineage.sequence}; what a service answers with may include later ones. The backbone's licence applies
-to the weights inside.{_lowered(manifest)}
+to the weights inside.{_lowered(manifest)}{_transferred(manifest)}
 """
 
 
@@ -54,6 +57,16 @@ def _lowered(manifest: Manifest) -> str:
 The backbone computes in {manifest.precision}; it was made of version {str(manifest.lineage.parent)[:12]}, beside which
 agreement, changes and shares above were measured on one processor. Its features are its own: they pair with those of no
 other version. Transform, grid and head are float32."""
+
+
+def _transferred(manifest: Manifest) -> str:
+    if manifest.recipe not in plugins.names(METHODS):
+        return ""
+    return f"""
+
+Labels come from one scene, and this model is for another, of which there were inputs without labels:
+`{manifest.recipe}` fitted the extractor to them. Figures named source were measured on the scene of the labels, by the
+extractor of that scene. Nothing says how well the model does on the other one but figures named target."""
 
 
 def _code(label: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from core import bundle
+from core import bundle, plugins
 from core.bundle import Bundle, Golden, Lineage, Manifest, Metric
 from core.embed import embed
 from core.errors import InvalidInput
@@ -34,7 +34,7 @@ from core.types import Example, Head, Scene, Version
 from exporters import precision
 from exporters.compose import extractor_name, with_head
 from exporters.precision import Lowered
-from training import card, comparison, data, features, measure
+from training import card, comparison, data, features, measure, unlabelled
 from training.adapt import closed_form
 from training.comparison import Answers
 from training.pipeline import Reporter
@@ -142,6 +142,12 @@ def _check(request: Request, manifest: Manifest) -> None:
         raise InvalidInput(
             f"version {request.version.version[:12]} is in {manifest.precision} already",
             f"name the version that it was made of: {str(manifest.lineage.parent)[:12]}",
+        )
+    if manifest.recipe in plugins.names(unlabelled.METHODS):
+        raise InvalidInput(
+            f"version {request.version.version[:12]} was made by {manifest.recipe} for inputs without labels: its "
+            "labelled examples keep features of another extractor, which a lower precision would not give again",
+            "compress a version that was adapted without --unlabelled",
         )
     if manifest.modality == "tabular":
         raise InvalidInput(

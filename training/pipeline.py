@@ -24,13 +24,14 @@ from core.ids import check_scene
 from core.types import Example, GridRows, Head, Policy, Scene, Task, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, features, kinds, measure, names, package, page, parts, zoo
+from training import clean, data, features, kinds, measure, names, package, page, parts, unlabelled, zoo
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
 from training.data import Dataset
 from training.listing import read
 from training.select import Candidate, select
+from training.unlabelled import Decision, Judges
 from training.zoo import Setting
 
 DRAWN = 256  # training examples on which parity is shown and a standardised transform is measured
@@ -59,6 +60,7 @@ class Request:
         modality: what the inputs are; None follows the data.
         transform: how features are scaled; None follows the backbone.
         size: side of the pictures in pixels; None follows the data and the budget.
+        unlabelled: inputs of the scene that is to be served, without labels. validate: some with labels, to judge by.
         new_labels: whether feedback may bring unknown labels; None keeps what the scene says, reject where it is new.
     """
 
@@ -74,6 +76,8 @@ class Request:
     budget: float = 300.0
     size: int | None = None
     seed: int = 0
+    unlabelled: Path | None = None
+    validate: Path | None = None
     new_labels: Policy | None = None
 
 
@@ -87,6 +91,7 @@ class Adapted:
     report: Path
     candidates: tuple[Candidate, ...]
     parity: Parity
+    decision: Decision | None = None
 
 
 def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
@@ -116,6 +121,9 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     parity = package.check_parity(assembly, drawn)
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
     rows = _extract(home, assembly, dataset, reporter)
+    judges = _judges(home, request, dataset, rows)
+    decision = _transfer(home, request, scene, assembly, judges, reporter)
+    assembly = decision.assembly if decision else assembly
     reporter.stage("solving the head")
     learned = closed_form.learn(
         home,
@@ -131,6 +139,9 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     reporter.stage("measuring, writing and registering the bundle")
     tested = [example for example in dataset.of("test") if example.digest not in learned.seen]
     metrics = {} if request.names else _measure(scene, learned, taught, tested, rows, request.seed)
+    if decision is not None:
+        metrics = unlabelled.metrics(scene, learned.head, decision, judges, metrics, request.seed)
+        recipe = recipe if decision.method == unlabelled.FLOOR else decision.method
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
         recipe=recipe,
@@ -146,10 +157,43 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         report=_write_report(home, request.scene, dataset),
         candidates=candidates,
         parity=parity,
+        decision=decision,
+    )
+
+
+def _judges(home: Home, request: Request, dataset: Dataset, rows: dict[str, GridRows]) -> Judges:
+    """Who says whether inputs without labels help: validation rows, or labelled rows of the target that are given."""
+    if request.validate is None or request.unlabelled is None:
+        return Judges(source=dataset.examples, rows=rows)
+    target = data.load(
+        request.validate, label=request.label, modality=dataset.modality, task=dataset.task, limits=home.limits
+    )
+    return Judges(source=dataset.examples, rows=rows, target=target.examples)
+
+
+def _transfer(
+    home: Home, request: Request, scene: Scene, assembly: Assembly, judges: Judges, reporter: Reporter
+) -> Decision | None:
+    """The extractor for the target, where there are inputs of it."""
+    if request.unlabelled is None:
+        return None
+    reporter.stage("reading inputs without labels")
+    inputs = unlabelled.read(request.unlabelled, scene.modality, home.limits)
+    return unlabelled.choose(
+        scene,
+        assembly,
+        inputs,
+        judges,
+        request.seed,
+        lambda name: reporter.stage(f"trying {name} on {len(inputs)} inputs without labels"),
     )
 
 
 def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
+    if request.validate is not None and request.unlabelled is None:
+        raise InvalidInput("--validate judges what inputs without labels bring", "give them with --unlabelled")
+    if request.names is not None and request.unlabelled is not None:
+        raise InvalidInput("--unlabelled needs labelled examples to start from", "give DATA instead of --labels")
     if (request.data is None) == (request.names is None):
         raise InvalidInput("adapt takes data, or labels in words", "give one of DATA and --labels")
     if request.names is not None:

@@ -1,0 +1,235 @@
+"""Inputs without labels: every method on a small real network, the choice between them, and the road to a version.
+
+The methods are found by listing their folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core import plugins
+from core.config import Settings
+from core.errors import InvalidInput
+from core.head import fit_head
+from core.home import Home, open_home
+from core.preprocess import Limits
+from core.statistics import from_grid
+from core.types import Example, Scene
+from exporters.backbone import Backbone, Normalised, pictures
+from exporters.recolour import recoloured
+from lepton.main import run
+from tests import pico
+from training import features, unlabelled
+from training.assemble import Assembly, assemble
+from training.situation import Situation
+from training.unlabelled import FLOOR, METHODS, Judges, Method
+
+LABELS, SIDE = ("circle", "square", "triangle"), 16
+ADAPTED = plugins.names(METHODS)
+
+
+class Small(torch.nn.Module):
+    """Two convolutions with batch normalisation, then the mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False),
+            torch.nn.BatchNorm2d(16),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
+            torch.nn.BatchNorm2d(32),
+            torch.nn.ReLU(),
+        )
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        return self.body(planes).flatten(1)
+
+
+def backbone() -> Backbone:
+    torch.manual_seed(0)
+    body = Normalised(Small(), (127.0,) * 3, (64.0,) * 3)
+    return Backbone(
+        name="small",
+        source="tests",
+        modality="image",
+        digest="0" * 64,
+        licence="Apache-2.0",
+        parameters=5000,
+        dimension=512,
+        inputs=pictures((SIDE, SIDE)),
+        body=body.eval(),
+    )
+
+
+def examples(count: int, first: int, *, dim: bool = False) -> list[Example]:
+    """Pictures of three classes; ``dim`` ones have the contrast of another sensor."""
+    made = []
+    for number in range(count):
+        label = LABELS[number % 3]
+        data = pico.picture(label, first + number)
+        if dim:
+            from core.modality.image import decode
+
+            data = pico.png((decode(data, (SIDE, SIDE), Limits()) * 0.25 + 8).astype(np.uint8))
+        split = "validation" if number % 3 == number // 3 % 3 else "train"
+        made.append(
+            Example(digest=f"{first + number}{dim}", path="", split=split, label=label, content=data)  # type: ignore[arg-type]
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def situation(tmp_path_factory: pytest.TempPathFactory) -> Situation:
+    scene = Scene(name="shapes", task="classification", modality="image", labels=LABELS, hash_key=b"key")
+    assembly = assemble([backbone()], None, scene, tmp_path_factory.mktemp("cache"), [], 1, Limits())
+    source, target = examples(60, 0), [replace(e, label=None) for e in examples(60, 500, dim=True)]
+    source_ND = _features(assembly, source)
+    return Situation(
+        scene=scene,
+        assembly=assembly,
+        head=fit_head(source_ND, [e.label or "" for e in source]),
+        source_ND=source_ND,
+        target_MD=_features(assembly, target),
+        target=target,
+    )
+
+
+def _features(assembly: Assembly, some: list[Example]) -> np.ndarray:
+    reader = assembly.preprocessor
+    return assembly.session.features(reader.batch([reader.read(features.content(e)) for e in some]))
+
+
+@pytest.fixture(scope="module", params=ADAPTED)
+def adapted(request: pytest.FixtureRequest, situation: Situation) -> tuple[str, Assembly]:
+    method: Method = plugins.load(METHODS, request.param)  # type: ignore[assignment]
+    before = {name: t.clone() for name, t in situation.assembly.backbones[0].body.state_dict().items()}  # type: ignore[union-attr]
+    made = method.adapt(situation)
+    after = situation.assembly.backbones[0].body.state_dict()  # type: ignore[union-attr]
+    assert all(torch.equal(before[name], after[name]) for name in before), "the source's backbone stays as it is"
+    return request.param, made
+
+
+def test_a_method_gives_another_extractor_of_the_same_width_on_the_grid(
+    adapted: tuple[str, Assembly], situation: Situation
+) -> None:
+    _, made = adapted
+    assert made.extractor != situation.assembly.extractor
+    assert made.session.width == situation.assembly.session.width
+    assert not np.array_equal(_features(made, list(situation.target)), situation.target_MD)
+
+
+def test_a_method_gives_the_same_bits_again(adapted: tuple[str, Assembly], situation: Situation) -> None:
+    name, made = adapted
+    again: Method = plugins.load(METHODS, name)  # type: ignore[assignment]
+    assert again.adapt(situation).model == made.model
+
+
+def test_the_means_of_the_target_come_to_those_of_the_source(situation: Situation) -> None:
+    method: Method = plugins.load(METHODS, "coral")  # type: ignore[assignment]
+    made = method.adapt(situation)
+    moved = from_grid(_features(made, list(situation.target))).mean(axis=0)
+    source, target = from_grid(situation.source_ND).mean(axis=0), from_grid(situation.target_MD).mean(axis=0)
+    assert np.linalg.norm(moved - source) < 0.05 * np.linalg.norm(target - source)
+
+
+def test_an_affine_step_is_what_it_says_and_there_is_but_one(situation: Situation) -> None:
+    from core.session import Session
+
+    random = np.random.default_rng(0)
+    width = situation.assembly.session.width
+    matrix, shift = np.eye(width) + 0.01 * random.standard_normal((width, width)), 0.01 * random.standard_normal(width)
+    model = recoloured(situation.assembly.model, matrix, shift)
+    reader = situation.assembly.preprocessor
+    rows = reader.batch([reader.read(features.content(e)) for e in situation.target[:8]])
+    told = from_grid(Session(model).features(rows))
+    plain = from_grid(situation.assembly.session.features(rows))
+    assert np.allclose(told, (plain @ matrix + shift).clip(-1, 1), atol=1e-3)
+    with pytest.raises(Exception, match="has an affine step already"):
+        recoloured(model, matrix, shift)
+
+
+def test_an_onnx_graph_and_a_network_without_normalisation_are_left_out(situation: Situation) -> None:
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(SIDE * SIDE * 3, 512))
+    plain = replace(situation.assembly.backbones[0], body=Normalised(flat, (127.0,) * 3, (64.0,) * 3))
+    stiff = replace(situation, assembly=replace(situation.assembly, backbones=(plain,)))
+    method: Method = plugins.load(METHODS, "batch_norm")  # type: ignore[assignment]
+    with pytest.raises(InvalidInput, match="no batch normalisation"):
+        method.adapt(stiff)
+
+
+def _judges(situation: Situation, labelled: list[Example], target: list[Example]) -> Judges:
+    rows = dict(zip((e.digest for e in labelled), _features(situation.assembly, labelled), strict=True))
+    return Judges(source=labelled, rows=rows, target=target)
+
+
+def test_where_the_sensor_has_changed_a_method_is_taken_and_helps(situation: Situation) -> None:
+    judges = _judges(situation, examples(90, 0), examples(60, 900, dim=True))
+    told = unlabelled.choose(situation.scene, situation.assembly, situation.target, judges, seed=0)
+    assert {trial.name for trial in told.trials} == {FLOOR, *ADAPTED}
+    taken = next(trial for trial in told.trials if trial.name == told.method)
+    assert told.method != FLOOR and taken.low > 0 and told.criterion == "labels of the target"
+
+
+def test_where_nothing_has_changed_the_floor_stays(situation: Situation) -> None:
+    same = [replace(e, label=None) for e in examples(60, 700)]
+    told = unlabelled.choose(situation.scene, situation.assembly, same, _judges(situation, examples(90, 0), []), seed=0)
+    assert told.method == FLOOR and told.assembly is situation.assembly
+    assert told.criterion == "reverse validation"
+    assert all(trial.reason for trial in told.trials if trial.name != FLOOR)
+
+
+def test_too_few_judges_and_regressions_are_refused(situation: Situation) -> None:
+    with pytest.raises(InvalidInput, match="left to judge by"):
+        unlabelled.choose(
+            situation.scene, situation.assembly, situation.target, _judges(situation, examples(30, 0), []), seed=0
+        )
+    values = replace(situation.scene, task="regression")
+    with pytest.raises(InvalidInput, match="regression"):
+        unlabelled.choose(values, situation.assembly, situation.target, _judges(situation, examples(90, 0), []), seed=0)
+
+
+def test_inputs_are_read_once_each_and_broken_ones_are_passed_over(tmp_path: Path) -> None:
+    for number in range(40):
+        file = tmp_path / "deep" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(pico.picture("circle", number))
+    (tmp_path / "copy.png").write_bytes(pico.picture("circle", 3))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("no picture either")
+    assert len(unlabelled.read(tmp_path, "image", Limits())) == 40
+
+
+def test_a_table_of_texts_needs_no_label(tmp_path: Path) -> None:
+    file = tmp_path / "inputs.csv"
+    file.write_text("text\n" + "\n".join(f"text number {n}" for n in range(40)) + "\n")
+    found = unlabelled.read(file, "text", Limits())
+    assert len(found) == 40 and all(e.label is None for e in found)
+
+
+@pytest.mark.parametrize(
+    ("what", "modality", "named"),
+    [
+        ("nowhere", "image", "no such file or folder"),
+        ("empty", "image", "holds 0 different pictures"),
+        ("texts.csv", "image", "no column image"),
+        ("texts.csv", "tabular", "no use to a scene of tabular"),
+        ("notes.txt", "text", "neither a folder nor a table"),
+        ("pictures", "audio", "holds 0 different"),
+    ],
+)
+def test_bad_inputs_are_refused_by_name(tmp_path: Path, what: str, modality: str, named: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(pico.picture("circle"))
+    (tmp_path / "texts.csv").write_text("text\nhello\n")
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(Exception, match=named):
+        unlabelled.read(tmp_path / what, modality, Limits())

@@ -1,0 +1,295 @@
+"""Inputs without labels of the scene that is to be served: read, tried by every method, and the best one or none taken.
+
+Promises that the untouched extractor stays unless another is shown to be better, and that the inputs are kept nowhere:
+not in the ledger, not as blobs, not in the feature cache. Knows nothing of methods.
+
+Without a label of the target nothing can be measured there, so the choice is by *reverse validation*: the source's head
+answers the target's inputs, a head is solved on those answers alone, and that one answers validation rows of the
+source. It does so well only where the two scenes lie on each other, and a collapse to few classes costs it classes. A
+method is taken where this score is above that of the untouched extractor by more than its 95 % interval. Where labelled
+rows of the target are given, they judge instead, by the same rule. Reverse validation is no measure of accuracy: how
+well it chose on real pairs of scenes stands in docs/benchmarks/transfer.md.
+
+Reference: Zhong et al., "Cross validation framework to choose amongst models and datasets for transfer learning",
+ECML 2010; in this form: Ganin et al., arXiv 1505.07818, section 5.1.2.
+
+Legend: N source rows, V validation rows of the source, M target rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+
+from core import plugins
+from core.bundle import Metric
+from core.errors import InvalidInput, LeptonError, NotFound
+from core.head import fit_head
+from core.preprocess import Limits
+from core.statistics import from_grid
+from core.types import Doubles, Example, GridRows, Head, Scene
+from training import features, kinds, measure, select, tables
+from training.assemble import Assembly
+from training.listing import FILES, TEXT
+from training.report import shown
+from training.situation import Situation
+from training.tables import word
+
+METHODS = "training.transfer"
+FLOOR = "none"
+LEAST = 32  # inputs without labels, below which nothing is measured of them
+LEAST_JUDGES = 20  # rows that judge
+_LEAVE = "leave out --unlabelled"
+
+
+class Method(Protocol):
+    """A file of ``training/transfer``; see the docstring of that package."""
+
+    def adapt(self, situation: Situation) -> Assembly:
+        """An extractor for the target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """How one method did.
+
+    Attributes:
+        score: mean over classes of the share of right answers, as reverse validation or labels of the target say.
+        gain, low, high: of that over the untouched extractor, with its 95 % interval.
+        reason: why it was not tried, or not taken; empty where it was taken.
+    """
+
+    name: str
+    score: float | None = None
+    gain: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The extractor that was taken; ``method`` is ``none`` where it is the one that was there."""
+
+    assembly: Assembly = field(repr=False)
+    method: str
+    trials: tuple[Trial, ...]
+    criterion: str
+    inputs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judges:
+    """What judges: labelled rows with their features by the untouched extractor; of the source, or of the target."""
+
+    source: Sequence[Example]
+    rows: Mapping[str, GridRows] = field(repr=False)
+    target: Sequence[Example] = ()
+
+
+def read(path: Path, modality: str, limits: Limits) -> list[Example]:
+    """The inputs in a folder (with its subfolders) or a table, each once; labels there may be are not looked at.
+
+    Raises:
+        NotFound: no such path. InvalidInput: none, or fewer than 32, are inputs of the modality.
+    """
+    if not path.exists():
+        raise NotFound(f"no such file or folder: {shown(path)}", "give a folder of inputs, or a table of them")
+    if modality not in (*FILES, TEXT):
+        raise InvalidInput(f"inputs without labels are of no use to a scene of {modality}", "leave out --unlabelled")
+    kind = kinds.kind(modality)
+    found: dict[str, Example] = {}
+    met = 0
+    for name, data in _inputs(path, modality, kind.SUFFIXES):
+        met += 1
+        try:
+            kind.look(data, limits)
+        except LeptonError:
+            continue
+        digest = hashlib.sha256(data).hexdigest()
+        if name is None:
+            found[digest] = Example(digest=digest, path="", split="train", content=data)
+        else:
+            found[digest] = Example(digest=digest, path=str(name), split="train")
+    if len(found) < LEAST:
+        raise InvalidInput(
+            f"{shown(path.name)} holds {len(found)} different {kind.NOUNS[1]} that can be read, among {met} entries; "
+            f"expected at least {LEAST}",
+            f"{kind.WANTED.split(',')[0]}; or leave out --unlabelled",
+        )
+    return list(found.values())
+
+
+def choose(
+    scene: Scene,
+    assembly: Assembly,
+    unlabelled: Sequence[Example],
+    judges: Judges,
+    seed: int,
+    told: Callable[[str], None] = lambda words: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Decision:
+    """Try every method, and take the best where it is shown to be better.
+
+    Args:
+        unlabelled: the target's inputs.
+        told: called with the name of each method as it begins.
+
+    Raises:
+        InvalidInput: the scene is a regression, or too few rows judge.
+    """
+    if scene.task == "regression":
+        raise InvalidInput("inputs without labels help to tell classes apart, and the scene is a regression", _LEAVE)
+    train = [example for example in judges.source if example.split == "train"]
+    held = judges.target or [example for example in judges.source if example.split == "validation"]
+    if len(held) < LEAST_JUDGES:
+        raise InvalidInput(
+            f"{len(held)} labelled rows are left to judge by; expected at least {LEAST_JUDGES}",
+            "give more labelled examples, or more with --validate",
+        )
+    source_ND = np.stack([judges.rows[example.digest] for example in train])
+    head = fit_head(source_ND, [e.label or "" for e in train], declared=scene.labels, key=scene.hash_key)
+    situation = Situation(
+        scene=scene,
+        assembly=assembly,
+        head=head,
+        source_ND=source_ND,
+        target_MD=_features(assembly, unlabelled),
+        target=unlabelled,
+        seed=seed,
+    )
+    groups_V = [example.label or "" for example in held]
+
+    def outcomes(made: Assembly, target_MD: GridRows | None) -> Doubles:
+        if judges.target:
+            return _right(head, _features(made, held), groups_V)
+        rows_MD = _features(made, unlabelled) if target_MD is None else target_MD
+        backwards = _backwards(head, rows_MD)
+        if backwards is None:
+            return np.zeros(len(held))
+        return _right(backwards, np.stack([judges.rows[example.digest] for example in held]), groups_V)
+
+    floor_V = outcomes(assembly, situation.target_MD)
+    trials = [Trial(name=FLOOR, score=select.score(floor_V, groups_V))]
+    taken, best = assembly, trials[0]
+    for name in plugins.names(METHODS):
+        told(name)
+        begun = clock()
+        try:
+            made = cast("Method", plugins.load(METHODS, name)).adapt(situation)
+        except InvalidInput as error:
+            trials.append(Trial(name=name, reason=error.message))
+            continue
+        trials.append(_trial(name, outcomes(made, None), floor_V, groups_V, seed, clock() - begun))
+        if trials[-1].low > 0 and (trials[-1].score or 0) > (best.score or 0):
+            taken, best = made, trials[-1]
+    return Decision(
+        assembly=taken,
+        method=best.name,
+        trials=tuple(_worded(trial, best) for trial in trials),
+        criterion="labels of the target" if judges.target else "reverse validation",
+        inputs=len(unlabelled),
+    )
+
+
+def metrics(
+    scene: Scene, head: Head, decision: Decision, judges: Judges, source: Mapping[str, Metric], seed: int
+) -> dict[str, Metric]:
+    """What the manifest tells: figures of the source by that name, where the extractor is the target's; why it was
+    chosen; and accuracy on labelled rows of the target."""
+    taken = next(trial for trial in decision.trials if trial.name == decision.method)
+    told = dict(source)
+    if decision.method != FLOOR:
+        told = {f"source_{name}": metric for name, metric in source.items()}
+        name = decision.criterion.replace(" ", "_")
+        gain = Metric(value=taken.gain, low=taken.low, high=taken.high, rows=decision.inputs)
+        told[f"gain_by_{name}"] = gain
+    if judges.target:
+        answers_VK = measure.answers(scene, head, _features(decision.assembly, judges.target))
+        found = measure.of_examples(scene, answers_VK, judges.target, head.labels, seed)
+        told |= {f"target_{name}": metric for name, metric in found.items()}
+    return told
+
+
+def _inputs(path: Path, modality: str, suffixes: frozenset[str]) -> Iterator[tuple[Path | None, bytes]]:
+    """Each entry that may be an input: its path where it is a file, and its bytes."""
+    if path.is_dir():
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            for name in sorted(names):
+                file = Path(folder) / name
+                if file.suffix.lower() in suffixes and not name.startswith("."):
+                    yield file.absolute(), file.read_bytes()
+        return
+    if path.suffix.lower() not in tables.SUFFIXES:
+        raise InvalidInput(
+            f"{shown(path.name)} is neither a folder nor a table", "give a folder, CSV, JSONL or Parquet"
+        )
+    table = tables.read(path)
+    if modality not in table.columns:
+        raise InvalidInput(
+            f"{shown(path.name)} has no column {modality}; it has {', '.join(table.columns)}",
+            f"name the column of inputs {modality}",
+        )
+    for _, cells in table.lines:
+        told = word(cells.get(modality))
+        if modality == TEXT:
+            yield None, told.encode()
+        elif told and (path.parent / told).is_file():
+            file = (path.parent / told).absolute()
+            yield file, file.read_bytes()
+
+
+def _features(assembly: Assembly, examples: Sequence[Example]) -> GridRows:
+    """By the extractor, and kept nowhere."""
+    reader, session = assembly.preprocessor, assembly.session
+    parts = []
+    for start in range(0, len(examples), features.BATCH):
+        some = examples[start : start + features.BATCH]
+        parts.append(session.features(reader.batch([reader.read(features.content(example)) for example in some])))
+    return np.concatenate(parts)
+
+
+def _backwards(head: Head, target_MD: GridRows) -> Head | None:
+    """The head of the target's rows with the answers that ``head`` gives; None where no class has two."""
+    said = _said(head, target_MD)
+    names, counts = np.unique(said, return_counts=True)
+    if counts.max() < 2:
+        return None
+    several_M = np.isin(said, names[counts >= 2])
+    return fit_head(target_MD[several_M], said[several_M].tolist())
+
+
+def _right(head: Head, rows_VD: GridRows, labels_V: Sequence[str]) -> Doubles:
+    right_V: Doubles = (_said(head, rows_VD) == np.array(labels_V)).astype(np.float64)
+    return right_V
+
+
+def _said(head: Head, rows_ND: GridRows) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    scores_NK = from_grid(rows_ND) @ head.weight + head.bias
+    return np.array(head.labels)[scores_NK.argmax(axis=1)]
+
+
+def _trial(
+    name: str, outcomes_V: Doubles, floor_V: Doubles, groups_V: Sequence[str], seed: int, seconds: float
+) -> Trial:
+    low, high = select.interval(outcomes_V - floor_V, groups_V, seed)
+    score, floor = select.score(outcomes_V, groups_V), select.score(floor_V, groups_V)
+    return Trial(name=name, score=score, gain=score - floor, low=low, high=high, seconds=seconds)
+
+
+def _worded(trial: Trial, best: Trial) -> Trial:
+    if trial is best or trial.reason:
+        return trial
+    if trial.name == FLOOR:
+        return replace(trial, reason=f"{best.name} is shown to be better")
+    words = "not shown to be better than the untouched extractor" if trial.low <= 0 else f"{best.name} scores higher"
+    return replace(trial, reason=words)
