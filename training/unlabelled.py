@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import plugins
 from core.bundle import Metric
@@ -146,6 +147,32 @@ def choose(
     Raises:
         InvalidInput: the scene is a regression, or too few rows judge.
     """
+    situation, judge = prepare(scene, assembly, unlabelled, judges, seed)
+    floor_V = judge.outcomes(assembly, situation.target_MD)
+    trials, made = [judge.trial(FLOOR, floor_V, floor_V, 0.0)], {FLOOR: assembly}
+    for name in plugins.names(METHODS):
+        told(name)
+        begun = clock()
+        try:
+            made[name] = cast("Method", plugins.load(METHODS, name)).adapt(situation)
+        except InvalidInput as error:
+            trials.append(Trial(name=name, reason=error.message))
+            continue
+        trials.append(judge.trial(name, judge.outcomes(made[name]), floor_V, clock() - begun))
+    best = better(trials)
+    return Decision(
+        assembly=made[best.name],
+        method=best.name,
+        trials=tuple(_worded(trial, best) for trial in trials),
+        criterion=judge.criterion,
+        inputs=len(unlabelled),
+    )
+
+
+def prepare(
+    scene: Scene, assembly: Assembly, unlabelled: Sequence[Example], judges: Judges, seed: int
+) -> tuple[Situation, Judge]:
+    """What methods are given, and who judges them. Raises as ``choose``."""
     if scene.task == "regression":
         raise InvalidInput("inputs without labels help to tell classes apart, and the scene is a regression", _LEAVE)
     train = [example for example in judges.source if example.split == "train"]
@@ -162,42 +189,49 @@ def choose(
         assembly=assembly,
         head=head,
         source_ND=source_ND,
-        target_MD=_features(assembly, unlabelled),
+        target_MD=extracted(assembly, unlabelled),
         target=unlabelled,
         seed=seed,
     )
-    groups_V = [example.label or "" for example in held]
+    return situation, Judge(situation=situation, judges=judges, held=tuple(held))
 
-    def outcomes(made: Assembly, target_MD: GridRows | None) -> Doubles:
-        if judges.target:
-            return _right(head, _features(made, held), groups_V)
-        rows_MD = _features(made, unlabelled) if target_MD is None else target_MD
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Reverse validation on rows of the source, or plain validation on rows of the target."""
+
+    situation: Situation
+    judges: Judges
+    held: tuple[Example, ...]
+
+    @property
+    def criterion(self) -> str:
+        """What the score is, in words."""
+        return "labels of the target" if self.judges.target else "reverse validation"
+
+    def outcomes(self, made: Assembly, target_MD: GridRows | None = None) -> Doubles:
+        """(V,) 1 where a row is answered right; ``target_MD`` are the target's features, where they are known."""
+        head = self.situation.head
+        if self.judges.target:
+            return _right(head, extracted(made, self.held), self.held)
+        rows_MD = extracted(made, self.situation.target) if target_MD is None else target_MD
         backwards = _backwards(head, rows_MD)
         if backwards is None:
-            return np.zeros(len(held))
-        return _right(backwards, np.stack([judges.rows[example.digest] for example in held]), groups_V)
+            return np.zeros(len(self.held))
+        return _right(backwards, np.stack([self.judges.rows[example.digest] for example in self.held]), self.held)
 
-    floor_V = outcomes(assembly, situation.target_MD)
-    trials = [Trial(name=FLOOR, score=select.score(floor_V, groups_V))]
-    taken, best = assembly, trials[0]
-    for name in plugins.names(METHODS):
-        told(name)
-        begun = clock()
-        try:
-            made = cast("Method", plugins.load(METHODS, name)).adapt(situation)
-        except InvalidInput as error:
-            trials.append(Trial(name=name, reason=error.message))
-            continue
-        trials.append(_trial(name, outcomes(made, None), floor_V, groups_V, seed, clock() - begun))
-        if trials[-1].low > 0 and (trials[-1].score or 0) > (best.score or 0):
-            taken, best = made, trials[-1]
-    return Decision(
-        assembly=taken,
-        method=best.name,
-        trials=tuple(_worded(trial, best) for trial in trials),
-        criterion="labels of the target" if judges.target else "reverse validation",
-        inputs=len(unlabelled),
-    )
+    def trial(self, name: str, outcomes_V: Doubles, floor_V: Doubles, seconds: float) -> Trial:
+        """How a method did beside the untouched extractor."""
+        groups_V = [example.label or "" for example in self.held]
+        low, high = select.interval(outcomes_V - floor_V, groups_V, self.situation.seed)
+        score, floor = select.score(outcomes_V, groups_V), select.score(floor_V, groups_V)
+        return Trial(name=name, score=score, gain=score - floor, low=low, high=high, seconds=seconds)
+
+
+def better(trials: Sequence[Trial]) -> Trial:
+    """The highest score among those that are shown to be better than the first, the floor; else the floor."""
+    shown_better = [trial for trial in trials[1:] if trial.score is not None and trial.low > 0]
+    return max(shown_better, key=lambda trial: trial.score or 0.0, default=trials[0])
 
 
 def metrics(
@@ -213,7 +247,7 @@ def metrics(
         gain = Metric(value=taken.gain, low=taken.low, high=taken.high, rows=decision.inputs)
         told[f"gain_by_{name}"] = gain
     if judges.target:
-        answers_VK = measure.answers(scene, head, _features(decision.assembly, judges.target))
+        answers_VK = measure.answers(scene, head, extracted(decision.assembly, judges.target))
         found = measure.of_examples(scene, answers_VK, judges.target, head.labels, seed)
         told |= {f"target_{name}": metric for name, metric in found.items()}
     return told
@@ -248,8 +282,8 @@ def _inputs(path: Path, modality: str, suffixes: frozenset[str]) -> Iterator[tup
             yield file, file.read_bytes()
 
 
-def _features(assembly: Assembly, examples: Sequence[Example]) -> GridRows:
-    """By the extractor, and kept nowhere."""
+def extracted(assembly: Assembly, examples: Sequence[Example]) -> GridRows:
+    """Features of inputs that are kept nowhere."""
     reader, session = assembly.preprocessor, assembly.session
     parts = []
     for start in range(0, len(examples), features.BATCH):
@@ -260,30 +294,23 @@ def _features(assembly: Assembly, examples: Sequence[Example]) -> GridRows:
 
 def _backwards(head: Head, target_MD: GridRows) -> Head | None:
     """The head of the target's rows with the answers that ``head`` gives; None where no class has two."""
-    said = _said(head, target_MD)
-    names, counts = np.unique(said, return_counts=True)
+    answers = said(head, target_MD)
+    names, counts = np.unique(answers, return_counts=True)
     if counts.max() < 2:
         return None
-    several_M = np.isin(said, names[counts >= 2])
-    return fit_head(target_MD[several_M], said[several_M].tolist())
+    several_M = np.isin(answers, names[counts >= 2])
+    return fit_head(target_MD[several_M], answers[several_M].tolist())
 
 
-def _right(head: Head, rows_VD: GridRows, labels_V: Sequence[str]) -> Doubles:
-    right_V: Doubles = (_said(head, rows_VD) == np.array(labels_V)).astype(np.float64)
+def _right(head: Head, rows_VD: GridRows, held: Sequence[Example]) -> Doubles:
+    right_V: Doubles = (said(head, rows_VD) == np.array([example.label for example in held])).astype(np.float64)
     return right_V
 
 
-def _said(head: Head, rows_ND: GridRows) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+def said(head: Head, rows_ND: GridRows) -> NDArray[np.str_]:
+    """(N,) the likeliest label of each row."""
     scores_NK = from_grid(rows_ND) @ head.weight + head.bias
     return np.array(head.labels)[scores_NK.argmax(axis=1)]
-
-
-def _trial(
-    name: str, outcomes_V: Doubles, floor_V: Doubles, groups_V: Sequence[str], seed: int, seconds: float
-) -> Trial:
-    low, high = select.interval(outcomes_V - floor_V, groups_V, seed)
-    score, floor = select.score(outcomes_V, groups_V), select.score(floor_V, groups_V)
-    return Trial(name=name, score=score, gain=score - floor, low=low, high=high, seconds=seconds)
 
 
 def _worded(trial: Trial, best: Trial) -> Trial:

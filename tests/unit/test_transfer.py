@@ -6,32 +6,38 @@ The methods are found by listing their folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from core import plugins
 from core.config import Settings
+from core.database import inputs
 from core.errors import InvalidInput
 from core.head import fit_head
-from core.home import Home, open_home
+from core.home import open_home
+from core.modality.image import decode
 from core.preprocess import Limits
+from core.session import Session
 from core.statistics import from_grid
 from core.types import Example, Scene
-from exporters.backbone import Backbone, Normalised, pictures
+from exporters.backbone import Backbone, MemberGraph, Normalised, pictures
+from exporters.compose import OPSET
 from exporters.recolour import recoloured
 from lepton.main import run
 from tests import pico
 from training import features, unlabelled
 from training.assemble import Assembly, assemble
 from training.situation import Situation
-from training.unlabelled import FLOOR, METHODS, Judges, Method
+from training.unlabelled import FLOOR, METHODS, Decision, Judges, Method
 
 LABELS, SIDE = ("circle", "square", "triangle"), 16
+CONTRAST, CAST = 0.1, (120, 60, 10)  # of another sensor
 ADAPTED = plugins.names(METHODS)
 
 
@@ -76,9 +82,8 @@ def examples(count: int, first: int, *, dim: bool = False) -> list[Example]:
         label = LABELS[number % 3]
         data = pico.picture(label, first + number)
         if dim:
-            from core.modality.image import decode
-
-            data = pico.png((decode(data, (SIDE, SIDE), Limits()) * 0.25 + 8).astype(np.uint8))
+            pixels = decode(data, (SIDE, SIDE), Limits())
+            data = pico.png((pixels * CONTRAST + np.array(CAST)).astype(np.uint8))
         split = "validation" if number % 3 == number // 3 % 3 else "train"
         made.append(
             Example(digest=f"{first + number}{dim}", path="", split=split, label=label, content=data)  # type: ignore[arg-type]
@@ -141,8 +146,6 @@ def test_the_means_of_the_target_come_to_those_of_the_source(situation: Situatio
 
 
 def test_an_affine_step_is_what_it_says_and_there_is_but_one(situation: Situation) -> None:
-    from core.session import Session
-
     random = np.random.default_rng(0)
     width = situation.assembly.session.width
     matrix, shift = np.eye(width) + 0.01 * random.standard_normal((width, width)), 0.01 * random.standard_normal(width)
@@ -165,35 +168,94 @@ def test_an_onnx_graph_and_a_network_without_normalisation_are_left_out(situatio
         method.adapt(stiff)
 
 
-def _judges(situation: Situation, labelled: list[Example], target: list[Example]) -> Judges:
-    rows = dict(zip((e.digest for e in labelled), _features(situation.assembly, labelled), strict=True))
-    return Judges(source=labelled, rows=rows, target=target)
+def projection() -> bytes:
+    """An ONNX graph: a random projection, whose weights no method can move."""
+    weight = np.random.default_rng(0).standard_normal((SIDE * SIDE * 3, 32)).astype(np.float32) / 2000
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("Cast", ["flat"], ["cast"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["cast", "weight"], ["raw"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", SIDE, SIDE, 3])
+    raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", 32])
+    graph = helper.make_graph(nodes, "flat", [image], [raw], [numpy_helper.from_array(weight, "weight")])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    data: bytes = proto.SerializeToString()
+    return data
 
 
-def test_where_the_sensor_has_changed_a_method_is_taken_and_helps(situation: Situation) -> None:
-    judges = _judges(situation, examples(90, 0), examples(60, 900, dim=True))
-    told = unlabelled.choose(situation.scene, situation.assembly, situation.target, judges, seed=0)
-    assert {trial.name for trial in told.trials} == {FLOOR, *ADAPTED}
-    taken = next(trial for trial in told.trials if trial.name == told.method)
-    assert told.method != FLOOR and taken.low > 0 and told.criterion == "labels of the target"
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    scene = Scene(name="shapes", task="classification", modality="image", labels=LABELS, hash_key=b"key")
+    made = replace(backbone(), body=MemberGraph(model=projection()), dimension=32)
+    return assemble([made], None, scene, tmp_path_factory.mktemp("cache"), [], 1, Limits())
 
 
-def test_where_nothing_has_changed_the_floor_stays(situation: Situation) -> None:
-    same = [replace(e, label=None) for e in examples(60, 700)]
-    told = unlabelled.choose(situation.scene, situation.assembly, same, _judges(situation, examples(90, 0), []), seed=0)
-    assert told.method == FLOOR and told.assembly is situation.assembly
-    assert told.criterion == "reverse validation"
+def choose(assembly: Assembly, inputs: list[Example], source: list[Example], target: list[Example]) -> Decision:
+    scene = Scene(name="shapes", task="classification", modality="image", labels=LABELS, hash_key=b"key")
+    rows = dict(zip((e.digest for e in source), _features(assembly, source), strict=True))
+    judges = Judges(source=source, rows=rows, target=target)
+    return unlabelled.choose(scene, assembly, [replace(e, label=None) for e in inputs], judges, seed=0)
+
+
+@pytest.mark.parametrize("labelled", [0, 60])
+def test_where_the_sensor_has_changed_what_helps_is_taken(frozen: Assembly, labelled: int) -> None:
+    told = choose(frozen, examples(60, 500, dim=True), examples(90, 0), examples(labelled, 900, dim=True))
+    assert told.method == "coral" and told.assembly.extractor != frozen.extractor
+    assert told.criterion == ("labels of the target" if labelled else "reverse validation")
+    taken = next(trial for trial in told.trials if trial.name == "coral")
+    assert taken.low > 0 and not taken.reason
+    left_out = [trial for trial in told.trials if trial.score is None]
+    assert {trial.name for trial in left_out} == {"batch_norm", "shot", "tent"}
+    assert all("ONNX graph" in trial.reason for trial in left_out)
+
+
+def test_where_nothing_has_changed_the_floor_stays(frozen: Assembly) -> None:
+    told = choose(frozen, examples(60, 700), examples(90, 0), [])
+    assert told.method == FLOOR and told.assembly is frozen
     assert all(trial.reason for trial in told.trials if trial.name != FLOOR)
 
 
-def test_too_few_judges_and_regressions_are_refused(situation: Situation) -> None:
+def test_too_few_judges_and_regressions_are_refused(frozen: Assembly, situation: Situation) -> None:
     with pytest.raises(InvalidInput, match="left to judge by"):
-        unlabelled.choose(
-            situation.scene, situation.assembly, situation.target, _judges(situation, examples(30, 0), []), seed=0
-        )
+        choose(frozen, examples(60, 500), examples(30, 0), [])
     values = replace(situation.scene, task="regression")
     with pytest.raises(InvalidInput, match="regression"):
-        unlabelled.choose(values, situation.assembly, situation.target, _judges(situation, examples(90, 0), []), seed=0)
+        unlabelled.choose(values, frozen, situation.target, Judges(source=[], rows={}), seed=0)
+
+
+def test_a_version_for_another_scene_keeps_the_head_of_the_labelled_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole road, by the command line: the labelled examples keep their features, and so their head, to the bit."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEPTON_HOME", str(tmp_path / "home"))
+    for number, example in enumerate([*examples(240, 0), *examples(60, 500, dim=True)]):
+        place = tmp_path / "labelled" / (example.label or "") if number < 240 else tmp_path / "plain"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.png").write_bytes(example.content or b"")
+    (tmp_path / "flat.onnx").write_bytes(projection())
+    arguments = ["adapt", "shapes", "labelled", "--backbone", f"onnx_file:{tmp_path / 'flat.onnx'}", "--json"]
+    told = []
+    for more in ([], ["--unlabelled", "plain"]):
+        assert run([*arguments, *more]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    home = open_home(Settings(home=tmp_path / "home"))
+    first, second = (home.registry.latest_revision("shapes", each["version"]) for each in told)
+    assert first is not None and second is not None
+    assert np.array_equal(first.head.weight, second.head.weight)
+    assert np.array_equal(first.head.bias, second.head.bias)
+    versions = home.registry.versions("shapes")
+    assert versions[0].manifest["extractor"] != versions[1].manifest["extractor"]
+    taught = first.head.examples
+    assert taught < 240  # the test side is kept nowhere, as are inputs without labels
+    with home.ledger.database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(inputs)).scalar() == taught
+    home.close()
+    assert told[0]["transfer"] is None and told[1]["transfer"]["method"] == "coral"
+    assert {"gain_by_reverse_validation", "source_balanced_accuracy"} <= set(told[1]["metrics"])
+    assert run(["compress", "shapes", "2", "--precision", "fp16"]) == 1
+    assert "made by coral" in capsys.readouterr().err
 
 
 def test_inputs_are_read_once_each_and_broken_ones_are_passed_over(tmp_path: Path) -> None:
