@@ -115,7 +115,7 @@ def _measured(case: Case, draws: int) -> list[Row]:
         features_ND = _features(case, model)
         answers = _answers(case, features_ND, draws)
         costs, milliseconds = comparison.of_costs(case.model, model, few, 0)
-        told.append(
+        row: dict[str, Any] = (
             {"scene": case.name, "precision": name, "MB": round(len(model) / 1e6, 2)}
             | _cost(costs, milliseconds)
             | _accuracy(answers, reference)
@@ -124,6 +124,7 @@ def _measured(case: Case, draws: int) -> list[Row]:
                 "unsteady": round(_unsteady(case, model), 5),
             }
         )
+        told.append(row)
         print(f"… {case.name}, {name}: {_operators(model, case.some(order[:BATCH]))}", file=sys.stderr, flush=True)
         if kept:
             print(f"  kept in float: {kept}", file=sys.stderr, flush=True)

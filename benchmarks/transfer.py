@@ -28,6 +28,7 @@ from benchmarks.draws import mean_and_half
 from benchmarks.report import Claim, Row, finish, options
 from core import plugins
 from core.preprocess import Limits
+from core.preprocess import Row as PreparedRow
 from core.types import Doubles, Example, Scene
 from training import data, features, unlabelled, zoo
 from training.assemble import Assembly, assemble
@@ -49,6 +50,7 @@ class Pair:
     situation: Situation
     judge: Judge
     tested: tuple[Example, ...]
+    rows: list[PreparedRow]
 
 
 def transferred(name: str, pair: Pair) -> tuple[Names, Doubles]:
@@ -56,7 +58,7 @@ def transferred(name: str, pair: Pair) -> tuple[Names, Doubles]:
     made = pair.situation.assembly
     if name != FLOOR:
         made = cast("Method", plugins.load(unlabelled.METHODS, name)).adapt(pair.situation)
-    answers = unlabelled.said(pair.situation.head, unlabelled.extracted(made, pair.tested))
+    answers = unlabelled.said(pair.situation.head, unlabelled.extracted(made, pair.rows))
     return answers, pair.judge.outcomes(made)
 
 
@@ -130,7 +132,8 @@ def _pair(scene: Scene, assembly: Assembly, labelled: Sequence[Example], others:
     rows_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, source, BENCH / "features")
     rows = {example.digest: row for example, row in zip(source, rows_ND, strict=True)}
     situation, judge = unlabelled.prepare(scene, assembly, inputs, Judges(source=source, rows=rows), seed)
-    return Pair(situation=situation, judge=judge, tested=tested)
+    read = [features.read(example, assembly.preprocessor) for example in tested]
+    return Pair(situation=situation, judge=judge, tested=tested, rows=read)
 
 
 def _balanced(said: Names, tested: Sequence[Example]) -> float:

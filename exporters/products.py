@@ -16,6 +16,7 @@ Legend: K rows of a weight, N columns.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,11 +64,11 @@ def _weight(node: NodeProto) -> str | None:
     """The tensor that a node of a kind known here takes its weights from."""
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type == "Gather":
-        return node.input[0] if attributes.get("axis", 0) == 0 else None
+        return str(node.input[0]) if attributes.get("axis", 0) == 0 else None
     if node.op_type == "MatMul":
-        return node.input[1]
+        return str(node.input[1])
     plain = all(attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta")) and not attributes.get("transA", 0)
-    return node.input[1] if node.op_type == "Gemm" and plain else None
+    return str(node.input[1]) if node.op_type == "Gemm" and plain else None
 
 
 @dataclass
@@ -137,7 +138,7 @@ class _Writer:
         self._add("Cast", [f"{source}/moved"], f"{source}/levels", to=TensorProto.UINT8)
         self._add("Mul", [f"{source}/most", "int8/step"], f"{source}/scale")
 
-    def _add(self, kind: str, inputs: list[str], output: str, **attributes: int) -> None:
+    def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
 
     def _constant(self, name: str, values: NDArray[np.generic]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from exporters import compose
 from exporters.compose import Member
@@ -23,8 +25,8 @@ def convolutions(seed: int = 0, mean: tuple[float, ...] = (127.0,), deviation: t
     constants = [
         numpy_helper.from_array(np.array(mean, np.float32).reshape(1, -1, 1, 1), "mean"),
         numpy_helper.from_array(np.array(deviation, np.float32).reshape(1, -1, 1, 1), "deviation"),
-        numpy_helper.from_array(np.float32(0), "low"),
-        numpy_helper.from_array(np.float32(6), "high"),
+        numpy_helper.from_array(np.array(0, np.float32), "low"),
+        numpy_helper.from_array(np.array(6, np.float32), "high"),
         numpy_helper.from_array(np.array([2, 3], np.int64), "axes"),
         weight("stem", WIDTH, 3, 3, 3),
         weight("depth", WIDTH, 1, 3, 3),
@@ -100,11 +102,11 @@ def texts(count: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {"input_ids": random.integers(0, WORDS, (count, LENGTH)) * mask, "attention_mask": mask}
 
 
-def _node(kind: str, inputs: list[str], output: str, **attributes: object) -> NodeProto:
+def _node(kind: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
     return helper.make_node(kind, inputs, [output], name=f"node_{output}", **attributes)
 
 
-def _model(nodes: list[NodeProto], inputs: list[object], constants: list[TensorProto]) -> bytes:
+def _model(nodes: list[NodeProto], inputs: list[ValueInfoProto], constants: list[TensorProto]) -> bytes:
     raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", WIDTH])
     graph = helper.make_graph(nodes, "small", inputs, [raw], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", compose.OPSET)], ir_version=10)

@@ -65,9 +65,9 @@ def extract(
         with ThreadPoolExecutor(_DECODERS, "decode") as pool:
             for start in range(0, len(missing), AHEAD):
                 ahead = missing[start : start + AHEAD]
-                read = list(zip(ahead, pool.map(lambda example: _row(example, preprocessor), ahead), strict=True))
-                read.sort(key=lambda pair: _size(pair[1]))
-                for batch in (read[place : place + BATCH] for place in range(0, len(read), BATCH)):
+                rows = list(zip(ahead, pool.map(lambda example: read(example, preprocessor), ahead), strict=True))
+                rows.sort(key=lambda pair: _size(pair[1]))
+                for batch in (rows[place : place + BATCH] for place in range(0, len(rows), BATCH)):
                     rows_BD = session.features(preprocessor.batch([row for _, row in batch]))
                     digests = [example.digest for example, _ in batch]
                     store.keep(key, digests, rows_BD)
@@ -129,7 +129,8 @@ def content(example: Example) -> bytes:
     return data
 
 
-def _row(example: Example, preprocessor: Preprocessor) -> Row:
+def read(example: Example, preprocessor: Preprocessor) -> Row:
+    """An example as a model takes it. Raises as ``content``, and what the preprocessor raises, named by its path."""
     data = content(example)
     try:
         return preprocessor.read(data)

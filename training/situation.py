@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from core.errors import InvalidInput
+from core.preprocess import Row
 from core.session import Session
-from core.types import Example, GridRows, Head, Scene
+from core.types import GridRows, Head, Scene
+from exporters import parity
 from exporters.backbone import Backbone, member
 from exporters.compose import Member, compose, extractor_name
 from exporters.transform import Transform
-from training import features, package, tuned
+from training import tuned
 from training.assemble import Assembly
 
 BATCH = 32
@@ -34,7 +36,7 @@ class Situation:
     Attributes:
         assembly: of the source. head: solved there.
         source_ND, target_MD: features of the source's training rows and of the target's inputs, by the assembly.
-        target: those inputs.
+        target: those inputs, as the preprocessor reads them.
     """
 
     scene: Scene
@@ -42,7 +44,7 @@ class Situation:
     head: Head = field(repr=False)
     source_ND: GridRows = field(repr=False)
     target_MD: GridRows = field(repr=False)
-    target: Sequence[Example] = field(repr=False)
+    target: Sequence[Row] = field(repr=False)
     seed: int = 0
 
     def order(self, chance: np.random.Generator | None = None) -> list[NDArray[np.intp]]:
@@ -52,8 +54,7 @@ class Situation:
 
     def inputs(self, places: NDArray[np.intp]) -> dict[str, torch.Tensor]:
         """Some of the target's inputs as the backbone takes them."""
-        reader = self.assembly.preprocessor
-        batch = reader.batch([reader.read(features.content(self.target[place])) for place in places])
+        batch = self.assembly.preprocessor.batch([self.target[place] for place in places])
         return {name: torch.from_numpy(array) for name, array in batch.items()}
 
 
@@ -98,7 +99,8 @@ def moved(situation: Situation, backbone: Backbone, body: torch.nn.Module, metho
     graph = member(made)  # kept nowhere: what was tuned on people's inputs is theirs
     model = compose([Member(graph=graph, transform=transform)], task=scene.task, offset=scene.offset, scale=scene.scale)
     assembly = with_model(replace(situation.assembly, backbones=(made,)), model)
-    package.check_parity(assembly, situation.target)
+    shown = [situation.target[place % len(situation.target)] for place in range(parity.ROWS)]
+    parity.check(assembly.parts, model, assembly.preprocessor.batch(shown))
     return assembly
 
 

@@ -33,7 +33,7 @@ from core import plugins
 from core.bundle import Metric
 from core.errors import InvalidInput, LeptonError, NotFound
 from core.head import fit_head
-from core.preprocess import Limits
+from core.preprocess import Limits, Row
 from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows, Head, Scene
 from training import features, kinds, measure, select, tables
@@ -45,7 +45,7 @@ from training.tables import word
 
 METHODS = "training.transfer"
 FLOOR = "none"
-LEAST = 32  # inputs without labels, below which nothing is measured of them
+LEAST, MOST = 32, 2000  # inputs without labels: fewer tell nothing, more bring little; of those, some are drawn
 LEAST_JUDGES = 20  # rows that judge
 _LEAVE = "leave out --unlabelled"
 
@@ -175,6 +175,9 @@ def prepare(
     """What methods are given, and who judges them. Raises as ``choose``."""
     if scene.task == "regression":
         raise InvalidInput("inputs without labels help to tell classes apart, and the scene is a regression", _LEAVE)
+    reader = assembly.preprocessor
+    drawn = np.random.default_rng(seed).permutation(len(unlabelled))[:MOST]
+    target = [features.read(unlabelled[place], reader) for place in drawn]
     train = [example for example in judges.source if example.split == "train"]
     held = judges.target or [example for example in judges.source if example.split == "validation"]
     if len(held) < LEAST_JUDGES:
@@ -189,20 +192,26 @@ def prepare(
         assembly=assembly,
         head=head,
         source_ND=source_ND,
-        target_MD=extracted(assembly, unlabelled),
-        target=unlabelled,
+        target_MD=extracted(assembly, target),
+        target=target,
         seed=seed,
     )
-    return situation, Judge(situation=situation, judges=judges, held=tuple(held))
+    given = [features.read(example, reader) for example in judges.target]
+    return situation, Judge(situation=situation, judges=judges, held=tuple(held), given=given)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Reverse validation on rows of the source, or plain validation on rows of the target."""
+    """Reverse validation on rows of the source, or plain validation on rows of the target.
+
+    Attributes:
+        held: rows that judge. given: those of the target, as the preprocessor reads them.
+    """
 
     situation: Situation
     judges: Judges
     held: tuple[Example, ...]
+    given: Sequence[Row] = field(repr=False)
 
     @property
     def criterion(self) -> str:
@@ -213,7 +222,7 @@ class Judge:
         """(V,) 1 where a row is answered right; ``target_MD`` are the target's features, where they are known."""
         head = self.situation.head
         if self.judges.target:
-            return _right(head, extracted(made, self.held), self.held)
+            return _right(head, extracted(made, self.given), self.held)
         rows_MD = extracted(made, self.situation.target) if target_MD is None else target_MD
         backwards = _backwards(head, rows_MD)
         if backwards is None:
@@ -247,7 +256,9 @@ def metrics(
         gain = Metric(value=taken.gain, low=taken.low, high=taken.high, rows=decision.inputs)
         told[f"gain_by_{name}"] = gain
     if judges.target:
-        answers_VK = measure.answers(scene, head, extracted(decision.assembly, judges.target))
+        reader = decision.assembly.preprocessor
+        rows = [features.read(example, reader) for example in judges.target]
+        answers_VK = measure.answers(scene, head, extracted(decision.assembly, rows))
         found = measure.of_examples(scene, answers_VK, judges.target, head.labels, seed)
         told |= {f"target_{name}": metric for name, metric in found.items()}
     return told
@@ -282,14 +293,11 @@ def _inputs(path: Path, modality: str, suffixes: frozenset[str]) -> Iterator[tup
             yield file, file.read_bytes()
 
 
-def extracted(assembly: Assembly, examples: Sequence[Example]) -> GridRows:
-    """Features of inputs that are kept nowhere."""
-    reader, session = assembly.preprocessor, assembly.session
-    parts = []
-    for start in range(0, len(examples), features.BATCH):
-        some = examples[start : start + features.BATCH]
-        parts.append(session.features(reader.batch([reader.read(features.content(example)) for example in some])))
-    return np.concatenate(parts)
+def extracted(assembly: Assembly, rows: Sequence[Row]) -> GridRows:
+    """Features of rows that are kept nowhere."""
+    starts = range(0, len(rows), features.BATCH)
+    batches = [assembly.preprocessor.batch(rows[start : start + features.BATCH]) for start in starts]
+    return np.concatenate([assembly.session.features(batch) for batch in batches])
 
 
 def _backwards(head: Head, target_MD: GridRows) -> Head | None:
@@ -310,7 +318,8 @@ def _right(head: Head, rows_VD: GridRows, held: Sequence[Example]) -> Doubles:
 def said(head: Head, rows_ND: GridRows) -> NDArray[np.str_]:
     """(N,) the likeliest label of each row."""
     scores_NK = from_grid(rows_ND) @ head.weight + head.bias
-    return np.array(head.labels)[scores_NK.argmax(axis=1)]
+    words_N: NDArray[np.str_] = np.array(head.labels)[scores_NK.argmax(axis=1)]
+    return words_N
 
 
 def _worded(trial: Trial, best: Trial) -> Trial:

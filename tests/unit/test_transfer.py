@@ -6,6 +6,7 @@ The methods are found by listing their folder.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,7 +57,8 @@ class Small(torch.nn.Module):
         )
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
-        return self.body(planes).flatten(1)
+        features_BD: torch.Tensor = self.body(planes).flatten(1)
+        return features_BD
 
 
 def backbone() -> Backbone:
@@ -95,7 +97,7 @@ def examples(count: int, first: int, *, dim: bool = False) -> list[Example]:
 def situation(tmp_path_factory: pytest.TempPathFactory) -> Situation:
     scene = Scene(name="shapes", task="classification", modality="image", labels=LABELS, hash_key=b"key")
     assembly = assemble([backbone()], None, scene, tmp_path_factory.mktemp("cache"), [], 1, Limits())
-    source, target = examples(60, 0), [replace(e, label=None) for e in examples(60, 500, dim=True)]
+    source, target = examples(60, 0), examples(60, 500, dim=True)
     source_ND = _features(assembly, source)
     return Situation(
         scene=scene,
@@ -103,18 +105,17 @@ def situation(tmp_path_factory: pytest.TempPathFactory) -> Situation:
         head=fit_head(source_ND, [e.label or "" for e in source]),
         source_ND=source_ND,
         target_MD=_features(assembly, target),
-        target=target,
+        target=[features.read(e, assembly.preprocessor) for e in target],
     )
 
 
-def _features(assembly: Assembly, some: list[Example]) -> np.ndarray:
-    reader = assembly.preprocessor
-    return assembly.session.features(reader.batch([reader.read(features.content(e)) for e in some]))
+def _features(assembly: Assembly, some: Sequence[Example]) -> np.ndarray:
+    return unlabelled.extracted(assembly, [features.read(e, assembly.preprocessor) for e in some])
 
 
 @pytest.fixture(scope="module", params=ADAPTED)
 def adapted(request: pytest.FixtureRequest, situation: Situation) -> tuple[str, Assembly]:
-    method: Method = plugins.load(METHODS, request.param)  # type: ignore[assignment]
+    method: Method = plugins.load(METHODS, request.param)
     before = {name: t.clone() for name, t in situation.assembly.backbones[0].body.state_dict().items()}  # type: ignore[union-attr]
     made = method.adapt(situation)
     after = situation.assembly.backbones[0].body.state_dict()  # type: ignore[union-attr]
@@ -128,19 +129,19 @@ def test_a_method_gives_another_extractor_of_the_same_width_on_the_grid(
     _, made = adapted
     assert made.extractor != situation.assembly.extractor
     assert made.session.width == situation.assembly.session.width
-    assert not np.array_equal(_features(made, list(situation.target)), situation.target_MD)
+    assert not np.array_equal(unlabelled.extracted(made, situation.target), situation.target_MD)
 
 
 def test_a_method_gives_the_same_bits_again(adapted: tuple[str, Assembly], situation: Situation) -> None:
     name, made = adapted
-    again: Method = plugins.load(METHODS, name)  # type: ignore[assignment]
+    again: Method = plugins.load(METHODS, name)
     assert again.adapt(situation).model == made.model
 
 
 def test_the_means_of_the_target_come_to_those_of_the_source(situation: Situation) -> None:
-    method: Method = plugins.load(METHODS, "coral")  # type: ignore[assignment]
+    method: Method = plugins.load(METHODS, "coral")
     made = method.adapt(situation)
-    moved = from_grid(_features(made, list(situation.target))).mean(axis=0)
+    moved = from_grid(unlabelled.extracted(made, situation.target)).mean(axis=0)
     source, target = from_grid(situation.source_ND).mean(axis=0), from_grid(situation.target_MD).mean(axis=0)
     assert np.linalg.norm(moved - source) < 0.05 * np.linalg.norm(target - source)
 
@@ -150,8 +151,7 @@ def test_an_affine_step_is_what_it_says_and_there_is_but_one(situation: Situatio
     width = situation.assembly.session.width
     matrix, shift = np.eye(width) + 0.01 * random.standard_normal((width, width)), 0.01 * random.standard_normal(width)
     model = recoloured(situation.assembly.model, matrix, shift)
-    reader = situation.assembly.preprocessor
-    rows = reader.batch([reader.read(features.content(e)) for e in situation.target[:8]])
+    rows = situation.assembly.preprocessor.batch(situation.target[:8])
     told = from_grid(Session(model).features(rows))
     plain = from_grid(situation.assembly.session.features(rows))
     assert np.allclose(told, (plain @ matrix + shift).clip(-1, 1), atol=1e-3)
@@ -163,7 +163,7 @@ def test_an_onnx_graph_and_a_network_without_normalisation_are_left_out(situatio
     flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(SIDE * SIDE * 3, 512))
     plain = replace(situation.assembly.backbones[0], body=Normalised(flat, (127.0,) * 3, (64.0,) * 3))
     stiff = replace(situation, assembly=replace(situation.assembly, backbones=(plain,)))
-    method: Method = plugins.load(METHODS, "batch_norm")  # type: ignore[assignment]
+    method: Method = plugins.load(METHODS, "batch_norm")
     with pytest.raises(InvalidInput, match="no batch normalisation"):
         method.adapt(stiff)
 
@@ -221,7 +221,7 @@ def test_too_few_judges_and_regressions_are_refused(frozen: Assembly, situation:
         choose(frozen, examples(60, 500), examples(30, 0), [])
     values = replace(situation.scene, task="regression")
     with pytest.raises(InvalidInput, match="regression"):
-        unlabelled.choose(values, frozen, situation.target, Judges(source=[], rows={}), seed=0)
+        unlabelled.choose(values, frozen, examples(60, 500), Judges(source=[], rows={}), seed=0)
 
 
 def test_a_version_for_another_scene_keeps_the_head_of_the_labelled_one(
@@ -257,7 +257,9 @@ def test_a_version_for_another_scene_keeps_the_head_of_the_labelled_one(
         assert connection.execute(sa.select(sa.func.count()).select_from(inputs)).scalar() == taught
     home.close()
     assert told[0]["transfer"] is None and told[1]["transfer"]["method"] == "coral"
-    assert {"gain_by_labels_of_the_target", "source_balanced_accuracy", "target_balanced_accuracy"} <= set(told[1]["metrics"])
+    assert {"gain_by_labels_of_the_target", "source_balanced_accuracy", "target_balanced_accuracy"} <= set(
+        told[1]["metrics"]
+    )
     assert run(["compress", "shapes", "2", "--precision", "fp16"]) == 1
     assert "made by coral" in capsys.readouterr().err
 

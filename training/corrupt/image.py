@@ -77,7 +77,8 @@ def _pixelate(pixels: Pixels, share: float, random: np.random.Generator) -> Pixe
 
 
 def _bytes(values: NDArray[np.float64]) -> Pixels:
-    return np.rint(values.clip(0, 255)).astype(np.uint8)
+    rounded: Pixels = np.rint(values.clip(0, 255)).astype(np.uint8)
+    return rounded
 
 
 _CHANGES: dict[str, tuple[Callable[[Pixels, float, np.random.Generator], Pixels], tuple[float, float, float]]] = {

@@ -10,7 +10,7 @@ need no change. In the paper the source is mapped to the target; then no labelle
 
 Reference: Sun, Feng and Saenko, "Return of frustratingly easy domain adaptation", arXiv 1511.05547.
 
-Legend: N source rows, M target rows, D features.
+Legend: N source rows, M target rows, D features, R directions that rows span.
 """
 
 from __future__ import annotations
@@ -42,18 +42,16 @@ def step(source_ND: Doubles, target_MD: Doubles, shrinkage: float = SHRINKAGE) -
     >>> bool(np.allclose(moved.mean(axis=0), source.mean(axis=0))), bool(np.allclose(np.cov(moved.T), np.cov(source.T)))
     (True, True)
     """
-    matrix_DD = _power(_covariance(target_MD, shrinkage), -0.5) @ _power(_covariance(source_ND, shrinkage), 0.5)
+    matrix_DD = _power(target_MD, shrinkage, -0.5) @ _power(source_ND, shrinkage, 0.5)
     return matrix_DD, source_ND.mean(axis=0) - target_MD.mean(axis=0) @ matrix_DD
 
 
-def _covariance(rows_ND: Doubles, shrinkage: float) -> Doubles:
-    held_DD: Doubles = np.cov(rows_ND.T)
-    width = len(held_DD)
-    shrunk_DD: Doubles = (1 - shrinkage) * held_DD + shrinkage * np.trace(held_DD) / width * np.eye(width)
-    return shrunk_DD
-
-
-def _power(symmetric_DD: Doubles, exponent: float) -> Doubles:
-    values_D, vectors_DD = np.linalg.eigh(symmetric_DD)
-    raised_DD: Doubles = (vectors_DD * np.maximum(values_D, np.finfo(np.float64).eps) ** exponent) @ vectors_DD.T
+def _power(rows_ND: Doubles, shrinkage: float, exponent: float) -> Doubles:
+    """(D, D) power of the shrunk covariance: of its rows' directions, and one number for all others."""
+    centred_ND = (rows_ND - rows_ND.mean(axis=0)) / np.sqrt(len(rows_ND) - 1)
+    _, sizes_R, axes_RD = np.linalg.svd(centred_ND, full_matrices=False)
+    least = max(shrinkage * float(np.square(sizes_R).sum()) / rows_ND.shape[1], np.finfo(np.float64).eps)
+    values_R = (1 - shrinkage) * np.square(sizes_R) + least
+    raised_DD: Doubles = (axes_RD.T * (values_R**exponent - least**exponent)) @ axes_RD
+    raised_DD[np.diag_indices_from(raised_DD)] += least**exponent
     return raised_DD

@@ -41,7 +41,7 @@ def adapt(situation: Situation) -> Assembly:
             nearest_B = centred_M[torch.from_numpy(places)]
             loss = _information(scores_BK) + PULL * torch.nn.functional.cross_entropy(scores_BK, nearest_B)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     network.requires_grad_(True)
     return moved(situation, backbone, network.body, "shot")

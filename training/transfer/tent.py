@@ -40,7 +40,7 @@ def adapt(situation: Situation) -> Assembly:
         for places in situation.order(chance):
             entropy = entropies(network(situation.inputs(places)).scores_BK).mean()
             optimiser.zero_grad()
-            entropy.backward()
+            entropy.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     network.requires_grad_(True)
     return moved(situation, backbone, network.body, "tent")
