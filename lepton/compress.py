@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from core import config
-from core.bundle import MODEL, Metric
+from core.bundle import MODEL, Metric, metrics_of
 from core.home import Home, open_home
 from core.registry import short
 from core.types import Version
-from lepton.opened import served, training_module
-from lepton.output import Stages, as_json, fact, interval, notes, say, table
+from lepton.extra import training
+from lepton.output import Stages, as_json, fact, notes, say, show_metrics, table
+from lepton.served import served
 
 if TYPE_CHECKING:
     from training.compress import Compressed, Request
@@ -48,7 +50,7 @@ def compress(
     """Make and register a smaller version of a version; it serves once it is promoted."""
     home = open_home(config.load())
     held, chosen, _ = served(home, scene, version)
-    road = training_module("compress")
+    road = training("compress")
     request = road.Request(scene=held, version=chosen, precision=precision, data=data, label=label, seed=seed)
     made = measured(home, request, force=force, json=json)
     new = road.register(home, held, made)
@@ -64,7 +66,7 @@ def measured(home: Home, request: Request, *, force: bool, json: bool) -> Compre
     """The version that ``request`` asks for, its table printed (not for ``json``); exits with 3 where it loses too
     much."""
     with Stages() as stages:
-        made: Compressed = training_module("compress").compress(home, request, stages)
+        made: Compressed = training("compress").compress(home, request, stages)
     version = request.version
     if not json:
         _show(version, made)
@@ -79,12 +81,17 @@ def measured(home: Home, request: Request, *, force: bool, json: bool) -> Compre
 
 def told(version: Version, made: Compressed) -> dict[str, Any]:
     """What was measured, as JSON values."""
+    figures = {
+        name: {"metrics": metrics, "original_metrics": _json(made.original[name])}
+        for name, metrics in metrics_of(made.manifest.model_dump(mode="json")).items()
+    }
+    first = next(iter(figures.values()))
     return {
         "scene": made.manifest.scene,
         "original": version.version,
         "precision": made.manifest.precision,
-        "metrics": {name: metric.model_dump() for name, metric in made.manifest.metrics.items()},
-        "original_metrics": {name: metric.model_dump() for name, metric in made.original.items()},
+        **first,
+        **({"tasks": figures} if len(figures) > 1 else {}),
         "original_milliseconds": {str(batch): spent for batch, spent in made.milliseconds.items()},
         "bytes": len(made.files[MODEL]),
         "lowered": made.lowered.lowered,
@@ -94,33 +101,27 @@ def told(version: Version, made: Compressed) -> dict[str, Any]:
     }
 
 
+def _json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    return {name: metric.model_dump() for name, metric in metrics.items()}
+
+
 def _show(version: Version, made: Compressed) -> None:
-    metrics, precision = made.manifest.metrics, made.manifest.precision
-    size, share = len(made.files[MODEL]), metrics["share_of_size"].value
-    judge = next(name for name in made.original if name.endswith(("balanced_accuracy", "r2")))
-    shares = {batch: metrics[f"share_of_time_at_batch_{batch}"].value for batch in made.milliseconds}
+    precision, costs = made.manifest.precision, made.manifest.metrics
+    size, share = len(made.files[MODEL]), costs["share_of_size"].value
+    shares = {batch: costs[f"share_of_time_at_batch_{batch}"].value for batch in made.milliseconds}
     first = [f"{spent:.2f}" for spent in made.milliseconds.values()]
     second = [f"{spent * shares[batch]:.2f}" for batch, spent in made.milliseconds.items()]
     table(
-        f"{made.manifest.scene} {short(version.version)} in {precision}, one thread",
-        ["precision", "MB", *(f"ms each, {batch} at a time" for batch in shares), judge.replace("_", " "), "rows"],
-        [
-            ["fp32", f"{size / share / 1e6:.1f}", *first, _figure(judge, made.original[judge]), ""],
-            [precision, f"{size / 1e6:.1f}", *second, _figure(judge, metrics[judge]), metrics[judge].rows],
-        ],
+        f"{made.manifest.scene} {short(version.version)} in {precision}, on one thread",
+        ["precision", "MB", *(f"ms each, {batch} at a time" for batch in shares)],
+        [["fp32", f"{size / share / 1e6:.1f}", *first], [precision, f"{size / 1e6:.1f}", *second]],
     )
-    for name in ("agreement", "likeness_r2", "change_balanced_accuracy", "change_r2"):
-        if name in metrics:
-            fact(**{name: _figure(name, metrics[name])})
+    for name, metrics in metrics_of(made.manifest.model_dump(mode="json")).items():
+        mine = {f"{key}, fp32": metric for key, metric in _json(made.original[name]).items()}
+        show_metrics(f"{made.manifest.scene} {name}".strip(), {**mine, **metrics})
     kept = ", ".join(made.lowered.kept)
     say(
         f"{made.lowered.lowered} nodes in {precision}, {len(made.lowered.kept)} kept in float"
         + (f" because they harm most: {kept}" if kept else "")
         + f"; features are {made.lowered.likeness:.4f} like those of fp32 (cosine)"
     )
-
-
-def _figure(name: str, metric: Metric) -> str:
-    if name.endswith("r2"):
-        return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
-    return interval(metric.model_dump())

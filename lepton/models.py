@@ -1,4 +1,4 @@
-"""``adapt``, ``evaluate``, ``predict``, ``export``, ``backbones``: models made, measured, tried and taken away."""
+"""``adapt``, ``export``, ``backbones``: models made and taken away."""
 
 from __future__ import annotations
 
@@ -13,41 +13,30 @@ import numpy as np
 import typer
 
 from core import config
-from core.bundle import read, write
-from core.errors import Conflict, InvalidInput, LeptonError
+from core.bundle import metrics_of, read, write
+from core.errors import Conflict, InvalidInput
 from core.home import Home, open_home
 from core.ids import check_scene
-from core.preprocess import Preprocessor
 from core.registry import short
-from core.session import Session
-from core.tally import labelled
-from core.types import Head, Scene, Version
+from core.types import Scene, Version
 from lepton.compress import measured
-from lepton.instances import instances
-from lepton.opened import served, training_module
-from lepton.output import Stages, as_json, fact, interval, say, table
-from lepton.shown import damage_json, show_damage, show_transfer, transfer_json
+from lepton.extra import training
+from lepton.output import Stages, as_json, fact, say, show_metrics, table
+from lepton.served import served
+from lepton.shown import show_transfer, transfer_json
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
-    from training.robustness import Hurt
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
-FILES = typer.Argument(None, help="Files, each one input.")
-TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
-FEATURES = typer.Option(None, "--features", help='A row of a table, as {"column": value}; may be given several times.')
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
+DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
+LABEL = typer.Option(None, "--label", help="Label column of a table; several make a task each. Default: label.")
+TASK = typer.Option(["auto"], "--task", help="auto, classification or regression; of one among several: NAME=KIND.")
 PRECISION = typer.Option(None, "--precision", help="fp16 or int8: measured first, as by lepton compress.")
 FORCE = typer.Option(False, "--force", help="Export it even if it loses more than a point.")
-ROBUSTNESS = typer.Option(False, "--robustness", help="Also on inputs gone wrong: noise, blur, typing errors …")
-VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
-DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
-UNLABELLED = typer.Option(
-    None,
-    "--unlabelled",
-    help="Inputs without labels of the scene to be served, where DATA is another: folder or table.",
-)
+UNLABELLED = typer.Option(None, "--unlabelled", help="Inputs without labels of the scene that is to be served.")
 VALIDATE = typer.Option(None, "--validate", help="With --unlabelled: some labelled inputs of that scene, to judge by.")
 LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
@@ -57,8 +46,6 @@ SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("adapt")(adapt)
-    app.command("evaluate")(evaluate)
-    app.command("predict")(predict)
     app.command("export")(export)
     app.command("backbones")(list_backbones)
 
@@ -68,8 +55,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     data: Path = DATA,
     labels: Path = LABELS,
     modality: str = typer.Option("auto", help="auto, image, text, audio or tabular; auto follows files or columns."),
-    label: str = typer.Option(None, help="Label column of a table; default: label."),
-    task: str = typer.Option("auto", help="auto, classification or regression."),
+    label: list[str] = LABEL,
+    task: list[str] = TASK,
     backbone: list[str] = BACKBONES,
     recipe: str = typer.Option("auto", help="auto or closed_form."),
     fuse: str = typer.Option("auto", help="auto or none."),
@@ -83,12 +70,11 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     json: bool = JSON,
 ) -> None:
     """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
-    _one_of("task", task, ["auto", "classification", "regression"])
     _one_of("fuse", fuse, ["auto", "none"])
     _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
-    pipeline = training_module("pipeline")
+    pipeline = training("pipeline")
     home = open_home(config.load())
     request = pipeline.Request(
         scene=check_scene(scene),
@@ -96,7 +82,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         names=labels,
         label=label,
         modality=None if modality == "auto" else modality,
-        task=None if task == "auto" else task,
+        task=_kinds(task),
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
         transform=None if transform == "auto" else transform,
@@ -110,88 +96,6 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     with Stages() as stages:
         done = pipeline.adapt(home, request, stages)
     return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
-
-
-def evaluate(
-    scene: str,
-    data: Path,
-    version: str = VERSION,
-    label: str = typer.Option(None, help="Label column."),
-    robustness: bool = ROBUSTNESS,
-    seed: int = typer.Option(0, help="Seed of intervals and of damage."),
-    json: bool = JSON,
-) -> None:
-    """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
-    home = open_home(config.load())
-    held, chosen, head = served(home, scene, version)
-    loading, measuring, extracting = training_module("data"), training_module("measure"), training_module("features")
-    with Stages() as stages:
-        stages.stage("reading and checking the data")
-        dataset = loading.load(
-            data,
-            label=label,
-            modality=held.modality,
-            task=held.task,
-            limits=home.limits,
-            progress=stages.progress,
-        )
-        given = any(e.split == "test" for e in dataset.examples) and "split" in _columns(data)
-        examples = dataset.of("test") if given else dataset.examples
-        stages.stage("extracting features")
-        bundle = home.bundle(chosen.version)
-        session = Session(bundle.model, threads=2)
-        reader = home.preprocessor(bundle, session)
-        rows_ND = extracting.extract(session, reader, bundle.manifest.extractor, examples, home.cache, stages.progress)
-        damage: list[Hurt] = []
-        if robustness:
-            stages.stage("answering inputs gone wrong")
-            damage = training_module("robustness").table(held, head, session, reader, examples, seed, stages.progress)
-    metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, seed)
-    told = {name: metric.model_dump() for name, metric in metrics.items()}
-    learned = len(labelled(home.ledger.database, scene, [example.digest for example in examples]))
-    if json:
-        counts = {"examples": len(examples), "learned": learned}
-        listed = {"robustness": [damage_json(each) for each in damage]} if robustness else {}
-        return as_json({"scene": scene, "version": chosen.version} | counts | {"metrics": told} | listed)
-    _show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
-    if damage:
-        show_damage(damage)
-    if learned:
-        say(f"{learned} of them are labelled in the ledger, so the head has learned from them: this flatters it")
-    return None
-
-
-def predict(
-    scene: str,
-    files: list[Path] = FILES,
-    text: list[str] = TEXTS,
-    features: list[str] = FEATURES,
-    version: str = VERSION,
-    json: bool = JSON,
-) -> None:
-    """Answer files, texts or rows of a table by the serving engine, without the server."""
-    home = open_home(config.load())
-    held, chosen, head = served(home, scene, version)
-    bundle = home.bundle(chosen.version)
-    session = Session(bundle.model, threads=2)
-    preprocessor = home.preprocessor(bundle, session)
-    answers: list[dict[str, Any]] = []
-    for named, bring in instances(held, home.limits, files or [], text or [], features or []):
-        try:
-            answers.append(named | _answer(held, head, session, preprocessor, bring()))
-        except (LeptonError, OSError) as error:
-            answers.append(named | {"error": getattr(error, "strerror", None) or str(error)})
-    if json:
-        as_json(answers)
-    else:
-        columns = ["input", "value" if held.task == "regression" else "label", "confidence"]
-        rows = [
-            [_first(a)[:80], a.get("error") or a.get("label", a.get("value")), _percent(a.get("confidence"))]
-            for a in answers
-        ]
-        table(f"{scene} {short(chosen.version)}", columns, rows)
-    if any("error" in answer for answer in answers):
-        raise typer.Exit(1)
 
 
 def export(
@@ -217,7 +121,7 @@ def export(
         shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
         written = read(out, chosen.version).version
     else:
-        request = training_module("compress").Request(scene=held, version=chosen, precision=precision)
+        request = training("compress").Request(scene=held, version=chosen, precision=precision)
         made = measured(home, request, force=force, json=json)
         written = read(out, write(out, made.manifest, made.files)).version
     if statistics:
@@ -230,7 +134,7 @@ def export(
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
     """List the pretrained models that can be adapted."""
-    rows = training_module("zoo").available(modality)
+    rows = training("zoo").available(modality)
     if json:
         return as_json([asdict(row) for row in rows])
     return table(
@@ -243,39 +147,32 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
     )
 
 
-def _first(answer: dict[str, Any]) -> str:
-    return str(next(iter(answer.values())))
-
-
-def _answer(scene: Scene, head: Head, session: Session, preprocessor: Preprocessor, data: bytes) -> dict[str, Any]:
-    row = preprocessor.read(data)
-    flags = {"flags": {word: list(names) for word, names in row.flags.items()}} if row.flags else {}
-    output_K = session.predict(preprocessor.batch([row]), head).outputs[0]
-    if scene.task == "regression":
-        return {"value": float(output_K[0])} | flags
-    best = int(output_K.argmax())
-    told = {label: float(p) for label, p in zip(head.labels, output_K, strict=True)}
-    return {"label": head.labels[best], "confidence": float(output_K[best]), "probabilities": told} | flags
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
-
-
 def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
     from safetensors.numpy import save_file
 
     follower = home.follower(scene, version)
     follower.catch_up()
-    arrays = {name: np.ascontiguousarray(array) for name, array in follower.state.statistics.arrays().items()}
-    columns = jsonlib.dumps(sorted(follower.state.statistics.cross))
-    save_file(arrays, file, metadata={"columns": columns, "extractor": follower.extractor, "grid": "2**-15"})
+    for each in follower.tasks:
+        sums = each.state.statistics
+        arrays = {name: np.ascontiguousarray(array) for name, array in sums.arrays().items()}
+        told = {"columns": jsonlib.dumps(sorted(sums.cross)), "extractor": follower.extractor, "grid": "2**-15"}
+        first = each is follower.tasks[0]
+        save_file(arrays, file if first else file.with_stem(f"{file.stem}.{each.task.task_name}"), metadata=told)
 
 
-def _columns(data: Path) -> list[str]:
-    if data.is_dir():
-        return []
-    return list(training_module("tables").read(data).columns)
+def _kinds(told: list[str]) -> str | dict[str, str] | None:
+    """What --task says: one kind for all tasks, or NAME=KIND for some."""
+    named: dict[str, str] = {}
+    for text in told:
+        name, equals, kind = text.rpartition("=")
+        _one_of("task", kind, ["auto", "classification", "regression"])
+        if not equals and len(told) == 1:
+            return None if kind == "auto" else kind
+        if not name or name in named:
+            raise InvalidInput(f"--task is {text!r} beside others", "say NAME=KIND of every task, once")
+        if kind != "auto":
+            named[name] = kind
+    return named or None
 
 
 def _one_of(option: str, value: str, choices: list[str]) -> None:
@@ -299,11 +196,19 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "champion": alias is not None and alias.version == done.version.version,
         "labels": list(done.head.labels),
         "metrics": done.version.manifest["metrics"],
+        **_tasks_json(done),
         "candidates": [asdict(candidate) for candidate in done.candidates],
         "parity": asdict(done.parity),
         "transfer": transfer_json(done.decision),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
+
+
+def _tasks_json(done: Adapted) -> dict[str, Any]:
+    """Of several tasks the labels and metrics of each."""
+    measured = metrics_of(done.version.manifest)
+    told = {name: {"labels": list(done.head.of(name).labels), "metrics": each} for name, each in measured.items()}
+    return {"tasks": told} if len(told) > 1 else {}
 
 
 def _show_adapted(home: Home, done: Adapted) -> None:
@@ -328,9 +233,9 @@ def _show_adapted(home: Home, done: Adapted) -> None:
     )
     if done.decision is not None:
         show_transfer(done.decision)
-    metrics = done.version.manifest["metrics"]
-    assert isinstance(metrics, dict)
-    _show_metrics(f"{done.version.scene}: {len(done.head.labels)} labels, {done.head.examples} examples", metrics)
+    for name, metrics in metrics_of(done.version.manifest).items():
+        head, which = done.head.of(name), f"{done.version.scene} {name}".strip()
+        show_metrics(f"{which}: {len(head.labels)} labels, {head.examples} examples", metrics)
     alias = home.registry.champion(done.version.scene)
     champion = alias is not None and alias.version == done.version.version
     fact(
@@ -341,13 +246,3 @@ def _show_adapted(home: Home, done: Adapted) -> None:
         if champion
         else f"no; promote it with: lepton promote {done.version.scene} {short(done.version.version)}",
     )
-
-
-def _show_metrics(title: str, metrics: dict[str, Any]) -> None:
-    def figure(name: str, metric: dict[str, float]) -> str:
-        if name.endswith(("rmse", "mae", "r2")):
-            return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"
-        return interval(metric)
-
-    rows = [[name.replace("_", " "), figure(name, metric), metric["rows"]] for name, metric in sorted(metrics.items())]
-    table(title, ["metric", "value (95 % interval)", "rows"], rows)

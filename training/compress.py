@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -24,13 +24,13 @@ from core import bundle, plugins
 from core.bundle import Bundle, Golden, Lineage, Manifest, Metric
 from core.embed import embed
 from core.errors import InvalidInput
-from core.follow import Follower
+from core.follow import Followed, Follower
 from core.home import Home
 from core.labels import value_of
 from core.preprocess import Preprocessor
 from core.session import Session
 from core.tally import labelled
-from core.types import Example, Head, Scene, Version
+from core.types import Example, GridRows, Head, Scene, Version
 from exporters import precision
 from exporters.compose import extractor_name, with_head
 from exporters.precision import Lowered
@@ -38,6 +38,7 @@ from training import card, comparison, data, features, measure, unlabelled
 from training.adapt import closed_form
 from training.comparison import Answers
 from training.pipeline import Reporter
+from training.tasks import by_task
 
 WORST = 0.01  # a point
 MEASURED_ON = 128  # inputs on which ranges, likeness and times are measured
@@ -66,7 +67,8 @@ class Compressed:
 
     Attributes:
         files: of its bundle, the manifest apart.
-        original: the accuracy of the version it was made of, on the same rows. milliseconds: its time a row by batch.
+        original: the accuracy of the version it was made of, on the same rows, for each task by its name.
+        milliseconds: its time a row by batch.
         refusals: why it should not be registered; none where it may.
     """
 
@@ -74,7 +76,7 @@ class Compressed:
     files: Mapping[str, bytes] = field(repr=False)
     head: Head = field(repr=False)
     lowered: Lowered
-    original: Mapping[str, Metric]
+    original: Mapping[str, Mapping[str, Metric]]
     milliseconds: Mapping[int, float]
     refusals: tuple[str, ...]
 
@@ -108,9 +110,10 @@ def compress(home: Home, request: Request, reporter: Reporter) -> Compressed:
     reporter.stage(f"features in {request.precision}")
     candidate = _side(home, request, held, lowered.model, reporter)
     reporter.stage("measuring both")
-    first, second, told = _judged(home, request, original, candidate, reporter)
     costs, milliseconds = comparison.of_costs(held.model, lowered.model, rows, request.seed)
-    manifest = _manifest(request, held.manifest, candidate, second | told | costs)
+    first, second = _measured(_judged(home, request, original, candidate, reporter), request.seed)
+    second[request.scene.task_name] |= costs
+    manifest = _manifest(request, held.manifest, candidate, second)
     return Compressed(
         manifest=manifest,
         files=_files(held, lowered.model, candidate.head, manifest),
@@ -118,7 +121,9 @@ def compress(home: Home, request: Request, reporter: Reporter) -> Compressed:
         lowered=lowered,
         original=first,
         milliseconds=milliseconds,
-        refusals=refusals(request.scene, told, request.worst),
+        refusals=tuple(
+            word for task in request.scene.tasks for word in refusals(task, second[task.task_name], request.worst)
+        ),
     )
 
 
@@ -192,36 +197,77 @@ def _rows(home: Home, side: _Side, seed: int) -> dict[str, NDArray[Any]]:
     return dict(side.reader.batch(found))
 
 
-def _judged(
-    home: Home, request: Request, original: _Side, candidate: _Side, reporter: Reporter
-) -> tuple[dict[str, Metric], dict[str, Metric], dict[str, Metric]]:
-    """Accuracy of either, and what compares them."""
+@dataclass(frozen=True)
+class _Task:
+    """One task of the scene: who is judged on it, and what either side answers."""
+
+    scene: Scene
+    examples: list[Example]
+    original: Answers
+    candidate: Answers
+    prefix: str = ""
+
+    def metrics(self, seed: int) -> tuple[dict[str, Metric], dict[str, Metric]]:
+        """The accuracy of the original; that of the candidate, with what compares them."""
+        first, second = (
+            {
+                self.prefix + name: metric
+                for name, metric in measure.of_examples(
+                    self.scene, each.outputs, self.examples, each.labels, seed
+                ).items()
+            }
+            for each in (self.original, self.candidate)
+        )
+        told = comparison.of_answers(self.scene, self.original, self.candidate, self.examples, seed)
+        return first, second | told
+
+
+def _measured(tasks: list[_Task], seed: int) -> tuple[dict[str, dict[str, Metric]], dict[str, dict[str, Metric]]]:
+    """Figures of the original, and of the candidate, for each task by its name."""
+    told = {task.scene.task_name: task.metrics(seed) for task in tasks}
+    return {name: each[0] for name, each in told.items()}, {name: each[1] for name, each in told.items()}
+
+
+def _judged(home: Home, request: Request, original: _Side, candidate: _Side, reporter: Reporter) -> list[_Task]:
+    """Every task, answered by both."""
     if request.data is None:
-        examples, answers = _left_out(request.scene, original, candidate)
-        prefix = "leave_one_out_"
-    else:
-        examples = _unseen(home, request, reporter)
-        answers = [_answers(home, request.scene, side, examples, reporter) for side in (original, candidate)]
-        prefix = ""
-    told = [measure.of_examples(request.scene, each.outputs, examples, each.labels, request.seed) for each in answers]
-    first, second = ({prefix + name: metric for name, metric in each.items()} for each in told)
-    return first, second, comparison.of_answers(request.scene, answers[0], answers[1], examples, request.seed)
+        pairs = zip(original.follower.tasks, candidate.follower.tasks, strict=True)
+        return [_left_out(original.head, candidate.head, *pair) for pair in pairs]
+    examples = _unseen(home, request, reporter)
+    rows = [_features(home, side, examples, reporter) for side in (original, candidate)]
+    heads = (original.head, candidate.head)
+    return [_answered(task, list(mine), rows, heads) for task, mine in by_task(request.scene, examples)]
 
 
-def _left_out(scene: Scene, original: _Side, candidate: _Side) -> tuple[list[Example], list[Answers]]:
-    """What stands under both, each example answered by a head without it."""
-    sides = (original, candidate)
-    known = [side.follower.state.rows for side in sides]
+def _answered(
+    task: Scene, examples: list[Example], rows: Sequence[Mapping[str, GridRows]], heads: Sequence[Head]
+) -> _Task:
+    """One task of labelled data, by the features and the head of either side."""
+
+    def answers(held: Mapping[str, GridRows], head: Head) -> Answers:
+        rows_ND = np.stack([held[example.digest] for example in examples])
+        return Answers(outputs=measure.answers(task, head, rows_ND), labels=head.labels)
+
+    name = task.task_name
+    return _Task(task, examples, answers(rows[0], heads[0].of(name)), answers(rows[1], heads[1].of(name)))
+
+
+def _left_out(original: Head, candidate: Head, first: Followed, second: Followed) -> _Task:
+    """What stands under both for a task, each example answered by a head without it."""
+    task, name = first.task, first.task.task_name
+    heads = (original.of(name), candidate.of(name))
+    known, others = first.state.rows, second.state.rows
     names = [
-        name
-        for name in sorted(known[0].keys() & known[1].keys())
-        if scene.task == "regression" or all(known[0][name].column in side.head.labels for side in sides)
+        digest
+        for digest in sorted(known.keys() & others.keys())
+        if task.task == "regression" or all(known[digest].column in head.labels for head in heads)
     ]
-    answers = [
-        Answers(outputs=closed_form.learned(side.follower, side.head, names).held_NK, labels=side.head.labels)
-        for side in sides
-    ]
-    return [_example(scene, name, known[0][name].column, known[0][name].target) for name in names], answers
+    answers = tuple(
+        Answers(outputs=closed_form.learned(followed, head, names).held_NK, labels=head.labels)
+        for followed, head in zip((first, second), heads, strict=True)
+    )
+    examples = [_example(task, digest, known[digest].column, known[digest].target) for digest in names]
+    return _Task(task, examples, answers[0], answers[1], "leave_one_out_")
 
 
 def _example(scene: Scene, name: str, column: str, target: int | None) -> Example:
@@ -235,15 +281,17 @@ def _unseen(home: Home, request: Request, reporter: Reporter) -> list[Example]:
     """Labelled examples of the data that no head has learned from; its test side, where it says which that is."""
     assert request.data is not None, "asked for"
     scene = request.scene
+    names = [task.task_name for task in scene.tasks]
     dataset = data.load(
         request.data,
-        label=request.label,
+        label=names if scene.further else request.label,
         modality=scene.modality,
-        task=scene.task,
+        task={task.task_name: task.task for task in scene.tasks} if scene.further else scene.task,
         limits=home.limits,
         progress=reporter.progress,
     )
-    learned = labelled(home.ledger.database, scene.name, [example.digest for example in dataset.examples])
+    digests = [example.digest for example in dataset.examples]
+    learned = set[str]().union(*(labelled(home.ledger.database, scene.name, digests, name) for name in names))
     found = [example for example in dataset.examples if example.digest not in learned]
     if not found:
         raise InvalidInput(
@@ -253,9 +301,9 @@ def _unseen(home: Home, request: Request, reporter: Reporter) -> list[Example]:
     return found
 
 
-def _answers(home: Home, scene: Scene, side: _Side, examples: list[Example], reporter: Reporter) -> Answers:
+def _features(home: Home, side: _Side, examples: list[Example], reporter: Reporter) -> dict[str, GridRows]:
     rows_ND = features.extract(side.session, side.reader, side.extractor, examples, home.cache, reporter.progress)
-    return Answers(outputs=measure.answers(scene, side.head, rows_ND), labels=side.head.labels)
+    return {example.digest: row for example, row in zip(examples, rows_ND, strict=True)}
 
 
 def refusals(scene: Scene, told: Mapping[str, Metric], worst: float) -> tuple[str, ...]:
@@ -271,32 +319,33 @@ def refusals(scene: Scene, told: Mapping[str, Metric], worst: float) -> tuple[st
     )
 
 
-def _manifest(request: Request, held: Manifest, side: _Side, metrics: Mapping[str, Metric]) -> Manifest:
+def _manifest(request: Request, held: Manifest, side: _Side, metrics: Mapping[str, Mapping[str, Metric]]) -> Manifest:
     lineage = Lineage(
         data_digest=held.lineage.data_digest,
         sequence=side.head.sequence,
         parent=request.version.version,
         code=importlib.metadata.version("lepton"),
     )
-    return held.model_copy(
-        update={
-            "precision": request.precision,
-            "extractor": side.extractor,
-            "labels": side.head.labels,
-            "lam": side.head.lam,
-            "temperature": side.head.temperature,
-            "metrics": dict(metrics),
-            "lineage": lineage,
-            "files": {},
-        }
-    )
+    further = [task.model_copy(update=_solved(side.head.of(task.name), metrics[task.name])) for task in held.further]
+    told = {"precision": request.precision, "extractor": side.extractor, "lineage": lineage, "files": {}}
+    return held.model_copy(update=_solved(side.head, metrics[held.task_name]) | told | {"further": tuple(further)})
+
+
+def _solved(head: Head, metrics: Mapping[str, Metric]) -> dict[str, object]:
+    """What a manifest says of one task's head."""
+    return {
+        "labels": head.labels,
+        "lam": head.lam,
+        "temperature": head.temperature,
+        "metrics": dict(metrics),
+    }
 
 
 def _files(held: Bundle, model: bytes, head: Head, manifest: Manifest) -> dict[str, bytes]:
     """The bundle: the golden inputs are those of the original, which belong to nobody."""
     whole = with_head(model, head)
     answer = Session(whole).predict(held.golden.inputs)
-    golden = Golden(held.golden.inputs, answer.features, answer.outputs)
+    golden = Golden(held.golden.inputs, answer.features, answer.outputs, answer.further)
     return {
         bundle.MODEL: whole,
         bundle.GOLDEN: bundle.golden_bytes(golden),

@@ -10,7 +10,7 @@ Legend: N examples.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -25,9 +25,11 @@ from core.types import Example, GridRows, Head, Scene
 from training import comparison, measure
 from training.comparison import Answers
 from training.features import BATCH, content
+from training.tasks import by_task
 
 CORRUPTIONS = "training.corrupt"
 SEVERITIES = (1, 2, 3)
+INTACT = ("", 0)  # kind and severity of inputs that are whole
 
 
 class Corruption(Protocol):
@@ -78,14 +80,14 @@ def table(
     examples: Sequence[Example],
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Hurt]:
-    """One row for each kind and severity.
+) -> dict[str, list[Hurt]]:
+    """For each task, by its name, one row for each kind and severity.
 
     Raises:
         InvalidInput: nothing is defined for the scene's modality, or an example cannot be read.
     """
     way = corruption(scene.modality)
-    cells = [("", 0), *((kind, severity) for kind in way.KINDS for severity in SEVERITIES)]
+    cells = [INTACT, *((kind, severity) for kind in way.KINDS for severity in SEVERITIES)]
     found: dict[tuple[str, int], list[GridRows]] = {cell: [] for cell in cells}
     for start in range(0, len(examples), BATCH):
         some = examples[start : start + BATCH]
@@ -96,15 +98,32 @@ def table(
             rows = reader.batch([reader.read(data) for data in inputs])
             found[kind, severity].append(session.features(rows))
         progress(start + len(some), len(examples))
-    answers = {
-        cell: Answers(outputs=measure.answers(scene, head, np.concatenate(parts)), labels=head.labels)
-        for cell, parts in found.items()
-    }
-    judge = "r2" if scene.task == "regression" else "balanced_accuracy"
-    made = []
-    for kind, severity in cells[1:]:
-        told = answers[kind, severity]
-        score = comparison.score(scene, told, examples, seed)
-        change = comparison.of_answers(scene, answers["", 0], told, examples, seed)[f"change_{judge}"]
-        made.append(Hurt(kind=kind, severity=severity, score=score, change=change))
+    whole = {cell: np.concatenate(parts) for cell, parts in found.items()}
+    place = {example.digest: n for n, example in enumerate(examples)}
+    made: dict[str, list[Hurt]] = {}
+    for task, mine in by_task(scene, examples):
+        at_N = [place[example.digest] for example in mine]
+        hurt_ND = {cell: rows_ND[at_N] for cell, rows_ND in whole.items()}
+        made[task.task_name] = _of_task(task, head.of(task.task_name), hurt_ND, mine, seed)
     return made
+
+
+def _of_task(
+    task: Scene, head: Head, rows: Mapping[tuple[str, int], GridRows], examples: Sequence[Example], seed: int
+) -> list[Hurt]:
+    """A row for each kind and severity."""
+    answers = {
+        cell: Answers(outputs=measure.answers(task, head, rows_ND), labels=head.labels)
+        for cell, rows_ND in rows.items()
+    }
+    judge = "r2" if task.task == "regression" else "balanced_accuracy"
+    intact = answers.pop(INTACT)
+    return [
+        Hurt(
+            kind=kind,
+            severity=severity,
+            score=comparison.score(task, told, examples, seed),
+            change=comparison.of_answers(task, intact, told, examples, seed)[f"change_{judge}"],
+        )
+        for (kind, severity), told in answers.items()
+    ]

@@ -173,6 +173,8 @@ def prepare(
     scene: Scene, assembly: Assembly, unlabelled: Sequence[Example], judges: Judges, seed: int
 ) -> tuple[Situation, Judge]:
     """What methods are given, and who judges them. Raises as ``choose``."""
+    if scene.further:
+        raise InvalidInput(f"{scene.name!r} has several tasks, and the choice is made by one", _LEAVE)
     if scene.task == "regression":
         raise InvalidInput("inputs without labels help to tell classes apart, and the scene is a regression", _LEAVE)
     reader = assembly.preprocessor
