@@ -1,4 +1,4 @@
-"""Small member graphs with random weights: a convolutional network, and one of products with a table, like a text's."""
+"""Small member graphs with random weights: convolutions, products with a table like a text's, and one projection."""
 
 from __future__ import annotations
 
@@ -82,6 +82,19 @@ def products(seed: int = 0) -> bytes:
     return _model(nodes, inputs, constants)
 
 
+def projection(width: int = 32, seed: int = 0) -> bytes:
+    """Pictures through one random matrix: a frozen ONNX graph."""
+    random = np.random.default_rng(seed)
+    weight = random.standard_normal((SIDE * SIDE * 3, width)).astype(np.float32) / 2000
+    nodes = [
+        _node("Flatten", ["image"], "flat"),
+        _node("Cast", ["flat"], "cast", to=TensorProto.FLOAT),
+        _node("MatMul", ["cast", "weight"], "raw"),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", SIDE, SIDE, 3])
+    return _model(nodes, [image], [numpy_helper.from_array(weight, "weight")], width)
+
+
 def composed(*members: bytes) -> bytes:
     """Members in one graph, scaled to unit length."""
     return compose.compose([Member(graph=member, transform=Transform(kind="l2")) for member in members])
@@ -106,8 +119,10 @@ def _node(kind: str, inputs: list[str], output: str, **attributes: Any) -> NodeP
     return helper.make_node(kind, inputs, [output], name=f"node_{output}", **attributes)
 
 
-def _model(nodes: list[NodeProto], inputs: list[ValueInfoProto], constants: list[TensorProto]) -> bytes:
-    raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", WIDTH])
+def _model(
+    nodes: list[NodeProto], inputs: list[ValueInfoProto], constants: list[TensorProto], width: int = WIDTH
+) -> bytes:
+    raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", width])
     graph = helper.make_graph(nodes, "small", inputs, [raw], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", compose.OPSET)], ir_version=10)
     data: bytes = model.SerializeToString()

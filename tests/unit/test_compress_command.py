@@ -21,7 +21,7 @@ from core.types import Example, Scene
 from lepton.compress import measured
 from lepton.main import run
 from service.engine import prepare as serving
-from tests import pico
+from tests import graphs, pico
 from training import comparison, compress
 from training.comparison import Answers
 
@@ -146,6 +146,30 @@ def test_a_regression_is_judged_by_what_it_explains(home: Home, capsys: pytest.C
     made = told(["compress", "sizes", "--precision", "int8"], capsys)
     assert made["metrics"]["likeness_r2"]["value"] > 0.9
     assert "change_r2" in made["metrics"]
+
+
+def test_of_several_tasks_each_is_judged_and_hurt_by_itself(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["image,shape,shade"]
+    for number in range(72):
+        label = pico.LABELS[number % 3]
+        (tmp_path / f"{number}.png").write_bytes(pico.picture(label, number))
+        lines.append(f"{number}.png,{label},{'dark' if label == 'circle' else 'light'}")
+    (tmp_path / "two.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "flat.onnx").write_bytes(graphs.projection())
+    asked = ["--label", "shape", "--label", "shade", "--backbone", f"onnx_file:{tmp_path / 'flat.onnx'}"]
+    assert run(["adapt", "two", "two.csv", *asked, "--json"]) == 0
+    capsys.readouterr()
+    made = told(["compress", "two", "--precision", "int8"], capsys)
+    assert set(made["tasks"]) == {"shape", "shade"}
+    assert all("agreement" in each["metrics"] for each in made["tasks"].values())
+    manifest = home.bundle(made["version"]).manifest
+    assert "share_of_size" in manifest.metrics and "agreement" in manifest.further[0].metrics
+    snapshot = serving.prepare(home, home.registry.scene("two"), made["version"], threads=1, device="cpu", max_batch=8)
+    assert set(snapshot.run([snapshot.preprocessor.blank()]).further) == {"shade"}
+    hurt = told(["evaluate", "two", "two.csv", "--robustness"], capsys)
+    assert {len(each["robustness"]) for each in hurt["tasks"].values()} == {18}
 
 
 def test_more_than_a_point_lost_is_refused_with_the_figures() -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from core import plugins
 from core.config import Settings
@@ -28,10 +27,9 @@ from core.session import Session
 from core.statistics import from_grid
 from core.types import Example, Scene
 from exporters.backbone import Backbone, MemberGraph, Normalised, pictures
-from exporters.compose import OPSET
 from exporters.recolour import recoloured
 from lepton.main import run
-from tests import pico
+from tests import graphs, pico
 from training import features, unlabelled
 from training.assemble import Assembly, assemble
 from training.situation import Situation
@@ -168,26 +166,10 @@ def test_an_onnx_graph_and_a_network_without_normalisation_are_left_out(situatio
         method.adapt(stiff)
 
 
-def projection() -> bytes:
-    """An ONNX graph: a random projection, whose weights no method can move."""
-    weight = np.random.default_rng(0).standard_normal((SIDE * SIDE * 3, 32)).astype(np.float32) / 2000
-    nodes = [
-        helper.make_node("Flatten", ["image"], ["flat"]),
-        helper.make_node("Cast", ["flat"], ["cast"], to=TensorProto.FLOAT),
-        helper.make_node("MatMul", ["cast", "weight"], ["raw"]),
-    ]
-    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", SIDE, SIDE, 3])
-    raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", 32])
-    graph = helper.make_graph(nodes, "flat", [image], [raw], [numpy_helper.from_array(weight, "weight")])
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    data: bytes = proto.SerializeToString()
-    return data
-
-
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     scene = Scene(name="shapes", task="classification", modality="image", labels=LABELS, hash_key=b"key")
-    made = replace(backbone(), body=MemberGraph(model=projection()), dimension=32)
+    made = replace(backbone(), body=MemberGraph(model=graphs.projection()), dimension=32)
     return assemble([made], None, scene, tmp_path_factory.mktemp("cache"), [], 1, Limits())
 
 
@@ -238,7 +220,7 @@ def test_a_version_for_another_scene_keeps_the_head_of_the_labelled_one(
     (tmp_path / "plain").mkdir()
     for number, example in enumerate(examples(60, 500, dim=True)):
         (tmp_path / "plain" / f"{number}.png").write_bytes(example.content or b"")
-    (tmp_path / "flat.onnx").write_bytes(projection())
+    (tmp_path / "flat.onnx").write_bytes(graphs.projection())
     arguments = ["adapt", "shapes", "labelled", "--backbone", f"onnx_file:{tmp_path / 'flat.onnx'}", "--json"]
     told = []
     for more in ([], ["--unlabelled", "plain", "--validate", "few"]):
