@@ -24,7 +24,7 @@ from core.ids import check_scene
 from core.types import Example, GridRows, Head, Policy, Scene, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, features, kinds, measure, names, package, page, parts, unlabelled, zoo
+from training import clean, data, features, inputs, kinds, measure, names, package, page, parts, unlabelled, zoo
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
@@ -111,11 +111,14 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     reporter.stage("reading and checking the data")
     dataset = _read(home, request, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
+    others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
     reporter.stage("choosing a backbone")
     setting = _setting(request, dataset)
     candidates = _choose(home, request, dataset, setting)
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
+    if others:
+        unlabelled.check(scene)
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
     drawn = _draw(taught, request.seed)
     threads = os.cpu_count() or 1
@@ -125,7 +128,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
     rows = _extract(home, assembly, dataset, reporter)
     judges = _judges(home, request, dataset, rows)
-    decision = _transfer(home, request, scene, assembly, judges, reporter)
+    decision = _transfer(scene, assembly, others, judges, request.seed, reporter) if others else None
     assembly = decision.assembly if decision else assembly
     reporter.stage("solving the head")
     learned = closed_form.learn(
@@ -175,21 +178,14 @@ def _judges(home: Home, request: Request, dataset: Dataset, rows: dict[str, Grid
 
 
 def _transfer(
-    home: Home, request: Request, scene: Scene, assembly: Assembly, judges: Judges, reporter: Reporter
-) -> Decision | None:
-    """The extractor for the target, where there are inputs of it."""
-    if request.unlabelled is None:
-        return None
-    reporter.stage("reading inputs without labels")
-    inputs = unlabelled.read(request.unlabelled, scene.modality, home.limits)
-    return unlabelled.choose(
-        scene,
-        assembly,
-        inputs,
-        judges,
-        request.seed,
-        lambda name: reporter.stage(f"trying {name} on {len(inputs)} inputs without labels"),
-    )
+    scene: Scene, assembly: Assembly, others: Sequence[Example], judges: Judges, seed: int, reporter: Reporter
+) -> Decision:
+    """The extractor for the target, of which there are inputs."""
+
+    def told(name: str) -> None:
+        reporter.stage(f"trying {name} on {len(others)} inputs without labels")
+
+    return unlabelled.choose(scene, assembly, others, judges, seed, told)
 
 
 def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:

@@ -1,4 +1,4 @@
-"""Inputs without labels of the scene that is to be served: read, tried by every method, and the best one or none taken.
+"""Inputs without labels of the scene that is to be served: every method tries them, and the best one or none is taken.
 
 Promises that the untouched extractor stays unless another is shown to be better, and that the inputs are kept nowhere:
 not in the ledger, not as blobs, not in the feature cache. Knows nothing of methods.
@@ -18,12 +18,9 @@ Legend: N source rows, V validation rows of the source, M target rows.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
@@ -31,21 +28,18 @@ from numpy.typing import NDArray
 
 from core import plugins
 from core.bundle import Metric
-from core.errors import InvalidInput, LeptonError, NotFound
+from core.errors import InvalidInput
 from core.head import fit_head
-from core.preprocess import Limits, Row
+from core.preprocess import Row
 from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows, Head, Scene
-from training import features, kinds, measure, select, tables
+from training import features, measure, select
 from training.assemble import Assembly
-from training.listing import FILES, TEXT
-from training.report import shown
 from training.situation import Situation
-from training.tables import word
 
 METHODS = "training.transfer"
 FLOOR = "none"
-LEAST, MOST = 32, 2000  # inputs without labels: fewer tell nothing, more bring little; of those, some are drawn
+MOST = 2000  # inputs that are looked at: more bring little
 LEAST_JUDGES = 20  # rows that judge
 _LEAVE = "leave out --unlabelled"
 
@@ -96,37 +90,16 @@ class Judges:
     target: Sequence[Example] = ()
 
 
-def read(path: Path, modality: str, limits: Limits) -> list[Example]:
-    """The inputs in a folder (with its subfolders) or a table, each once; labels there may be are not looked at.
+def check(scene: Scene) -> None:
+    """Whether inputs without labels can do anything for a scene.
 
     Raises:
-        NotFound: no such path. InvalidInput: none, or fewer than 32, are inputs of the modality.
+        InvalidInput: it has several tasks, or is a regression.
     """
-    if not path.exists():
-        raise NotFound(f"no such file or folder: {shown(path)}", "give a folder of inputs, or a table of them")
-    if modality not in (*FILES, TEXT):
-        raise InvalidInput(f"inputs without labels are of no use to a scene of {modality}", "leave out --unlabelled")
-    kind = kinds.kind(modality)
-    found: dict[str, Example] = {}
-    met = 0
-    for name, data in _inputs(path, modality, kind.SUFFIXES):
-        met += 1
-        try:
-            kind.look(data, limits)
-        except LeptonError:
-            continue
-        digest = hashlib.sha256(data).hexdigest()
-        if name is None:
-            found[digest] = Example(digest=digest, path="", split="train", content=data)
-        else:
-            found[digest] = Example(digest=digest, path=str(name), split="train")
-    if len(found) < LEAST:
-        raise InvalidInput(
-            f"{shown(path.name)} holds {len(found)} different {kind.NOUNS[1]} that can be read, among {met} entries; "
-            f"expected at least {LEAST}",
-            f"{kind.WANTED.split(',')[0]}; or leave out --unlabelled",
-        )
-    return list(found.values())
+    if scene.further:
+        raise InvalidInput(f"{scene.name!r} has several tasks, and the choice is made by one", _LEAVE)
+    if scene.task == "regression":
+        raise InvalidInput("inputs without labels help to tell classes apart, and the scene is a regression", _LEAVE)
 
 
 def choose(
@@ -173,10 +146,7 @@ def prepare(
     scene: Scene, assembly: Assembly, unlabelled: Sequence[Example], judges: Judges, seed: int
 ) -> tuple[Situation, Judge]:
     """What methods are given, and who judges them. Raises as ``choose``."""
-    if scene.further:
-        raise InvalidInput(f"{scene.name!r} has several tasks, and the choice is made by one", _LEAVE)
-    if scene.task == "regression":
-        raise InvalidInput("inputs without labels help to tell classes apart, and the scene is a regression", _LEAVE)
+    check(scene)
     reader = assembly.preprocessor
     drawn = np.random.default_rng(seed).permutation(len(unlabelled))[:MOST]
     target = [features.read(unlabelled[place], reader) for place in drawn]
@@ -264,35 +234,6 @@ def metrics(
         found = measure.of_examples(scene, answers_VK, judges.target, head.labels, seed)
         told |= {f"target_{name}": metric for name, metric in found.items()}
     return told
-
-
-def _inputs(path: Path, modality: str, suffixes: frozenset[str]) -> Iterator[tuple[Path | None, bytes]]:
-    """Each entry that may be an input: its path where it is a file, and its bytes."""
-    if path.is_dir():
-        for folder, folders, names in os.walk(path):
-            folders.sort()
-            for name in sorted(names):
-                file = Path(folder) / name
-                if file.suffix.lower() in suffixes and not name.startswith("."):
-                    yield file.absolute(), file.read_bytes()
-        return
-    if path.suffix.lower() not in tables.SUFFIXES:
-        raise InvalidInput(
-            f"{shown(path.name)} is neither a folder nor a table", "give a folder, CSV, JSONL or Parquet"
-        )
-    table = tables.read(path)
-    if modality not in table.columns:
-        raise InvalidInput(
-            f"{shown(path.name)} has no column {modality}; it has {', '.join(table.columns)}",
-            f"name the column of inputs {modality}",
-        )
-    for _, cells in table.lines:
-        told = word(cells.get(modality))
-        if modality == TEXT:
-            yield None, told.encode()
-        elif told and (path.parent / told).is_file():
-            file = (path.parent / told).absolute()
-            yield file, file.read_bytes()
 
 
 def extracted(assembly: Assembly, rows: Sequence[Row]) -> GridRows:

@@ -17,7 +17,7 @@ import torch
 
 from core import plugins
 from core.config import Settings
-from core.database import inputs
+from core.database import inputs as kept
 from core.errors import InvalidInput
 from core.head import fit_head
 from core.home import open_home
@@ -30,7 +30,7 @@ from exporters.backbone import Backbone, MemberGraph, Normalised, pictures
 from exporters.recolour import recoloured
 from lepton.main import run
 from tests import graphs, pico
-from training import features, unlabelled
+from training import features, inputs, unlabelled
 from training.assemble import Assembly, assemble
 from training.situation import Situation
 from training.unlabelled import FLOOR, METHODS, Decision, Judges, Method
@@ -173,11 +173,11 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     return assemble([made], None, scene, tmp_path_factory.mktemp("cache"), [], 1, Limits())
 
 
-def choose(assembly: Assembly, inputs: list[Example], source: list[Example], target: list[Example]) -> Decision:
+def choose(assembly: Assembly, others: list[Example], source: list[Example], target: list[Example]) -> Decision:
     scene = Scene(name="shapes", task="classification", modality="image", labels=LABELS, hash_key=b"key")
     rows = dict(zip((e.digest for e in source), _features(assembly, source), strict=True))
     judges = Judges(source=source, rows=rows, target=target)
-    return unlabelled.choose(scene, assembly, [replace(e, label=None) for e in inputs], judges, seed=0)
+    return unlabelled.choose(scene, assembly, [replace(e, label=None) for e in others], judges, seed=0)
 
 
 @pytest.mark.parametrize("labelled", [0, 60])
@@ -236,7 +236,7 @@ def test_a_version_for_another_scene_keeps_the_head_of_the_labelled_one(
     taught = first.head.examples
     assert taught < 90  # the test side is kept nowhere, as are inputs without labels
     with home.ledger.database.read() as connection:
-        assert connection.execute(sa.select(sa.func.count()).select_from(inputs)).scalar() == taught
+        assert connection.execute(sa.select(sa.func.count()).select_from(kept)).scalar() == taught
     home.close()
     assert told[0]["transfer"] is None and told[1]["transfer"]["method"] == "coral"
     assert {"gain_by_labels_of_the_target", "source_balanced_accuracy", "target_balanced_accuracy"} <= set(
@@ -254,13 +254,16 @@ def test_inputs_are_read_once_each_and_broken_ones_are_passed_over(tmp_path: Pat
     (tmp_path / "copy.png").write_bytes(pico.picture("circle", 3))
     (tmp_path / "broken.png").write_bytes(b"no picture")
     (tmp_path / "notes.txt").write_text("no picture either")
-    assert len(unlabelled.read(tmp_path, "image", Limits())) == 40
+    assert len(inputs.read(tmp_path, "image", Limits())) == 40
+    outside = tmp_path / "deep" / "table.csv"
+    outside.write_text("image\n../copy.png\n" + "".join(f"{number}.png\n" for number in range(32)))
+    assert {Path(e.path).parent.name for e in inputs.read(outside, "image", Limits())} == {"deep"}
 
 
 def test_a_table_of_texts_needs_no_label(tmp_path: Path) -> None:
     file = tmp_path / "inputs.csv"
     file.write_text("text\n" + "\n".join(f"text number {n}" for n in range(40)) + "\n")
-    found = unlabelled.read(file, "text", Limits())
+    found = inputs.read(file, "text", Limits())
     assert len(found) == 40 and all(e.label is None for e in found)
 
 
@@ -282,4 +285,4 @@ def test_bad_inputs_are_refused_by_name(tmp_path: Path, what: str, modality: str
     (tmp_path / "texts.csv").write_text("text\nhello\n")
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(Exception, match=named):
-        unlabelled.read(tmp_path / what, modality, Limits())
+        inputs.read(tmp_path / what, modality, Limits())
