@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from core import config
-from core.bundle import metrics_of, read
+from core.bundle import metrics_of, read, write
 from core.errors import Conflict, InvalidInput
 from core.federation import FILE, to_bytes
 from core.home import Home, open_home
 from core.ids import check_scene
 from core.registry import short
 from core.types import Scene, Version
+from lepton.compress import measured
 from lepton.extra import training
 from lepton.output import Stages, as_json, fact, say, show_metrics, table
 from lepton.served import served
+from lepton.shown import show_transfer, transfer_json
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
@@ -31,6 +33,10 @@ OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is emp
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
 LABEL = typer.Option(None, "--label", help="Label column of a table; several make a task each. Default: label.")
 TASK = typer.Option(["auto"], "--task", help="auto, classification or regression; of one among several: NAME=KIND.")
+PRECISION = typer.Option(None, "--precision", help="fp16 or int8: measured first, as by lepton compress.")
+FORCE = typer.Option(False, "--force", help="Export it even if it loses more than a point.")
+UNLABELLED = typer.Option(None, "--unlabelled", help="Inputs without labels of the scene that is to be served.")
+VALIDATE = typer.Option(None, "--validate", help="With --unlabelled: some labelled inputs of that scene, to judge by.")
 LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -55,6 +61,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     fuse: str = typer.Option("auto", help="auto, none, features or logits: how the backbones compared are fused."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
+    unlabelled: Path = UNLABELLED,
+    validate: Path = VALIDATE,
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
     budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
@@ -79,6 +87,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         budget=seconds(budget),
         size=size,
         seed=seed,
+        unlabelled=unlabelled,
+        validate=validate,
         new_labels=new_labels,
         fuse=fuse,
     )
@@ -91,24 +101,34 @@ def export(
     scene: str,
     version: str = typer.Argument(None),
     out: Path = OUT,
-    precision: str = typer.Option("fp32", help="fp32."),
+    precision: str = PRECISION,
+    force: bool = FORCE,
     statistics: bool = typer.Option(False, "--statistics", help="Write the head's sufficient statistics, too."),
     json: bool = JSON,
 ) -> None:
-    """Copy a version's bundle to a folder, every digest checked on the way out."""
-    _one_of("precision", precision, ["fp32"])
+    """Copy a version's bundle to a folder, every digest checked; in a lower precision where one is asked for."""
     home = open_home(config.load())
     held, chosen, _ = served(home, scene, version)
     if out.exists() and any(out.iterdir()):
         raise Conflict(f"the folder {out} is not empty", "name another one")
-    shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
-    read(out, chosen.version)
+    if statistics and precision not in {None, chosen.manifest["precision"]}:
+        raise InvalidInput(
+            f"--statistics would be those of {short(chosen.version)}, and not of its features in {precision}",
+            f"make it a version first: lepton compress {scene} --precision {precision}; then export that one",
+        )
+    if precision in {None, chosen.manifest["precision"]}:
+        shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
+        written = read(out, chosen.version).version
+    else:
+        request = training("compress").Request(scene=held, version=chosen, precision=precision)
+        made = measured(home, request, force=force, json=json)
+        written = read(out, write(out, made.manifest, made.files)).version
     if statistics:
         _write_statistics(home, held, chosen, out / FILE)
     size = sum(file.stat().st_size for file in out.iterdir())
     if json:
-        return as_json({"scene": scene, "version": chosen.version, "out": str(out), "bytes": size})
-    return say(f"{scene} {short(chosen.version)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
+        return as_json({"scene": scene, "version": written, "out": str(out), "bytes": size})
+    return say(f"{scene} {short(written)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
 
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
@@ -176,6 +196,7 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "candidates": [asdict(candidate) for candidate in done.candidates],
         "fusion": done.fusion.model_dump() if done.fusion else None,
         "parity": asdict(done.parity),
+        "transfer": transfer_json(done.decision),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
 
@@ -207,6 +228,8 @@ def _show_adapted(home: Home, done: Adapted) -> None:
             for c in done.candidates
         ],
     )
+    if done.decision is not None:
+        show_transfer(done.decision)
     for name, metrics in metrics_of(done.version.manifest).items():
         head, which = done.head.of(name), f"{done.version.scene} {name}".strip()
         show_metrics(f"{which}: {len(head.labels)} labels, {head.examples} examples", metrics)
