@@ -174,7 +174,14 @@ def canonical(row: Mapping[str, object]) -> bytes:
     """
     if len(row) > MOST_COLUMNS:
         raise TooLarge(f"features has {len(row)} columns; at most {MOST_COLUMNS} are accepted", "send fewer columns")
-    cells = {name: cell for name, value in row.items() if (cell := _cell(name, value)) is not None}
+    longest = max(map(len, row), default=0)
+    if longest > LONGEST:
+        raise InvalidInput(f"a column's name has {longest} characters", f"send at most {LONGEST}")
+    cells = {
+        name: cell
+        for name, value in row.items()
+        if (cell := _number(name, value) if type(value) is float else _cell(name, value)) is not None
+    }
     try:
         return _ENCODER.encode(cells)
     except UnicodeError:
@@ -188,8 +195,6 @@ def shown(name: str) -> str:
 
 def _cell(name: str, value: object) -> str | float | bool | None:
     """The one spelling of a value; None where it is missing."""
-    if len(name) > LONGEST:
-        raise InvalidInput(f"a column's name has {len(name)} characters", f"send at most {LONGEST}")
     if isinstance(value, str):
         text = value.strip()
         if len(text) > LONGEST:
@@ -205,7 +210,8 @@ def _cell(name: str, value: object) -> str | float | bool | None:
 def _number(name: str, value: float) -> float:
     """A whole number as int where it is exact, any other as float."""
     if -_EXACT < value < _EXACT:
-        return int(value) if value == int(value) else value
+        whole = int(value)
+        return whole if value == whole else value
     try:
         value = float(value)
     except OverflowError:

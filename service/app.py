@@ -12,6 +12,7 @@ from _bentoml_impl.serde import ALL_SERDE  # type: ignore[import-untyped]
 from bentoml._internal.server.http import traffic
 
 from service.api.application import application
+from service.api.direct import Predictions
 from service.bootstrap import build, end_with_parent, settings
 from service.context import Context
 from service.protocol import install
@@ -28,7 +29,7 @@ def _build() -> Context:
 
 
 APP = application(_build, SETTINGS.serve.max_body_bytes)
-install(SETTINGS.serve, APP)  # uvicorn is configured after this module is loaded
+install(SETTINGS.serve, APP, Predictions(APP, SETTINGS.serve.max_body_bytes))  # uvicorn is configured after this module is loaded
 
 
 @bentoml.asgi_app(APP, path="/")

@@ -117,15 +117,15 @@ def _declared(name: str, datatype: str, shape: list[int], meaning: str) -> dict[
 def _tensor(name: str, snapshot: Snapshot, answered: Sequence[Answered]) -> Tensor:
     batch = len(answered)
     if name == "prediction_id":
-        return Tensor(name, "BYTES", (batch,), [each.prediction.prediction_id for each in answered])
+        return Tensor(name, "BYTES", (batch,), [each.prediction_id for each in answered])
     if name == "label":
         return Tensor(name, "BYTES", (batch,), [str(each.verdict.label) for each in answered])
     if name == "labels":
         return Tensor(name, "BYTES", (len(snapshot.labels),), snapshot.labels)
     if name == "features":
-        features_BD = np.stack([each.prediction.features for each in answered]).astype(np.float32) / np.float32(GRID)
+        features_BD = np.stack([each.given.features for each in answered]).astype(np.float32) / np.float32(GRID)
         return Tensor(name, "FP32", features_BD.shape, features_BD)
-    outputs_BK = np.stack([each.outputs for each in answered]).astype(np.float32)
+    outputs_BK = np.stack([each.given.outputs for each in answered]).astype(np.float32)
     if name == "value":
         return Tensor(name, "FP32", (batch,), outputs_BK[:, 0])
     return Tensor(name, "FP32", outputs_BK.shape, outputs_BK)

@@ -5,15 +5,13 @@ Pure functions; knows nothing of requests. K classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.types import Floats
 from service.engine.snapshot import Snapshot
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is answered for one instance.
 
     Attributes:

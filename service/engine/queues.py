@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from core.preprocess import Row
 from core.types import Floats, GridRows
@@ -20,8 +21,7 @@ from service.engine.snapshot import Snapshot
 FOREVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the model says of one instance: outputs (K,) float32 and features (D,) int16 on the grid.
 
     ``waited`` are the seconds before its run, ``ran`` those of the run.
