@@ -20,6 +20,7 @@ PAGE = 500
 ROWS = 1024  # in one statement; SQLite takes 32,766 values
 
 _values = attrgetter(*predictions.c.keys())
+_FEATURES = predictions.c.keys().index("features")
 
 
 class PredictionLog:
@@ -135,7 +136,7 @@ class PredictionLog:
         return size * (pages - free)
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[object, ...]], otherwise: str) -> None:
+def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Sequence[object]], otherwise: str) -> None:
     """Insert rows, ``otherwise`` where the primary key is known, by as few statements as their number has bits.
 
     Statements of so few lengths are prepared once by the driver.
@@ -152,8 +153,10 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[obj
         start += count
 
 
-def _row(prediction: Prediction) -> tuple[object, ...]:
-    return tuple(value.tobytes() if isinstance(value, np.ndarray) else value for value in _values(prediction))
+def _row(prediction: Prediction) -> list[object]:
+    row = list(_values(prediction))
+    row[_FEATURES] = prediction.features.tobytes()
+    return row
 
 
 def _prediction(row: sa.Row[tuple[object, ...]]) -> Prediction:

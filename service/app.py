@@ -13,7 +13,7 @@ from bentoml._internal.server.http import traffic
 
 from service.api.application import application
 from service.api.direct import Predictions
-from service.bootstrap import build, end_with_parent, settings
+from service.bootstrap import build, end_with_parent, put_requests_first, settings
 from service.context import Context
 from service.protocol import install
 
@@ -46,6 +46,7 @@ class Lepton:
 
     def __init__(self) -> None:
         end_with_parent()
+        put_requests_first()
 
     def __is_ready__(self) -> bool:
         """Whether what is registered is served."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -33,6 +34,7 @@ from service.metrics import Metrics
 from service.tracing import tracing
 
 STORING_THREADS = 4
+SWITCH_SECONDS = 0.0005  # for so long a thread in Python may hold the event loop up; the interpreter's default is 5 ms
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
@@ -167,6 +169,11 @@ def _processors() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         return os.cpu_count() or 1
+
+
+def put_requests_first() -> None:
+    """Have threads that log or prepare give the interpreter's lock back soon when the event loop asks for it."""
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def end_with_parent() -> None:

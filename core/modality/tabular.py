@@ -64,7 +64,6 @@ _DAY = 86_400.0  # seconds
 _SEND = 'send {"features": {"column": value, ...}}'
 _NAN = math.nan
 _NUMBERS = frozenset({int, float})
-_POSITIVE = np.float32(0)  # added to -0, gives 0: what is said of a number has one spelling
 _DIGITS = 30  # of a number in JSON, at most
 
 
@@ -160,7 +159,7 @@ class RowPreprocessor:
             return None
         arrays: dict[str, NDArray[np.generic]] = {}
         if values:
-            arrays[NUMERIC] = np.array(values, np.float32) + _POSITIVE
+            arrays[NUMERIC] = np.array(values, np.float32)
         if words:
             arrays[CATEGORICAL] = np.array(indexes, np.int64)
         return Row(arrays)
@@ -193,8 +192,11 @@ class RowPreprocessor:
         return Row(arrays, {flag: tuple(names) for flag, names in flags.items()})
 
     def batch(self, rows: Sequence[Row]) -> Inputs:
-        """Rows one under another."""
-        return {name: np.stack([row.arrays[name] for row in rows]) for name in self._inputs}
+        """Rows one under another; -0 is 0, as the bytes of a row spell it."""
+        inputs: Inputs = {name: np.array([row.arrays[name] for row in rows]) for name in self._inputs}
+        if NUMERIC in inputs:
+            inputs[NUMERIC] += 0
+        return inputs
 
     def blank(self) -> Row:
         """A row of nothing but missing values."""
