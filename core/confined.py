@@ -17,6 +17,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")  # of the environment
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # of prctl(2)
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # of unshare(2)
 _FILES = 256  # open at a time
+_LOOK_SECONDS = 0.1  # between two looks whether the child is to be ended
 _STOPPED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # somebody ends the program; the work is not to blame
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "cannot allocate memory")
 
@@ -44,12 +46,21 @@ class Outcome:
     stopped: bool = False
 
 
-def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: float, megabytes: int) -> Outcome:
+def run(
+    module: str,
+    arguments: Sequence[str],
+    data: bytes = b"",
+    *,
+    seconds: float,
+    megabytes: int,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Outcome:
     """Have ``module.work(arguments, data)`` done in a child.
 
     Args:
         seconds: by the wall clock, its start included.
         megabytes: of memory that the child may write to, its libraries' (about 250) included.
+        stopped: asked now and then; once it says so the child is ended.
     """
     command = [sys.executable, "-m", "core.confined", str(os.getpid()), str(seconds), str(megabytes), module]
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -62,10 +73,18 @@ def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: fl
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # what is typed at the terminal is meant for who asked
     )
+    deadline, given = time.monotonic() + seconds, data or None
     try:
-        said, _ = child.communicate(data, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return Outcome(reason=f"it did not end within {seconds:g} seconds")
+        while True:
+            try:
+                said, _ = child.communicate(given, timeout=max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
+                break
+            except subprocess.TimeoutExpired:
+                given = None  # it is under way
+                if stopped():
+                    return Outcome(reason="who asked for it ends", stopped=True)
+                if time.monotonic() >= deadline:
+                    return Outcome(reason=f"it did not end within {seconds:g} seconds")
     finally:
         if child.poll() is None:
             child.kill()

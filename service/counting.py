@@ -24,7 +24,7 @@ class Gatherer:
     """
 
     def __init__(self, process: Callable[[], int]) -> None:
-        self._written: type[Any] = values.MultiProcessValue(process)  # type: ignore[no-untyped-call]
+        self._written: Any = values.MultiProcessValue(process)  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
         self._due: list[Any] = []  # values with counts that are not written yet
         self._stopped = threading.Event()
@@ -34,7 +34,7 @@ class Gatherer:
         """What prometheus_client is to keep its numbers in."""
         lock, due, written = self._lock, self._due, self._written
 
-        class Value(written):  # type: ignore[misc]  # a class that is made at run time
+        class Value(written):  # type: ignore[misc, no-any-unimported]
             """A number in a file, and what is to be added to it."""
 
             more = 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -45,7 +45,7 @@ class _Unheard:
         """Nothing."""
 
 
-class Direct(Generic[C]):
+class Direct:
     """One request under way, in the place of uvicorn's ``RequestResponseCycle``.
 
     Args:
@@ -77,6 +77,10 @@ class Direct(Generic[C]):
             waited = self._work.send(None)
         except StopIteration as end:
             self._answer(end.value)
+            return
+        except asyncio.CancelledError:  # the worker ends
+            self.response_complete = True
+            self._write(b"", False)
             return
         waited._asyncio_future_blocking = False
         waited.add_done_callback(self._go_on)

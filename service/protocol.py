@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 from typing import Any
 
 import httptools
 from starlette.types import ASGIApp
-from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from core.config import ServeSettings
@@ -41,7 +39,6 @@ MOST_PIPELINED = 64  # requests that wait on one connection
 LINGER_SECONDS = 5.0  # how long a refused client is listened to, so that it does not miss the answer
 LINGER_BODIES = 4  # and for how many times the largest body
 GRACE_SECONDS = 2.0  # for the application to answer a body that came too slowly
-SPARE_FILES = 512  # descriptors beside those of connections
 HEAD, BODY, REST = "head", "body", "rest"
 UPGRADE = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
@@ -82,7 +79,7 @@ class Limited(HttpToolsProtocol):
         if open_now > 2 * self.limits.max_connections:
             transport.abort()
         elif open_now > self.limits.max_connections:
-            self._say(written(crowded()))
+            self._say(self._written(crowded()))
         else:
             self._await()
 
@@ -94,7 +91,7 @@ class Limited(HttpToolsProtocol):
         self.pipeline.clear()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
-        self._closing = None
+        self._closing = self.cycle = None  # type: ignore[assignment]  # which hold this
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
@@ -194,8 +191,10 @@ class Limited(HttpToolsProtocol):
             super().on_message_complete()
         elif self.desk is not None:
             call, body, self._call, self._whole = self._call, self._whole, None, b""
-            direct: Direct[Any] = Direct(self.parser.should_keep_alive(), self.server_state.default_headers, self._reply)
-            self.cycle = direct  # type: ignore[assignment]  # in as much as anybody looks at it
+            direct: Direct[Any] = Direct(
+                self.parser.should_keep_alive(), self.server_state.default_headers, self._reply
+            )
+            self.cycle = direct  # type: ignore[assignment]  # it has what is looked at from outside
             direct.begin(self.desk.reply(call, body))
 
     def on_response_complete(self) -> None:
@@ -334,7 +333,7 @@ class Limited(HttpToolsProtocol):
         if self._state is BODY:
             if self.pipeline and self.pipeline[0][0] is self.cycle:
                 self.pipeline.popleft()
-                self._refusal = written(error)
+                self._refusal = self._written(error)
                 return
             begun = self.cycle.response_started
             self.cycle.disconnected = True
@@ -342,11 +341,17 @@ class Limited(HttpToolsProtocol):
             if begun:
                 self.end()
             else:
-                self._say(written(error))
+                self._say(self._written(error))
         elif self._busy():
-            self._refusal = written(error)
+            self._refusal = self._written(error)
         else:
-            self._say(written(error))
+            self._say(self._written(error))
+
+    def _written(self, error: LeptonError) -> bytes:
+        """The answer to who is refused, counted."""
+        if self.desk is not None:
+            self.desk.refused(error.status)
+        return written(error)
 
     def _say(self, answer: bytes) -> None:
         if self._state is REST:  # of the request before
@@ -385,17 +390,9 @@ def protocol(limits: ServeSettings, ours: ASGIApp | None = None, desk: Desk[Any]
         ours: takes requests for our own paths, past BentoML.
         desk: answers some of them without ASGI, where they come in one piece.
     """
-    return type("Connection", (Limited,), {"limits": limits, "ours": staticmethod(ours) if ours else None, "desk": desk})
-
-
-def install(limits: ServeSettings, ours: ASGIApp, desk: Desk[Any]) -> None:
-    """Make it what uvicorn speaks in this process; to be called before uvicorn is configured."""
-    HTTP_PROTOCOLS["auto"] = protocol(limits, ours, desk)  # type: ignore[assignment]  # uvicorn takes a class where it takes a name
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = limits.max_connections + SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return type(
+        "Connection", (Limited,), {"limits": limits, "ours": staticmethod(ours) if ours else None, "desk": desk}
+    )
 
 
 def _head_too_large() -> HeadTooLarge:

@@ -12,6 +12,7 @@ import re
 from fastapi import FastAPI
 
 from core.errors import LeptonError
+from service.api.access import context_in
 from service.api.edge import check_head
 from service.api.errors import response, unexpected
 from service.api.exchange import GONE, HEADER, OTHER, Account, Told
@@ -47,14 +48,12 @@ class Predictions:
 
     async def reply(self, call: Call, body: bytes) -> Reply:
         """The answer, counted and logged."""
-        account, context = Account(call.headers), self._context()
+        account, context = Account(call.headers), context_in(self._app)
         reply = Reply(GONE, (), b"")
         try:
             reply = await self._reply(account, context, call, body)
         finally:
-            if context is not None:
-                told = Told(METHOD, ROUTE, call.scene, reply.status, len(body), len(reply.body))
-                account.done(context, told)
+            account.done(context, Told(METHOD, ROUTE, call.scene, reply.status, len(body), len(reply.body)))
         return Reply(reply.status, [*reply.headers, (HEADER, account.request_id.encode())], reply.body)
 
     def refused(self, status: int) -> None:

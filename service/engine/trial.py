@@ -7,7 +7,7 @@ nothing of traffic; of whether a version is foreign, the registry knows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def trial(
     max_batch: int,
     seconds: float = SECONDS,
     megabytes: int = MEGABYTES,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """Try a version: blank rows at batch 1 and ``max_batch``, then its golden rows.
 
@@ -39,7 +40,7 @@ def trial(
         BrokenBundle: it did not pass; the message says why. Unavailable: it was stopped before it was known.
     """
     arguments = [str(home_path.absolute()), version, str(threads), str(max_batch)]
-    outcome = confined.run("service.engine.trial", arguments, seconds=seconds, megabytes=megabytes)
+    outcome = confined.run("service.engine.trial", arguments, seconds=seconds, megabytes=megabytes, stopped=stopped)
     if outcome.stopped:
         raise Unavailable(f"the trial of version {short(version)} cannot end: {outcome.reason}", "try it again")
     if outcome.reason:
