@@ -243,9 +243,9 @@ def _open(model: bytes, options: ort.SessionOptions, providers: list[Any]) -> or
 def _held(model: bytes) -> Iterator[bytes | str]:
     """The bytes of a model as ONNX Runtime takes them: as a file in memory where they are many.
 
-    It copies bytes with the interpreter's lock held, so that no request goes on meanwhile. In bytes, though, it allows no
-    names of other files, and the weights of a file may lie in others: a model that has the word by which it would name
-    them, wherever that stands, is given as bytes.
+    It copies bytes with the interpreter's lock held, so that no request goes on meanwhile. Yet from bytes it reads no
+    other files, and the weights of a file may lie in others: a model that has the word by which it would name them,
+    wherever that stands, is given as bytes.
     """
     number = -1
     try:

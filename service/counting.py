@@ -32,9 +32,10 @@ class Gatherer:
 
     def value_class(self) -> type[Any]:
         """What prometheus_client is to keep its numbers in."""
-        lock, due, written = self._lock, self._due, self._written
+        lock, due = self._lock, self._due
+        Written: Any = self._written  # a class that is made at run time
 
-        class Value(written):  # type: ignore[misc, no-any-unimported]
+        class Value(Written):  # type: ignore[misc]
             """A number in a file, and what is to be added to it."""
 
             more = 0.0

@@ -191,9 +191,7 @@ class Limited(HttpToolsProtocol):
             super().on_message_complete()
         elif self.desk is not None:
             call, body, self._call, self._whole = self._call, self._whole, None, b""
-            direct: Direct[Any] = Direct(
-                self.parser.should_keep_alive(), self.server_state.default_headers, self._reply
-            )
+            direct = Direct(self.parser.should_keep_alive(), self.server_state.default_headers, self._reply)
             self.cycle = direct  # type: ignore[assignment]  # it has what is looked at from outside
             direct.begin(self.desk.reply(call, body))
 
