@@ -53,7 +53,7 @@ class Predictions:
         try:
             reply = await self._reply(account, context, call, body)
         finally:
-            account.done(context, Told(METHOD, ROUTE, call.scene, reply.status, len(body), len(reply.body)))
+            account.done(context, Told(METHOD, ROUTE, call.scene, reply.status, len(reply.body)))
         return Reply(reply.status, [*reply.headers, (HEADER, account.request_id.encode())], reply.body)
 
     def refused(self, status: int) -> None:
@@ -65,7 +65,9 @@ class Predictions:
     async def _reply(self, account: Account, context: Context, call: Call, body: bytes) -> Reply:
         try:
             check_head(call.headers, self._most)
-            _, data = await said(context, call, admit(context, call), body)
+            entry = admit(context, call)
+            account.bytes_in = len(body)
+            _, data = await said(context, call, entry, body)
             return Reply(200, headers_of(data, context), data)
         except LeptonError as error:
             if error.status == 500:

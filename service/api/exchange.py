@@ -33,7 +33,6 @@ class Told(NamedTuple):
     route: str
     scene: str | None
     status: int
-    bytes_in: int
     bytes_out: int
 
 
@@ -42,13 +41,15 @@ class Account:
 
     Attributes:
         request_id: the client's ``X-Request-Id`` where that can be used, else one of our own; sent back.
+        bytes_in: of its body, as far as that was looked at.
     """
 
-    __slots__ = ("_begun", "request_id")
+    __slots__ = ("_begun", "bytes_in", "request_id")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._begun = time.perf_counter()
         self.request_id = _request_id(headers)
+        self.bytes_in = 0
 
     def done(self, context: Context, told: Told) -> None:
         """Count what it came to, and log it where that is asked for."""
@@ -65,7 +66,7 @@ class Account:
             "route": told.route,
             "status": told.status,
             "seconds": round(seconds, 6),
-            "bytes_in": told.bytes_in,
+            "bytes_in": self.bytes_in,
             "bytes_out": told.bytes_out,
             "worker": context.worker,
             "scene": _served(told.scene, context),
@@ -84,7 +85,7 @@ class Exchange:
         self._account = Account(scope["headers"])
         self._scope, self._receive, self._send = scope, receive, send
         self._status = GONE
-        self._bytes_in = self._bytes_out = 0
+        self._bytes_out = 0
         self.started = False
         context = _context(scope)
         if context is not None and context.tracing is not None:
@@ -99,7 +100,7 @@ class Exchange:
         """The next part of the request."""
         message = await self._receive()
         if message["type"] == "http.request":
-            self._bytes_in += len(message.get("body", b""))
+            self._account.bytes_in += len(message.get("body", b""))
         return message
 
     async def send(self, message: Message) -> None:
@@ -118,7 +119,7 @@ class Exchange:
             return
         scope = self._scope
         route, scene = template(scope), scope.get("path_params", {}).get("scene")
-        told = Told(scope["method"], route, scene, self._status, self._bytes_in, self._bytes_out)
+        told = Told(scope["method"], route, scene, self._status, self._bytes_out)
         self._account.done(context, told)
         if SCOPE in scope:
             known = {"scene": _served(scene, context), "version": scope.get(VERSION)}
