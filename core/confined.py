@@ -17,8 +17,9 @@ import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,6 @@ _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")  # of the environment
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # of prctl(2)
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # of unshare(2)
 _FILES = 256  # open at a time
-_LOOK_SECONDS = 0.1  # between two looks whether the child is to be ended
 _STOPPED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # somebody ends the program; the work is not to blame
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "cannot allocate memory")
 
@@ -46,6 +46,35 @@ class Outcome:
     stopped: bool = False
 
 
+class Leash:
+    """Holds a child while it works; one thread at a time has work done on it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pulled = False
+
+    def pull(self) -> None:
+        """End the child that works, and any that is put on later; from any thread."""
+        with self._lock:
+            self._pulled = True
+            if self._child is not None:
+                self._child.terminate()
+
+    @contextmanager
+    def on(self, child: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Hold a child as long as the block runs."""
+        with self._lock:
+            self._child = child
+            if self._pulled:
+                child.terminate()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._child = None
+
+
 def run(
     module: str,
     arguments: Sequence[str],
@@ -53,14 +82,14 @@ def run(
     *,
     seconds: float,
     megabytes: int,
-    stopped: Callable[[], bool] = lambda: False,
+    leash: Leash | None = None,
 ) -> Outcome:
     """Have ``module.work(arguments, data)`` done in a child.
 
     Args:
         seconds: by the wall clock, its start included.
         megabytes: of memory that the child may write to, its libraries' (about 250) included.
-        stopped: asked now and then; once it says so the child is ended.
+        leash: by which another thread may end the child.
     """
     command = [sys.executable, "-m", "core.confined", str(os.getpid()), str(seconds), str(megabytes), module]
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -73,18 +102,11 @@ def run(
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # what is typed at the terminal is meant for who asked
     )
-    deadline, given = time.monotonic() + seconds, data or None
     try:
-        while True:
-            try:
-                said, _ = child.communicate(given, timeout=max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
-                break
-            except subprocess.TimeoutExpired:
-                given = None  # it is under way
-                if stopped():
-                    return Outcome(reason="who asked for it ends", stopped=True)
-                if time.monotonic() >= deadline:
-                    return Outcome(reason=f"it did not end within {seconds:g} seconds")
+        with (leash or Leash()).on(child):
+            said, _ = child.communicate(data, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return Outcome(reason=f"it did not end within {seconds:g} seconds")
     finally:
         if child.poll() is None:
             child.kill()

@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +18,7 @@ from typing import cast
 from uvicorn.config import HTTP_PROTOCOLS
 
 from core.config import Settings, load
+from core.confined import Leash
 from core.database import Database
 from core.execution import Device, Gpu, check_device, choose_gpu
 from core.home import open_home
@@ -102,7 +102,7 @@ def _shadows(engine: Engine, predicting: Gate, log: LogWriter, metrics: Metrics)
 
 
 def _engine_settings(settings: Settings, threads: int, worker: int) -> EngineSettings:
-    service, stopped = settings.serve, threading.Event()
+    service, leash = settings.serve, Leash()
     index = 0 if service.device == "cpu" else choose_gpu(service.gpus, worker)
     check_device(service.device, index)
     return EngineSettings(
@@ -126,9 +126,9 @@ def _engine_settings(settings: Settings, threads: int, worker: int) -> EngineSet
             max_batch=service.max_batch,
             seconds=service.trial_seconds,
             megabytes=service.trial_megabytes,
-            stopped=stopped.is_set,
+            leash=leash,
         ),
-        stop_trial=stopped.set,
+        stop_trial=leash.pull,
     )
 
 

@@ -117,7 +117,7 @@ class Switchboard:
             self._ready.set()
             await self._ended.wait()
             while self.state.tasks:
-                await asyncio.sleep(0)
+                await self._turn()
 
     async def _open(self) -> Line:
         line = Line()
@@ -131,11 +131,16 @@ class Switchboard:
             if not line.closed:
                 line.protocol.data_received(piece)
             for _ in range(TURNS):
-                await asyncio.sleep(0)
+                await self._turn()
 
     async def _tell(self, line: Line, events: Sequence[tuple[object, ...]]) -> None:
         for name, *arguments in events:
             getattr(line.protocol, str(name))(*arguments)
+
+    async def _turn(self) -> None:
+        turned = self._loop.create_future()
+        self._loop.call_soon(turned.set_result, None)
+        await turned
 
     def _there(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
