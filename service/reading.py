@@ -73,9 +73,10 @@ def ready(snapshot: Snapshot, limits: Limits, told: Any) -> Ready:
         return Ready(told, Known(digest_of_tensors(told.arrays)))
     if type(told) is dict and len(told) == 1:
         ((key, content),) = told.items()
-        row = plain(snapshot.preprocessor, content) if key == modality(scene.modality).KEY else None
+        plugin = modality(scene.modality)
+        row = plain(snapshot.preprocessor, content) if key == plugin.KEY else None
         if row is not None:
-            return Ready(row, lambda: _known(scene, example_bytes(scene, limits, told)))
+            return Ready(row, lambda: _known(scene, plugin.from_json(content, limits)))
     return of_bytes(snapshot, example_bytes(scene, limits, told))
 
 
