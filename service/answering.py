@@ -204,7 +204,7 @@ async def _end(context: Context, routed: Routed, asked: Asked, begun: Begun) -> 
         return error
     asked.trace.ran(given)
     snapshot, now = routed.snapshot, time.time()
-    said = verdict(snapshot, given.outputs, asked.top_k)
+    said = verdict(snapshot, given.outputs, given.further, asked.top_k)
     return Answered(prediction_id(snapshot.scene.name, now), now, said, given, read)
 
 
@@ -227,4 +227,5 @@ def _prediction(routed: Routed, answered: Answered, kept: bool) -> Prediction:
         media=known.media if kept else "",
         instance=known.data if kept else None,
         role=routed.role,
+        further=said.further,
     )

@@ -67,6 +67,11 @@ class Line(asyncio.Transport):
             left = rest[length:]
         return found
 
+    def await_replies(self, count: int = 1) -> list[Reply]:
+        """So many answers, as soon as they are there."""
+        until(lambda: len(self.replies()) == count)
+        return self.replies()
+
 
 class Switchboard:
     """An application behind connections without sockets, in an event loop of its own; a context manager."""
@@ -95,7 +100,8 @@ class Switchboard:
 
     def open(self) -> Line:
         """A new connection."""
-        return self._there(self._open())
+        line: Line = self._there(self._open())
+        return line
 
     def send(self, line: Line, *pieces: bytes) -> None:
         """Pieces, one after the other."""
@@ -109,7 +115,7 @@ class Switchboard:
         """Pieces over a new connection, and so many answers."""
         line = self.open()
         self.send(line, *pieces)
-        until(lambda: len(line.replies()) == count)
+        line.await_replies(count)
         return line
 
     async def _live(self) -> None:

@@ -254,7 +254,7 @@ def test_a_connection_lives_on_until_either_side_ends_it(place: Place) -> None:
     line = place.board.ask(good(1))
     for count in (2, 3):
         place.board.send(line, good(count))
-        until(lambda count=count: len(line.replies()) == count)
+        line.await_replies(count)
         assert not line.closed
     place.board.send(line, good(4, "connection: close"))
     until(lambda: line.closed)
@@ -292,7 +292,7 @@ def test_a_client_that_does_not_read_gets_no_more_until_it_does(place: Place) ->
     assert len(line.replies()) == 1
     assert len(place.desk.answered) == before + 1
     place.board.tell(line, ("resume_writing",))
-    until(lambda: len(line.replies()) == 2)
+    line.await_replies(2)
     until(lambda: len(place.lines()) == lines + 2)
 
 
@@ -318,8 +318,7 @@ def test_a_request_in_one_piece_can_be_answered_in_threads_too(place: Place) -> 
     for number, line in enumerate(lines):
         place.board.send(line, request(SHAPES, IMAGE, body=pico.picture("circle", number)))
     for line in lines:
-        until(lambda line=line: line.replies())
-        replies += line.replies()
+        replies += line.await_replies()
     assert [reply.status for reply in replies] == [200] * 8
     assert len(place.desk.answered) == before + 8
     assert all(msgspec.json.decode(reply.body)["scene"] == "shapes" for reply in replies)
