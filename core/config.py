@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any
 
 from core.errors import BadConfiguration
 
+QUIET = re.compile(r"(([01]\d|2[0-3]):[0-5]\d)-(([01]\d|2[0-3]):[0-5]\d)")
 MOST_PIXELS = 89_478_485  # Pillow calls a larger picture a decompression bomb
 
 
@@ -131,6 +133,8 @@ class LearnerSettings:
     """Head revisions whose arrays are kept for each version; older ones can be recomputed from the ledger."""
     orphan_seconds: float = 3600.0
     """How long a label may wait for its prediction."""
+    cause_seconds: float = 5.0
+    """How often it looks whether a scene has a cause to be retrained."""
     metrics_host: str = "127.0.0.1"
     """Address of the learner's own ``/metrics``."""
     metrics_port: int = 3001
@@ -138,7 +142,67 @@ class LearnerSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "learner", "poll_seconds", "lease_seconds", "keep_revisions", "orphan_seconds")
+        _positive(self, "learner", "poll_seconds", "lease_seconds", "keep_revisions", "orphan_seconds", "cause_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """How a trainer takes jobs, and what each may use in its process of its own."""
+
+    poll_seconds: float = 1.0
+    """How often the queue is looked at."""
+    lease_seconds: float = 10.0
+    """How long a silent trainer keeps its job; then another takes it over."""
+    attempts: int = 3
+    """How often a job is begun before it is given up, unless it failed for a reason that another attempt cannot mend."""
+    retry_seconds: float = 10.0
+    """Wait before a second attempt, doubled with each further one."""
+    job_minutes: float = 240.0
+    """How long an attempt may take by the clock."""
+    processor_minutes: float = 0.0
+    """Processor time of the job's process; 0: what ``job_minutes`` allow on all processors."""
+    memory_megabytes: int = 0
+    """Memory that the job's process may write to; 0: four fifths of the machine's."""
+    nice: int = 10
+    """By how much the job gives way to what serves, 0 to 19."""
+    log_kilobytes: int = 1024
+    """What is kept of the words that an attempt prints: the last so many."""
+    keep_days: float = 90.0
+    """How long a job that has ended is kept, with its log and its metrics."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the trainer's own ``/metrics``."""
+    metrics_port: int = 3002
+    """Port of the trainer's own ``/metrics``; 0 turns it off."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "trainer", "poll_seconds", "lease_seconds", "attempts", "job_minutes", "log_kilobytes")
+        _positive(self, "trainer", "keep_days")
+        _not_negative(self, "trainer", "retry_seconds", "processor_minutes", "memory_megabytes")
+        if not 0 <= self.nice <= 19:
+            raise BadConfiguration(f"trainer.nice is {self.nice}", "give a number from 0 to 19")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainSettings:
+    """When the learner has a scene retrained by itself; ``lepton policy`` changes it for one scene."""
+
+    labels: int = 0
+    """So many new labels since the last retraining are a cause; 0: labels are none."""
+    hours: float = 0.0
+    """So many hours since the last retraining are a cause; 0: time is none."""
+    drift: bool = False
+    """Whether drift is a cause."""
+    quiet: str = ""
+    """Hours of the day, by the clock of the learner's machine, in which nothing is filed, such as ``08:00-18:00``."""
+    minutes_a_day: float = 240.0
+    """Trainer time that the scene's retraining by itself may take within 24 hours; then the next cause waits."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _not_negative(self, "retrain", "labels", "hours", "minutes_a_day")
+        if self.quiet and QUIET.fullmatch(self.quiet) is None:
+            raise BadConfiguration(f"retrain.quiet is {self.quiet!r}", "give hours of the day, such as 08:00-18:00")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +231,18 @@ class Settings:
     """Folder of the database, the artifacts and the caches."""
     serve: ServeSettings = field(default_factory=ServeSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
 
 
-SECTIONS: Mapping[str, type[Any]] = {"serve": ServeSettings, "learner": LearnerSettings, "labels": LabelSettings}
+SECTIONS: Mapping[str, type[Any]] = {
+    "serve": ServeSettings,
+    "learner": LearnerSettings,
+    "trainer": TrainerSettings,
+    "retrain": RetrainSettings,
+    "labels": LabelSettings,
+}
 
 
 def load(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
@@ -244,6 +316,22 @@ def _of_kind(name: str, kind: type[Any], value: object, example: object = None) 
         such = "" if example is None else f", such as {example!r}"
         raise BadConfiguration(f"{name} is {value!r}, which is no {kind.__name__}", f"give a {kind.__name__}{such}")
     return value
+
+
+def changed(section: str, held: Any, changes: Mapping[str, Any]) -> Any:
+    """A section with some of its settings changed, each checked as in the file.
+
+    Raises:
+        BadConfiguration: an unknown setting, or a value that does not fit.
+    """
+    return _build(type(held), section, dataclasses.asdict(held) | dict(changes))
+
+
+def _not_negative(settings: object, section: str, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 <= value < math.inf:
+            raise BadConfiguration(f"{section}.{name} is {value!r}", "give zero or more")
 
 
 def _positive(settings: object, section: str, *names: str) -> None:

@@ -10,7 +10,7 @@ used, with ``synchronous=FULL``; newer libraries use WAL.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +106,7 @@ versions = sa.Table(
     sa.Column("reason", sa.String, nullable=False, server_default=""),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("origin", sa.String, nullable=False, server_default="own"),  # or "foreign": not made by this home
+    sa.Column("job", sa.String, index=True),  # that made it, where one did
     sa.UniqueConstraint("scene", "number"),
 )
 aliases = sa.Table(
@@ -164,6 +165,64 @@ leases = sa.Table(
     sa.Column("token", sa.Integer, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
 )
+jobs = sa.Table(
+    "jobs",
+    ledger_tables,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("scene", sa.String, nullable=False, index=True),
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("here", sa.Boolean, nullable=False),  # filed on this machine, so that it may name files of it
+    sa.Column("cause", sa.String, unique=True),  # why it was filed by itself; NULL: a person filed it
+    sa.Column("sequence", sa.Integer, nullable=False),  # the scene's last label event when it was filed
+    sa.Column("state", sa.String, nullable=False, index=True),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("most_attempts", sa.Integer, nullable=False),
+    sa.Column("cancel_asked", sa.Boolean, nullable=False),
+    sa.Column("filed_at", sa.Float, nullable=False),
+    sa.Column("not_before", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("result", sa.JSON, nullable=False),
+)
+job_attempts = sa.Table(
+    "job_attempts",
+    ledger_tables,
+    sa.Column("job", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("owner", sa.String, nullable=False),
+    sa.Column("began_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+)
+run_stages = sa.Table(
+    "run_stages",
+    ledger_tables,
+    sa.Column("run", sa.String, primary_key=True),
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("done", sa.Integer, nullable=False),
+    sa.Column("total", sa.Integer),  # NULL: nobody has counted
+    sa.Column("at", sa.Float, nullable=False),
+)
+run_metrics = sa.Table(
+    "run_metrics",
+    ledger_tables,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run", sa.String, nullable=False, index=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("value", sa.Float),  # NULL: it was no number
+    sa.Column("at", sa.Float, nullable=False),
+)
+retrain_policies = sa.Table(
+    "retrain_policies",
+    ledger_tables,
+    sa.Column("scene", sa.String, primary_key=True),
+    sa.Column("changes", sa.JSON, nullable=False),  # of the settings, for this scene
+    sa.Column("updated_at", sa.Float, nullable=False),
+)
 predictions = sa.Table(
     "predictions",
     prediction_tables,
@@ -208,10 +267,14 @@ def wal_is_safe(version: tuple[int, ...]) -> bool:
 
 
 class Database:
-    """One SQLite file: ``read()`` and ``write()`` give a connection inside a transaction."""
+    """One SQLite file: ``read()`` and ``write()`` give a connection inside a transaction.
+
+    ``fence``, where it is set, is called first in every write transaction, and refuses it by raising.
+    """
 
     def __init__(self, path: Path, kind: Literal["ledger", "predictions"]):
         self.path = path
+        self.fence: Callable[[sa.Connection], None] | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -239,6 +302,8 @@ class Database:
         """
         try:
             with self.engine.connect().execution_options(lepton_write=True) as connection, connection.begin():
+                if self.fence is not None:
+                    self.fence(connection)
                 yield connection
         except OperationalError as error:
             reason = str(error.orig)

@@ -15,8 +15,11 @@ from core.errors import BrokenBundle
 from core.events import Ledger
 from core.evidence import EvidenceStore
 from core.follow import Follower
+from core.jobs import Jobs
+from core.policies import Policies
 from core.predictions import PredictionLog
 from core.preprocess import Limits, Preprocessor, modality
+from core.progress import Progress
 from core.registry import Registry
 from core.session import Session
 from core.types import Scene, Version
@@ -35,6 +38,9 @@ class Home:
     predictions: PredictionLog
     challenges: Challenges
     workers: Workers
+    jobs: Jobs
+    progress: Progress
+    policies: Policies
 
     @property
     def ledger_path(self) -> Path:
@@ -107,4 +113,7 @@ def open_home(settings: Settings) -> Home:
         predictions=PredictionLog(predictions_database),
         challenges=Challenges(ledger_database),
         workers=Workers(predictions_database),
+        jobs=Jobs(ledger_database),
+        progress=Progress(ledger_database),
+        policies=Policies(ledger_database, settings.retrain),
     )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import re
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 from core import config
-from core.bundle import read
-from core.errors import BadConfiguration, Conflict, InvalidInput, LeptonError, NotFound
+from core import export as exporting
+from core.errors import BadConfiguration, InvalidInput, LeptonError, NotFound
 from core.home import Home, open_home
 from core.ids import check_scene
 from core.preprocess import Preprocessor
@@ -22,6 +19,7 @@ from core.registry import short
 from core.session import Session
 from core.tally import labelled
 from core.types import Head, Scene, Version
+from lepton import jobs
 from lepton.instances import instances
 from lepton.output import Stages, as_json, fact, interval, say, table
 
@@ -65,6 +63,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
     budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
+    queue: bool = typer.Option(False, "--queue", help="File it as a job for a trainer instead of doing it now."),
     json: bool = JSON,
 ) -> None:
     """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
@@ -90,6 +89,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         seed=seed,
         new_labels=new_labels,
     )
+    if queue:
+        return jobs.filed(_training("filing").file(home, "adapt", _of_root(request)), json)
     with Stages() as stages:
         done = pipeline.adapt(home, request, stages)
     return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
@@ -185,17 +186,10 @@ def export(
     """Copy a version's bundle to a folder, every digest checked on the way out."""
     _one_of("precision", precision, ["fp32"])
     home = open_home(config.load())
-    held, chosen, _ = _served(home, scene, version)
-    if out.exists() and any(out.iterdir()):
-        raise Conflict(f"the folder {out} is not empty", "name another one")
-    shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
-    read(out, chosen.version)
-    if statistics:
-        _write_statistics(home, held, chosen, out / "statistics.safetensors")
-    size = sum(file.stat().st_size for file in out.iterdir())
+    done = exporting.export(home, scene, version, out, statistics)
     if json:
-        return as_json({"scene": scene, "version": chosen.version, "out": str(out), "bytes": size})
-    return say(f"{scene} {short(chosen.version)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
+        return as_json({"scene": scene} | asdict(done))
+    return say(f"{scene} {short(done.version)} is in {out} ({done.bytes / 1e6:.1f} MB), every digest checked")
 
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
@@ -216,12 +210,7 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
 def _served(home: Home, scene: str, version: str | None) -> tuple[Scene, Version, Head]:
     """Scene, version and the newest head that serves it."""
     held = home.registry.scene(scene)
-    if version is None:
-        alias = home.registry.champion(scene)
-        if alias is None:
-            raise NotFound(f"scene {scene!r} has no version yet", "make one with lepton adapt")
-        version = alias.version
-    chosen = home.registry.version(scene, version)
+    chosen = exporting.champion_or(home, scene, version)
     revision = home.registry.latest_revision(scene, chosen.version)
     if revision is None:
         raise NotFound(
@@ -249,16 +238,6 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
 
 
-def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
-    from safetensors.numpy import save_file
-
-    follower = home.follower(scene, version)
-    follower.catch_up()
-    arrays = {name: np.ascontiguousarray(array) for name, array in follower.state.statistics.arrays().items()}
-    columns = jsonlib.dumps(sorted(follower.state.statistics.cross))
-    save_file(arrays, file, metadata={"columns": columns, "extractor": follower.extractor, "grid": "2**-15"})
-
-
 def _training(name: str) -> Any:
     """A module of training/, or a clear word where its packages are not installed."""
     import importlib
@@ -270,6 +249,12 @@ def _training(name: str) -> Any:
             f"this command needs the package {error.name}, which is not installed",
             "install Lepton with its training extra: pip install -c constraints.txt -e '.[train]'",
         ) from error
+
+
+def _of_root(request: Any) -> dict[str, Any]:
+    """A request as it is filed: its paths from the root, since a trainer runs in another folder."""
+    told = asdict(request)
+    return {name: value.absolute() if isinstance(value, Path) else value for name, value in told.items()}
 
 
 def _columns(data: Path) -> list[str]:
