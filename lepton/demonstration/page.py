@@ -17,29 +17,12 @@ import numpy as np
 
 from lepton.demonstration.digits import LEFT_OUT, Told
 from lepton.demonstration.steps import Step
+from training.html import document, table
 
 SHOWN = 24  # pictures
 Shown = tuple[bytes, str, str, str]  # picture, truth, answer before, answer after
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5c6670; --page: #fff; --card: #f5f6f8; --line: #d5dae0;
-  --good: #116b3c; --bad: #b42318; --curve: #1f5fbf; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --soft: #a3adb8; --page: #14171b; --card: #1e2329;
-  --line: #39414b; --good: #5ecb93; --bad: #ff8a80; --curve: #7fb0ff; } }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem; }
-h1 { line-height: 1.2; } .soft { color: var(--soft); }
-table { border-collapse: collapse; width: 100%; } .scroll { overflow-x: auto; }
-th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-svg { width: 100%; height: auto; } svg text { fill: var(--soft); font: 13px system-ui, sans-serif; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .75rem; }
-figure { margin: 0; background: var(--card); border-radius: .5rem; padding: .6rem; text-align: center; }
-figure img { width: 64px; height: 64px; image-rendering: pixelated; }
-.good { color: var(--good); } .bad { color: var(--bad); } code { overflow-wrap: anywhere; }
-"""
 LEFT, TOP, WIDTH, HEIGHT = 60, 20, 660, 260
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def wilson(right: int, rows: int) -> tuple[float, float]:
@@ -78,14 +61,7 @@ def write(file: Path, digits: Digits | None, played: Sequence[Played]) -> None:
     body = "<h1>Models that learn where they serve</h1>" + (_digits(digits) if digits else "")
     for act in played:
         body += f"<h2>{escape(act.title)}</h2>{_curve(act.steps)}{_table(act.steps)}"
-    file.write_text(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Lepton: the demonstration</title><style>{STYLE}</style></head>"
-        f"<body><main>{body}</main></body></html>\n",
-        encoding="utf-8",
-    )
+    file.write_text(document("Lepton: the demonstration", body), encoding="utf-8")
 
 
 def _digits(act: Digits) -> str:
@@ -104,17 +80,16 @@ over HTTP. Labels went back in steps; the {steps[0].rows} pictures that accuracy
 scratch, on the labels that stand, has<br><code>{escape(act.scratch)}</code><br>
 <b class="{verdict[0]}">{verdict[1]}</b></p>
 <h3>The same pictures, before and after</h3>
-<div class="pictures">{"".join(_figure(shown) for shown in pictures)}</div>"""
+<div class="cards">{"".join(_figure(shown) for shown in pictures)}</div>"""
 
 
 def _table(steps: Sequence[Step], new_class: str | None = None) -> str:
-    more = "" if new_class is None else f"<th>{escape(new_class)}s found</th>"
-    return f"""<div class="scroll"><table><thead><tr><th>after</th><th>labels</th><th>accuracy</th>
-<th>95 % interval</th><th>classes</th><th>revision</th><th>learned in</th>{more}</tr></thead><tbody>
-{"".join(_row(step, new_class) for step in steps)}</tbody></table></div>"""
+    heads = ["after", "labels", "accuracy", "95 % interval", "classes", "revision", "learned in"]
+    more = [] if new_class is None else [f"{new_class}s found"]
+    return table([*heads, *more], [_row(step, new_class) for step in steps])
 
 
-def _row(step: Step, new_class: str | None) -> str:
+def _row(step: Step, new_class: str | None) -> list[str]:
     low, high = wilson(step.right, step.rows)
     cells = [
         escape(step.title),
@@ -127,7 +102,7 @@ def _row(step: Step, new_class: str | None) -> str:
     ]
     if new_class is not None:
         cells.append(f"{100 * step.share[new_class]:.0f} %")
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return cells
 
 
 def _figure(shown: Shown) -> str:
@@ -157,10 +132,10 @@ def _curve(steps: Sequence[Step]) -> str:
     )
     points = [(x, down(100 * step.right / step.rows)) for x, step in zip(across, steps, strict=True)]
     bars = "".join(
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{down(low):.1f}" y2="{down(high):.1f}" stroke="var(--curve)"/>'
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{down(low):.1f}" y2="{down(high):.1f}" stroke="var(--first)"/>'
         for x, (low, high) in zip(across, (wilson(step.right, step.rows) for step in steps), strict=True)
     )
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="var(--curve)"/>' for x, y in points)
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="var(--first)"/>' for x, y in points)
     names = "".join(
         f'<text x="{x:.1f}" y="{TOP + HEIGHT + 20}" text-anchor="middle">{escape(step.title)}</text>'
         for x, step in zip(across, steps, strict=True)
@@ -169,7 +144,7 @@ def _curve(steps: Sequence[Step]) -> str:
     return (
         f'<svg viewBox="0 0 {LEFT + WIDTH + 20} {TOP + HEIGHT + 50}" role="img" '
         f'aria-label="Accuracy in percent after each step">{grid}{bars}'
-        f'<polyline points="{line}" fill="none" stroke="var(--curve)" stroke-width="2"/>{dots}{names}'
+        f'<polyline points="{line}" fill="none" stroke="var(--first)" stroke-width="2"/>{dots}{names}'
         f'<text x="{LEFT + WIDTH / 2:.0f}" y="{TOP + HEIGHT + 42}" text-anchor="middle">what had happened</text>'
         f'<text x="14" y="{TOP + HEIGHT / 2:.0f}" text-anchor="middle" '
         f'transform="rotate(-90 14 {TOP + HEIGHT / 2:.0f})">accuracy, %</text></svg>'
