@@ -154,7 +154,7 @@ class TrainerSettings:
     lease_seconds: float = 10.0
     """How long a silent trainer keeps its job; then another takes it over."""
     attempts: int = 3
-    """How often a job is begun before it is given up, unless it failed for a reason that another attempt cannot mend."""
+    """How often a job is begun before it is given up; once where it failed for a reason that no attempt can mend."""
     retry_seconds: float = 10.0
     """Wait before a second attempt, doubled with each further one."""
     job_minutes: float = 240.0
@@ -191,8 +191,6 @@ class RetrainSettings:
     """So many new labels since the last retraining are a cause; 0: labels are none."""
     hours: float = 0.0
     """So many hours since the last retraining are a cause; 0: time is none."""
-    drift: bool = False
-    """Whether drift is a cause."""
     quiet: str = ""
     """Hours of the day, by the clock of the learner's machine, in which nothing is filed, such as ``08:00-18:00``."""
     minutes_a_day: float = 240.0

@@ -1,15 +1,15 @@
 """Jobs: long work that is filed as a row and done by whichever trainer takes it.
 
 Promises that a job has one holder at a time, told by a fencing token; that who lost it can write no more; that states
-move along queued → running → done, failed or cancelled, or from running back to queued for another attempt, and no other
-way; and that a cancellation which came first wins. Knows nothing of what a job does.
+move along queued → running → done, failed or cancelled, or from running back to queued for another attempt, and no
+other way; and that a cancellation which came first wins. Knows nothing of what a job does.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -140,11 +140,19 @@ class Jobs:
                 return _job(connection.execute(sa.select(jobs).where(jobs.c.id == found[0])).one())
         raise NotFound(f"there is {'no' if not found else 'more than one'} job {name[:80]!r}", "list them: lepton jobs")
 
-    def listed(self, scene: str | None = None, kind: str | None = None, most: int | None = None) -> list[Job]:
+    def listed(
+        self,
+        scene: str | None = None,
+        kind: str | None = None,
+        *,
+        states: Sequence[State] | None = None,
+        most: int | None = None,
+    ) -> list[Job]:
         """Jobs, newest first."""
         wanted = sa.select(jobs).order_by(jobs.c.filed_at.desc(), jobs.c.id.desc()).limit(most)
         wanted = wanted if scene is None else wanted.where(jobs.c.scene == scene)
         wanted = wanted if kind is None else wanted.where(jobs.c.kind == kind)
+        wanted = wanted if states is None else wanted.where(jobs.c.state.in_(states))
         with self.database.read() as connection:
             return [_job(row) for row in connection.execute(wanted)]
 
@@ -160,6 +168,16 @@ class Jobs:
         wanted = sa.select(versions.c.version).where(versions.c.job == job).order_by(versions.c.number)
         with self.database.read() as connection:
             return list(connection.execute(wanted).scalars())
+
+    def seconds_spent(self, scene: str, since: float) -> float:
+        """Trainer time since a moment on jobs of the scene that nobody filed by hand."""
+        now = self._clock()
+        ended = sa.func.coalesce(job_attempts.c.ended_at, now)
+        joined = sa.join(job_attempts, jobs, job_attempts.c.job == jobs.c.id)
+        wanted = sa.select(job_attempts.c.began_at, ended).select_from(joined)
+        wanted = wanted.where(jobs.c.scene == scene, jobs.c.cause.is_not(None), ended > since)
+        with self.database.read() as connection:
+            return sum(float(end) - max(float(began), since) for began, end in connection.execute(wanted))
 
     def counts(self) -> dict[tuple[str, State], int]:
         """How many jobs of each kind are in each state."""

@@ -1,6 +1,7 @@
 """What a job's work is given: the home, how to tell where it is, and what earlier attempts left.
 
-Promises that telling costs a write every half a second at most, beside those that begin a stage. Knows nothing of kinds.
+Promises that telling costs a write every half a second at most, beside those that begin a stage or tell a metric.
+Knows nothing of kinds.
 """
 
 from __future__ import annotations

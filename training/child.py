@@ -1,8 +1,8 @@
 """Our own long work in a process of its own, with limits; what it prints is kept.
 
-Promises that nothing of it outlives it or its trainer: it is a process group, which is ended as a whole, and a watcher in
-the group ends it where the trainer dies without a word. Knows nothing of what the work is. Foreign work, which may write
-no file and see no network, has ``core.confined`` instead.
+Promises that nothing of it outlives it or its trainer: it is a process group, which is ended as a whole, and a watcher
+in the group ends it where the trainer dies without a word. Knows nothing of what the work is. Foreign work, which may
+write no file and see no network, has ``core.confined`` instead.
 """
 
 from __future__ import annotations

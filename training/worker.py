@@ -1,7 +1,7 @@
 """The trainer's loop: take a job, have it done in a process of its own, keep the lease, settle what came of it.
 
-Promises that a job that was cancelled has ended within two seconds, that a trainer which lost a job ends its process, and
-that killing the trainer at any point loses no job: another takes it over after its lease. Knows nothing of kinds.
+Promises that a job that was cancelled has ended within two seconds, that a trainer which lost a job ends its process,
+and that killing the trainer at any point loses no job: another takes it over after its lease. Knows nothing of kinds.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Trainer:
         self._tidy_at = 0.0
 
     def run(self, stop: threading.Event, *, once: bool = False) -> bool:
-        """Work until ``stop`` is set, or, if ``once``, until nothing is left that can be begun; whether no job failed."""
+        """Work until ``stop`` is set, or, if ``once``, until nothing can be begun any more; whether no job failed."""
         fine = True
         while not stop.is_set():
             try:
