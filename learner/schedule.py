@@ -1,8 +1,8 @@
 """When a scene is retrained by itself: a cause becomes a job, once.
 
 Promises that one cause makes one job, however many learners look; that a scene has one retraining at a time; and that
-nothing is filed in quiet hours or beyond the day's budget: the cause then waits. Knows nothing of how retraining is done.
-A cause is a sentence that is the same whoever finds it, since it is the key by which it is filed.
+nothing is filed in quiet hours or beyond the day's budget: the cause then waits. Knows nothing of how retraining is
+done. A cause is a sentence that is the same whoever finds it, since it is the key by which it is filed.
 """
 
 from __future__ import annotations

@@ -166,7 +166,11 @@ def run(home: Path, *arguments: str, seconds: float = 60.0, **settings: str) -> 
 def environment(home: Path, **settings: str) -> dict[str, str]:
     """This process's environment with no setting of Lepton's but these; the learner opens no port."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEPTON_")}
-    return kept | {"LEPTON_HOME": str(home), "LEPTON_LEARNER_METRICS_PORT": "0"} | settings
+    return (
+        kept
+        | {"LEPTON_HOME": str(home), "LEPTON_LEARNER_METRICS_PORT": "0", "LEPTON_TRAINER_METRICS_PORT": "0"}
+        | settings
+    )
 
 
 def free_port() -> int:

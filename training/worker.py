@@ -110,6 +110,8 @@ class Trainer:
         return self._settle(hold, reason, again, stop)
 
     def _start(self, hold: Hold) -> Child:
+        for left in folder_of(self._home, hold.job.id, hold.job.attempts).parent.glob("*/tmp"):
+            shutil.rmtree(left, ignore_errors=True)  # of an attempt whose trainer was killed
         return Child(
             "training.attempt",
             [hold.job.id, hold.lease.owner, str(hold.lease.token)],
@@ -150,7 +152,9 @@ class Trainer:
         try:
             self._home.jobs.heartbeat(hold, self._settings.lease_seconds)
         except LeadershipLost:
-            raise
+            if self._home.jobs.find(hold.job.id).state not in {"done", "failed"}:
+                raise
+            return False  # the process has written it, and is about to end
         except LeptonError as error:
             logger.error("job %s: the lease could not be renewed: %s", hold.job.id, error)
             return False
