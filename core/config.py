@@ -222,6 +222,31 @@ class LabelSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DriftSettings:
+    """How the learner watches for drift."""
+
+    every_seconds: float = 10.0
+    """How often it is looked whether a window of predictions is full; 0 turns the watch off."""
+    reference: int = 500
+    """Predictions of a version, its first ones, that later ones are compared with."""
+    window: int = 200
+    """Predictions that are compared at once; windows do not overlap, so each is judged once."""
+    labels: int = 50
+    """Labelled answers that are looked at together for a rise of errors."""
+    level: float = 0.001
+    """Chance of a false alarm of one detector on one window."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "drift", "reference", "window", "labels", "level")
+        if self.every_seconds < 0 or self.level >= 1:
+            raise BadConfiguration(
+                f"drift.every_seconds is {self.every_seconds!r} and drift.level {self.level!r}",
+                "give seconds that are not below zero, and a level below 1 such as 0.001",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The whole tree."""
 
@@ -232,6 +257,7 @@ class Settings:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -240,6 +266,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "trainer": TrainerSettings,
     "retrain": RetrainSettings,
     "labels": LabelSettings,
+    "drift": DriftSettings,
 }
 
 

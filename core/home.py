@@ -11,6 +11,7 @@ from core.bundle import Bundle, read
 from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
+from core.drift import DriftReadings
 from core.errors import BrokenBundle
 from core.events import Ledger
 from core.evidence import EvidenceStore
@@ -38,6 +39,7 @@ class Home:
     predictions: PredictionLog
     challenges: Challenges
     workers: Workers
+    drift: DriftReadings
     jobs: Jobs
     progress: Progress
     policies: Policies
@@ -113,6 +115,7 @@ def open_home(settings: Settings) -> Home:
         predictions=PredictionLog(predictions_database),
         challenges=Challenges(ledger_database),
         workers=Workers(predictions_database),
+        drift=DriftReadings(ledger_database),
         jobs=Jobs(ledger_database),
         progress=Progress(ledger_database),
         policies=Policies(ledger_database, settings.retrain),

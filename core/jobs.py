@@ -16,9 +16,10 @@ from typing import Any, Literal, cast
 import sqlalchemy as sa
 
 from core import lease as leasing
-from core.database import Database, job_attempts, jobs, label_events, leases, run_metrics, run_stages, versions
-from core.errors import Cancelled, Conflict, InvalidInput, LeadershipLost, NotFound
+from core.database import Database, label_events, leases, versions
+from core.errors import Cancelled, Conflict, InvalidInput, NotFound
 from core.ids import check_scene, uuid7
+from core.job_tables import job_attempts, jobs, run_metrics, run_stages
 from core.lease import Lease
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -275,7 +276,7 @@ class Jobs:
         """
         job = self.find(name)
         with self.database.write() as connection:
-            job, now = _locked(connection, job.id), self._clock()
+            job, now = _read(connection, job.id), self._clock()
             if job.state in ENDED:
                 raise Conflict(f"job {job.id} is {job.state} already", "nothing: what has ended cannot be cancelled")
             lease = sa.select(leases.c.expires_at).where(leases.c.name == job.id)
@@ -291,7 +292,7 @@ class Jobs:
         """What refuses, inside a write transaction, every write for a job that was lost or cancelled."""
 
         def check(connection: sa.Connection) -> None:
-            asked = sa.select(jobs.c.cancel_asked).where(jobs.c.id == hold.job.id).with_for_update(read=True)
+            asked = sa.select(jobs.c.cancel_asked).where(jobs.c.id == hold.job.id)
             cancelled = connection.execute(asked).scalar()
             leasing.confirm(connection, hold.lease)
             if cancelled:
@@ -316,34 +317,28 @@ def _claimable(now: float) -> sa.Select[Any]:
     waits = (jobs.c.state == "queued") & (jobs.c.not_before <= now)
     silent = (jobs.c.state == "running") & sa.func.coalesce(leases.c.expires_at <= now, True)
     joined = sa.select(jobs).select_from(jobs.outerjoin(leases, leases.c.name == jobs.c.id)).where(waits | silent)
-    return joined.order_by(jobs.c.filed_at, jobs.c.id).limit(1).with_for_update(of=jobs, skip_locked=True)
+    return joined.order_by(jobs.c.filed_at, jobs.c.id).limit(1)
 
 
-def _begin(connection: sa.Connection, job: Job, owner: str, now: float, seconds: float) -> Hold | None:
+def _begin(connection: sa.Connection, job: Job, owner: str, now: float, seconds: float) -> Hold:
     number = job.attempts + 1
     # An owner of its own for each attempt, so that the token grows even where a trainer takes a job again.
     lease = leasing.take(connection, job.id, f"{owner}/{number}", now, now + seconds)
-    if lease is None:
-        return None
+    assert lease is not None, "what can be claimed is held by nobody"
     row = {"job": job.id, "number": number, "owner": owner, "began_at": now, "outcome": "running", "reason": ""}
     connection.execute(sa.insert(job_attempts), row | {"ended_at": None})
     moved = {"state": "running", "attempts": number, "reason": ""}
     connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(**moved))
-    return Hold(_locked(connection, job.id), lease)
+    return Hold(_read(connection, job.id), lease)
 
 
-def _locked(connection: sa.Connection, job: str) -> Job:
-    """The job, which nobody else moves before this transaction has ended."""
-    return _job(connection.execute(sa.select(jobs).where(jobs.c.id == job).with_for_update()).one())
+def _read(connection: sa.Connection, job: str) -> Job:
+    return _job(connection.execute(sa.select(jobs).where(jobs.c.id == job)).one())
 
 
 def _held(connection: sa.Connection, hold: Hold) -> Job:
-    here = sa.select(jobs).where(jobs.c.id == hold.job.id).with_for_update()
-    row = connection.execute(here).first()
     leasing.confirm(connection, hold.lease)
-    if row is None or row.state != "running":
-        raise LeadershipLost(f"job {hold.job.id} is not running any more", "nothing: it has ended, or waits its turn")
-    return _job(row)
+    return _read(connection, hold.job.id)
 
 
 def _close(connection: sa.Connection, job: Job, now: float, outcome: str, reason: str) -> None:

@@ -51,9 +51,9 @@ def take(connection: sa.Connection, name: str, owner: str, now: float, expires_a
     if row.owner != owner and row.expires_at > now:
         return None
     token = row.token if row.owner == owner else row.token + 1
-    unchanged = (leases.c.name == name) & (leases.c.token == row.token) & (leases.c.expires_at == row.expires_at)
-    moved = sa.update(leases).where(unchanged).values(owner=owner, token=token, expires_at=expires_at)
-    return Lease(name, owner, token) if connection.execute(moved).rowcount == 1 else None
+    moved = {"owner": owner, "token": token, "expires_at": expires_at}
+    connection.execute(sa.update(leases).where(leases.c.name == name).values(**moved))
+    return Lease(name, owner, token)
 
 
 def renew(connection: sa.Connection, lease: Lease, expires_at: float) -> None:

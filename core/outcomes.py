@@ -82,14 +82,28 @@ class Comparison:
 
 def outcomes(home: Home, challenge: Challenge, champion: str, most: int = MOST) -> list[Paired]:
     """Labelled examples that the champion or the challenger has answered since the challenge began."""
-    first = _first_words(home, challenge, most)
-    answers = _answers(home, challenge, champion, first)
+    first = _first_words(home, challenge.scene, challenge.began_at, most)
+    answers = _answers(home, challenge.scene, [champion, challenge.version], challenge.began_at, first)
     truths = _truths(home, challenge.scene, sorted(answers))
     return [
-        Paired(example=example, truth=truths[example], champion=ours, challenger=theirs)
-        for example, (ours, theirs) in answers.items()
+        Paired(
+            example=example,
+            truth=truths[example],
+            champion=said.get(champion),
+            challenger=said.get(challenge.version),
+        )
+        for example, said in answers.items()
         if example in truths
     ]
+
+
+def labelled_answers(home: Home, scene: str, version: str, most: int = MOST) -> list[tuple[float, Said, Said]]:
+    """When an example was first labelled, what the version had answered before, and what stands; oldest first."""
+    first = _first_words(home, scene, 0.0, most)
+    answers = _answers(home, scene, [version], 0.0, first)
+    truths = _truths(home, scene, sorted(answers))
+    rows = [(first[example], said[version], truths[example]) for example, said in answers.items() if example in truths]
+    return sorted(rows, key=lambda row: row[0])
 
 
 def compare(home: Home, challenge: Challenge, champion: str) -> Comparison:
@@ -150,18 +164,18 @@ def _share(right: int, count: int) -> Measured:
     return Measured(count=count, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
-def _first_words(home: Home, challenge: Challenge, most: int) -> dict[str, float]:
-    """Examples of feedback since the challenge began → when anything was first said of them."""
+def _first_words(home: Home, scene: str, since: float, most: int) -> dict[str, float]:
+    """Examples of feedback, labelled first since then → when anything was first said of them; the newest."""
     join = label_events.alias("joined")
     example = sa.func.coalesce(label_events.c.example, join.c.example)
     joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
-    here = (label_events.c.scene == challenge.scene) & (label_events.c.kind == "label") & example.is_not(None)
+    here = (label_events.c.scene == scene) & (label_events.c.kind == "label") & example.is_not(None)
     said = (
         sa.select(example.label("which"), sa.func.min(label_events.c.received_at).label("first"))
         .select_from(joined)
         .where(here)
         .group_by(example)
-        .having(sa.func.min(label_events.c.received_at) >= challenge.began_at)
+        .having(sa.func.min(label_events.c.received_at) >= since)
         .having(sa.func.max(label_events.c.source != TRAINING) == sa.true())
         .order_by(sa.desc("first"))
         .limit(most)
@@ -171,9 +185,9 @@ def _first_words(home: Home, challenge: Challenge, most: int) -> dict[str, float
 
 
 def _answers(
-    home: Home, challenge: Challenge, champion: str, first: dict[str, float]
-) -> dict[str, tuple[Said | None, Said | None]]:
-    """Example → the first answers of champion and challenger before anything was said of it."""
+    home: Home, scene: str, versions: Sequence[str], since: float, first: dict[str, float]
+) -> dict[str, dict[str, Said]]:
+    """Example → version → its first answer before anything was said of the example."""
     found: dict[str, dict[str, Said]] = {}
     listed = sorted(first)
     with home.predictions.database.read() as connection:
@@ -182,9 +196,9 @@ def _answers(
                 sa.select(predictions)
                 .where(
                     predictions.c.example.in_(listed[start : start + PAGE]),
-                    predictions.c.scene == challenge.scene,
-                    predictions.c.version.in_([champion, challenge.version]),
-                    predictions.c.created_at >= challenge.began_at,
+                    predictions.c.scene == scene,
+                    predictions.c.version.in_(versions),
+                    predictions.c.created_at >= since,
                 )
                 .order_by(predictions.c.created_at)
             )
@@ -192,7 +206,7 @@ def _answers(
                 if row.created_at <= first[row.example]:
                     said = row.label if row.value is None else row.value
                     found.setdefault(row.example, {}).setdefault(row.version, said)
-    return {e: (said.get(champion), said.get(challenge.version)) for e, said in found.items()}
+    return found
 
 
 def _truths(home: Home, scene: str, examples: Sequence[str]) -> dict[str, Said]:

@@ -12,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.config import RetrainSettings, changed
-from core.database import Database, retrain_policies
+from core.database import Database
+from core.job_tables import retrain_policies
 
 
 class Policies:

@@ -72,6 +72,17 @@ class PredictionLog:
             once = {row.example: _prediction(row) for row in rows}
         return list(once.values())
 
+    def of_version(self, scene: str, version: str, after: float, limit: int) -> list[Prediction]:
+        """Answers of a version while it was champion, made after a moment, oldest first, without inputs."""
+        wanted = (predictions.c.scene == scene) & (predictions.c.created_at > after)
+        wanted &= (predictions.c.version == version) & (predictions.c.role == "champion")
+        order = predictions.c.created_at, predictions.c.prediction_id
+        with self.database.read() as connection:
+            rows = connection.execute(
+                sa.select(predictions, sa.null().label("bytes")).where(wanted).order_by(*order).limit(limit)
+            )
+            return [_prediction(row) for row in rows]
+
     def features(self, extractor: str, examples: Iterable[str]) -> dict[str, GridRows]:
         """Features of those examples that any prediction, a shadow's too, has under this extractor."""
         listed, found = list(examples), dict[str, GridRows]()

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from core.database import Database, run_metrics, run_stages
+from core.database import Database
+from core.job_tables import run_metrics, run_stages
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from core.types import Role, Scene
 from learner.joins import join_waiting
 from learner.lesson import EMBED_AT_ONCE, Lesson
 from learner.metrics import Metrics
+from learner.monitor import Monitor
 from learner.schedule import look
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Learner:
         self._renew_at = 0.0
         self._join_at = 0.0
         self._cause_at = 0.0
+        self._monitors: dict[str, Monitor] = {}
+        self._watch_at = 0.0 if home.settings.drift.every_seconds else math.inf
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set."""
@@ -62,6 +65,8 @@ class Learner:
                 if self.lead() and (watch.changed() or self.behind):
                     self.step()
                     self._quiet_at = self._clock() + QUIET_SECONDS
+                elif self._lease is not None and self._clock() >= self._watch_at:
+                    self.watch_traffic()
                 elif self._lease is not None and self._clock() >= self._quiet_at:
                     self._quiet_at = self._clock() if self.keep_previous() else math.inf
                 stop.wait(self._home.settings.learner.poll_seconds)
@@ -110,6 +115,30 @@ class Learner:
         for name, role in list(self._lessons):
             if role == "challenger" and name not in challenges:
                 del self._lessons[name, role]
+
+    def watch_traffic(self) -> None:
+        """Judge the windows of every champion's traffic that have become full."""
+        now = self._clock()
+        self._watch_at = now + self._home.settings.drift.every_seconds
+        for scene in self._home.registry.scenes():
+            alias = self._home.registry.champion(scene.name)
+            if alias is None:
+                continue
+            try:
+                self._watch(scene, alias.version, now)
+            except Exception:  # labels are learned all the same; the windows are looked at again
+                logger.exception("scene %s: its traffic could not be watched", scene.name)
+                self._monitors.pop(scene.name, None)
+
+    def _watch(self, scene: Scene, version: str, now: float) -> None:
+        monitor = self._monitors.get(scene.name)
+        if monitor is None or monitor.version != version or monitor.scene != scene:
+            monitor = self._monitors[scene.name] = Monitor(self._home, scene, version)
+        for reading in monitor.look(now):
+            if reading.drifted:
+                logger.warning("scene %s drifts (%s): %s", scene.name, reading.detector, reading.words)
+        values = {name: reading.value for name, reading in monitor.standing().items()}
+        self._metrics.watched(scene.name, values, monitor.live_accuracy, monitor.estimated_accuracy)
 
     def keep_previous(self) -> bool:
         """Embed what stands for the champions before the present ones, so that a rollback need not; whether there is

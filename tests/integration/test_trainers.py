@@ -27,7 +27,9 @@ QUICK = {
     "LEPTON_TRAINER_LEASE_SECONDS": "3",
     "LEPTON_TRAINER_POLL_SECONDS": "0.05",
     "LEPTON_TRAINER_RETRY_SECONDS": "0",
+    "LEPTON_TRAINER_NICE": "0",
 }
+CANCELLED_SECONDS = 5.0  # one or two on a machine with nothing else to do
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from core.database import counters, job_attempts, jobs, leases, open_ledger
+from core.database import counters, leases, open_ledger
 from core.errors import Cancelled, Conflict, LeadershipLost
+from core.job_tables import job_attempts, jobs
 from core.jobs import ENDED, Hold, Job, Jobs
 
 LEASE = 5.0

@@ -23,6 +23,7 @@ from core.database import (
     wal_is_safe,
 )
 from core.errors import BadConfiguration, Unavailable
+from core.job_tables import jobs
 from core.migrations.run import NEWEST
 
 OPENERS = {"ledger": (open_ledger, ledger_tables), "predictions": (open_predictions, prediction_tables)}
@@ -45,6 +46,7 @@ def count_up(database: Database, by: int = 1) -> None:
 
 def test_the_migrated_schema_is_the_one_in_the_code(tmp_path: Path, kind: str) -> None:
     opener, tables = OPENERS[kind]
+    assert jobs.metadata is ledger_tables
     database = opener(tmp_path)
     made = sa.create_engine("sqlite://")
     tables.create_all(made)
