@@ -191,6 +191,8 @@ class RetrainSettings:
     """So many new labels since the last retraining are a cause; 0: labels are none."""
     hours: float = 0.0
     """So many hours since the last retraining are a cause; 0: time is none."""
+    drift: bool = False
+    """Whether a window of the champion's traffic that has drifted is a cause, once there are new labels to learn from."""
     quiet: str = ""
     """Hours of the day, by the clock of the learner's machine, in which nothing is filed, such as ``08:00-18:00``."""
     minutes_a_day: float = 240.0
@@ -247,6 +249,25 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChallengeSettings:
+    """How challenges that evidence judges are decided (``lepton challenge --judge evidence``)."""
+
+    alpha: float = 0.05
+    """Chance that a challenger which is no better is ever promoted, however often the labels are looked at."""
+    probation_labels: int = 500
+    """Labelled answers of both for which the former champion goes on as a shadow after such a promotion; it comes back
+    where evidence speaks for it. 0: no probation."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not 0 < self.alpha < 1 or self.probation_labels < 0:
+            raise BadConfiguration(
+                f"challenge.alpha is {self.alpha!r} and challenge.probation_labels {self.probation_labels!r}",
+                "give a chance between 0 and 1 such as 0.05, and a number that is not below zero",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The whole tree."""
 
@@ -258,6 +279,7 @@ class Settings:
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
+    challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -267,6 +289,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "retrain": RetrainSettings,
     "labels": LabelSettings,
     "drift": DriftSettings,
+    "challenge": ChallengeSettings,
 }
 
 

@@ -127,6 +127,8 @@ challenges = sa.Table(
     sa.Column("share", sa.Float),
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("began_at", sa.Float, nullable=False),
+    sa.Column("judge", sa.String, nullable=False, server_default="people"),  # or "evidence"
+    sa.Column("probation", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 audit = sa.Table(
     "audit",

@@ -65,7 +65,7 @@ class Comparison:
         agreement: share of examples with both answers, labelled or not, that are the same; None without any, and for
             a regression.
         wins, losses: examples on which the challenger alone was right, and the champion alone; of a regression, which
-            came nearer.
+            came nearer. Of a split, the n-th labelled answer of one beside the n-th of the other.
         evidence: e-values for ``challenger`` and for ``champion``. If neither is better, the chance that one ever
             reaches 20 is at most 5 %, however often it is looked at (see ``core.gate.evidence``).
     """
@@ -81,7 +81,7 @@ class Comparison:
 
 
 def outcomes(home: Home, challenge: Challenge, champion: str, most: int = MOST) -> list[Paired]:
-    """Labelled examples that the champion or the challenger has answered since the challenge began."""
+    """Labelled examples that either has answered since the challenge began, in the order of their first labels."""
     first = _first_words(home, challenge.scene, challenge.began_at, most)
     answers = _answers(home, challenge.scene, [champion, challenge.version], challenge.began_at, first)
     truths = _truths(home, challenge.scene, sorted(answers))
@@ -92,7 +92,7 @@ def outcomes(home: Home, challenge: Challenge, champion: str, most: int = MOST) 
             champion=said.get(champion),
             challenger=said.get(challenge.version),
         )
-        for example, said in answers.items()
+        for example, said in sorted(answers.items(), key=lambda pair: first[pair[0]])
         if example in truths
     ]
 
@@ -112,7 +112,7 @@ def compare(home: Home, challenge: Challenge, champion: str) -> Comparison:
     rows = outcomes(home, challenge, champion)
     both = [row for row in rows if row.champion is not None and row.challenger is not None]
     counted = both if challenge.mode == "shadow" else rows
-    wins, losses = _duels(task, both)
+    wins, losses = _duels(task, [(row, row) for row in both] if challenge.mode == "shadow" else _in_turn(rows))
     return Comparison(
         metric="accuracy" if task == "classification" else "squared_error",
         paired=len(both),
@@ -145,14 +145,22 @@ def measure(task: Task, answers: Sequence[tuple[Said, Said]]) -> Measured:
     return Measured(count=count, value=mean, low=max(0.0, mean - half), high=mean + half)
 
 
-def _duels(task: Task, both: Sequence[Paired]) -> tuple[int, int]:
-    """How often exactly one of the two was right, or the nearer one."""
+def _in_turn(rows: Sequence[Paired]) -> list[tuple[Paired, Paired]]:
+    """The n-th example that the champion answered beside the n-th of the challenger, in the order of their labels."""
+    ours = [row for row in rows if row.champion is not None]
+    theirs = [row for row in rows if row.challenger is not None and row.champion is None]
+    return list(zip(ours, theirs, strict=False))
+
+
+def _duels(task: Task, pairs: Sequence[tuple[Paired, Paired]]) -> tuple[int, int]:
+    """How often exactly one of the two was right, or the nearer one: the champion on the first, the challenger on the
+    second of a pair, which are one example where both answered it."""
 
     def miss(said: Said | None, truth: Said) -> float:
-        assert said is not None, "both answered"
+        assert said is not None, "it was answered"
         return float(said != truth) if task == "classification" else abs(float(said) - float(truth))
 
-    misses = [(miss(row.champion, row.truth), miss(row.challenger, row.truth)) for row in both]
+    misses = [(miss(ours.champion, ours.truth), miss(theirs.challenger, theirs.truth)) for ours, theirs in pairs]
     return sum(theirs < ours for ours, theirs in misses), sum(ours < theirs for ours, theirs in misses)
 
 

@@ -21,6 +21,7 @@ from learner.joins import join_waiting
 from learner.lesson import EMBED_AT_ONCE, Lesson
 from learner.metrics import Metrics
 from learner.monitor import Monitor
+from learner.referee import judge
 from learner.schedule import look
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class Learner:
         """Judge the windows of every champion's traffic that have become full."""
         now = self._clock()
         self._watch_at = now + self._home.settings.drift.every_seconds
+        self._judge()
         for scene in self._home.registry.scenes():
             alias = self._home.registry.champion(scene.name)
             if alias is None:
@@ -129,6 +131,19 @@ class Learner:
             except Exception:  # labels are learned all the same; the windows are looked at again
                 logger.exception("scene %s: its traffic could not be watched", scene.name)
                 self._monitors.pop(scene.name, None)
+
+    def _judge(self) -> None:
+        """Decide the challenges that evidence judges."""
+        for name, challenge in self._home.challenges.all().items():
+            if challenge.judge != "evidence":
+                continue
+            try:
+                ruling = judge(self._home, challenge)
+            except Exception:  # the champion moved meanwhile, or a file is gone: it is looked at again
+                logger.exception("scene %s: its challenge could not be judged", name)
+                continue
+            if ruling.verdict != "wait":
+                self._metrics.rulings.labels(name, ruling.verdict).inc()
 
     def _watch(self, scene: Scene, version: str, now: float) -> None:
         monitor = self._monitors.get(scene.name)

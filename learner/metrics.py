@@ -46,6 +46,12 @@ class Metrics:
             ["scene"],
             registry=self.registry,
         )
+        self.rulings = Counter(
+            "lepton_rulings",
+            "Challenges decided by evidence: promote (of a probation: the former champion came back), or end",
+            ["scene", "verdict"],
+            registry=self.registry,
+        )
         self.joined = Counter("lepton_labels_joined", "Labels joined to a late prediction", registry=self.registry)
         self.orphaned = Counter("lepton_labels_orphaned", "Labels whose prediction never came", registry=self.registry)
 

@@ -44,8 +44,8 @@ def file(home: Home, scene: str, cause: str, now: float) -> Job | None:
     """File a retraining for a cause; None where it is not the time, or where it was filed for this cause before.
 
     Args:
-        cause: such as ``drift 01a2…``; the scene is put in front. Whoever has a cause that does not find itself
-            again asks again until its job is there.
+        cause: such as ``a new camera``; the scene is put in front. Whoever has a cause that is not found by looking
+            asks again until its job is there.
     """
     policy, key = home.policies.of(scene), f"{scene}: {cause}"
     if quiet(policy.quiet, now) or _running(home, scene):
@@ -69,16 +69,26 @@ def quiet(hours: str, now: float) -> bool:
 
 def _cause(home: Home, scene: str, policy: RetrainSettings, now: float) -> str | None:
     """What calls for a retraining now, if anything does."""
-    if not policy.labels and not policy.hours:
+    if not (policy.labels or policy.hours or policy.drift):
         return None
     base = _base(home, scene)
     if base is None:
         return None
     if policy.hours and now - base.at >= policy.hours * HOUR_SECONDS:
         return f"{policy.hours:g} hours since {base.name}"
-    if policy.labels and fresh(home.ledger.database, scene, base.sequence) >= policy.labels:
+    labels = fresh(home.ledger.database, scene, base.sequence)
+    if policy.labels and labels >= policy.labels:
         return f"{policy.labels} new labels since {base.name}"
+    if policy.drift and labels and _drifts(home, scene, base):
+        return f"drift since {base.name}"
     return None
+
+
+def _drifts(home: Home, scene: str, base: Base) -> bool:
+    """Whether a window of the champion's traffic was judged to drift since."""
+    alias = home.registry.champion(scene)
+    readings = home.drift.of(scene, alias.version) if alias is not None else []
+    return any(reading.drifted and reading.at > base.at for reading in readings)
 
 
 def _base(home: Home, scene: str) -> Base | None:

@@ -20,6 +20,7 @@ def policy(
     scene: str,
     labels: int = typer.Option(None, help="New labels that are a cause; 0: none are."),
     hours: float = typer.Option(None, help="Hours since the last retraining that are a cause; 0: none are."),
+    drift: bool = typer.Option(None, help="Whether drift is a cause, once there are new labels."),
     quiet: str = typer.Option(None, help="Hours of the day in which nothing is filed, such as 08:00-18:00."),
     minutes_a_day: float = typer.Option(None, help="Trainer minutes that it may take within 24 hours."),
     reset: bool = typer.Option(False, "--reset", help="Follow the settings again."),
@@ -30,7 +31,7 @@ def policy(
     home.registry.scene(scene)
     if reset:
         home.policies.reset(scene)
-    given = {"labels": labels, "hours": hours, "quiet": quiet, "minutes_a_day": minutes_a_day}
+    given = {"labels": labels, "hours": hours, "drift": drift, "quiet": quiet, "minutes_a_day": minutes_a_day}
     changes = {name: value for name, value in given.items() if value is not None}
     if changes:
         home.policies.change(scene, changes)

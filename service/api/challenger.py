@@ -30,6 +30,9 @@ class ChallengerIn(Body):
     mode: Literal["shadow", "split"] = Field(description="shadow: a copy of the traffic; split: a share of it.")
     share: float = Field(ge=0, le=1, strict=False)
     expected_generation: int = Field(ge=0)
+    judge: Literal["people", "evidence"] = Field(
+        default="people", description="evidence: it is promoted, or stopped, as soon as labels show who is better."
+    )
 
 
 @router.get("/v1/scenes/{scene}/challenger")
@@ -81,6 +84,7 @@ def _begin(context: Context, scene: str, asked: ChallengerIn) -> dict[str, Any]:
         mode=asked.mode,
         share=asked.share,
         expected_generation=asked.expected_generation,
+        judge=asked.judge,
     )
     return {"scene": scene, "challenger": told(held)}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.config import LearnerSettings, RetrainSettings, Settings
+from core.drift import DriftReading
 from core.errors import BadConfiguration
 from core.home import Home, open_home
 from core.jobs import Jobs
@@ -97,19 +98,40 @@ def test_so_much_time_is_a_cause_once_for_each_time(home: Home) -> None:
     assert due(home, job.filed_at + DAY) == [f"{SCENE}: 24 hours since job {job.id}"]
 
 
-def test_two_learners_that_look_at_the_same_time_file_one_job(home: Home) -> None:
-    first = schedule.file(home, SCENE, "drift 01", time.time())
-    assert first is not None and first.cause == f"{SCENE}: drift 01"
+def test_drift_is_a_cause_once_there_is_something_new_to_learn(home: Home) -> None:
+    home.policies.change(SCENE, {"drift": True})
+    now = time.time()
+    say(home, "a")
+    assert due(home, now) == []
+    home.drift.keep([reading(1, 0.9, now), reading(2, 1.1, now)])
+    assert due(home, now) == [f"{SCENE}: drift since version {VERSION[:12]}"]
     ended(home)
-    assert schedule.file(home, SCENE, "drift 01", time.time()) is None
-    assert schedule.file(home, SCENE, "drift 02", time.time()) is not None
+    (job,) = home.jobs.listed()
+    home.drift.keep([reading(3, 1.2, job.filed_at + 1)])
+    assert due(home, now) == []
+    say(home, "b")
+    assert due(home, now) == [f"{SCENE}: drift since job {job.id}"]
+
+
+def reading(number: int, value: float, at: float) -> DriftReading:
+    return DriftReading(
+        scene=SCENE, version=VERSION, detector="inputs", number=number, value=value, words="moved", until=at, at=at
+    )
+
+
+def test_two_learners_that_look_at_the_same_time_file_one_job(home: Home) -> None:
+    first = schedule.file(home, SCENE, "a new camera", time.time())
+    assert first is not None and first.cause == f"{SCENE}: a new camera"
+    ended(home)
+    assert schedule.file(home, SCENE, "a new camera", time.time()) is None
+    assert schedule.file(home, SCENE, "a new lamp", time.time()) is not None
 
 
 def test_a_scene_has_one_retraining_at_a_time(home: Home) -> None:
     home.jobs.file("retrain", SCENE, {"scene": SCENE})  # by hand
-    assert schedule.file(home, SCENE, "drift 01", time.time()) is None
+    assert schedule.file(home, SCENE, "a new camera", time.time()) is None
     ended(home)
-    assert schedule.file(home, SCENE, "drift 01", time.time()) is not None
+    assert schedule.file(home, SCENE, "a new camera", time.time()) is not None
 
 
 def test_a_cause_waits_for_the_end_of_quiet_hours(home: Home) -> None:
@@ -133,10 +155,10 @@ def test_quiet_hours_may_go_past_midnight(hours: str, inside: list[float], outsi
 def test_a_cause_waits_when_the_budget_of_the_day_is_spent(home: Home) -> None:
     home.policies.change(SCENE, {"minutes_a_day": 10})
     now = time.time()
-    assert schedule.file(home, SCENE, "drift 01", now) is not None
+    assert schedule.file(home, SCENE, "a new camera", now) is not None
     ended(home, 601.0)
-    assert schedule.file(home, SCENE, "drift 02", now + 700) is None
-    assert schedule.file(home, SCENE, "drift 02", now + DAY + 2) is not None
+    assert schedule.file(home, SCENE, "a new lamp", now + 700) is None
+    assert schedule.file(home, SCENE, "a new lamp", now + DAY + 2) is not None
 
 
 def test_a_policy_changes_settings_for_one_scene_and_is_checked(home: Home) -> None:
