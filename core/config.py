@@ -192,7 +192,7 @@ class RetrainSettings:
     hours: float = 0.0
     """So many hours since the last retraining are a cause; 0: time is none."""
     drift: bool = False
-    """Whether a window of the champion's traffic that has drifted is a cause, once there are new labels to learn from."""
+    """Whether drift of the champion's traffic is a cause, once there are new labels to learn from."""
     quiet: str = ""
     """Hours of the day, by the clock of the learner's machine, in which nothing is filed, such as ``08:00-18:00``."""
     minutes_a_day: float = 240.0

@@ -28,7 +28,8 @@ def run(settings: Settings, *, once: bool = False) -> bool:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     home, metrics, stop = open_home(settings), Metrics(), threading.Event()
-    home.artifacts.sweep(time.time())
+    registered = {each.version for scene in home.registry.scenes() for each in home.registry.versions(scene.name)}
+    home.artifacts.sweep(time.time(), registered)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
+from core import plugins
 from core.jobs import Jobs
+from training.filing import KINDS
 
 SECONDS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 
@@ -23,6 +25,9 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        for kind in plugins.names(KINDS):
+            for state in ("done", "failed"):
+                self.seconds.labels(kind, state)  # shown at zero before the first
 
     def count(self, jobs: Jobs) -> None:
         """Show what is in the table now."""
