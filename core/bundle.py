@@ -11,10 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -29,6 +30,7 @@ MODEL = "model.onnx"
 GOLDEN = "golden.safetensors"
 CARD = "card.md"
 LARGEST_MANIFEST = 4 * 2**20
+_OUTPUTS = "outputs."  # of a task beside the first, before its name
 
 
 class _Part(BaseModel):
@@ -67,6 +69,19 @@ class Metric(_Part):
     rows: int
 
 
+class FurtherTask(_Part):
+    """A task beside the first, over the same features: of it what the manifest itself says of the first."""
+
+    name: str
+    task: Task
+    labels: tuple[str, ...]
+    lam: float
+    temperature: float
+    target_offset: float = 0.0
+    target_scale: float = 1.0
+    metrics: dict[str, Metric]
+
+
 class Lineage(_Part):
     """Where the version comes from. ``sequence``: the last label event in the head that is stored in the graph."""
 
@@ -77,7 +92,11 @@ class Lineage(_Part):
 
 
 class Manifest(_Part):
-    """Everything that is known of a version. ``files`` maps every other file to its SHA-256."""
+    """Everything that is known of a version. ``files`` maps every other file to its SHA-256.
+
+    ``task`` to ``metrics`` are said of the first task, ``task_name``; that and ``further`` are left out where there is
+    one task.
+    """
 
     schema_version: int = SCHEMA
     scene: str
@@ -102,6 +121,13 @@ class Manifest(_Part):
     metrics: dict[str, Metric]
     lineage: Lineage
     files: dict[str, str]
+    task_name: str = ""
+    further: tuple[FurtherTask, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _plain(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = whole(self)
+        return told if self.further else {k: v for k, v in told.items() if k not in {"task_name", "further"}}
 
     def to_bytes(self) -> bytes:
         """The one spelling of the manifest: sorted keys, two spaces, a newline at the end."""
@@ -116,12 +142,14 @@ class Golden:
     Attributes:
         inputs: input name → (N, …) array.
         features: (N, D) int16 on the grid.
-        outputs: (N, K) float32 probabilities, or (N, 1) values.
+        outputs: (N, K) float32 probabilities, or (N, 1) values; of the first task.
+        further: the same for every other task, by name.
     """
 
     inputs: Mapping[str, NDArray[np.generic]]
     features: NDArray[np.int16]
     outputs: NDArray[np.float32]
+    further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -178,9 +206,18 @@ def read(folder: Path, version: str | None = None) -> Bundle:
     return Bundle(found, manifest, contents[MODEL], _golden(folder, contents[GOLDEN]), others)
 
 
+def metrics_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of every task in a manifest's JSON, by name, the first task's first; empty for an empty one."""
+    if "metrics" not in manifest:
+        return {}
+    further = {task["name"]: task["metrics"] for task in manifest.get("further", ())}
+    return {str(manifest.get("task_name", "")): manifest["metrics"]} | further
+
+
 def golden_bytes(golden: Golden) -> bytes:
     """Golden rows as safetensors."""
     tensors = {f"input.{name}": np.ascontiguousarray(array) for name, array in golden.inputs.items()}
+    tensors |= {f"{_OUTPUTS}{task}": array for task, array in golden.further.items()}
     return save_tensors(tensors | {"features": golden.features, "outputs": golden.outputs})
 
 
@@ -190,7 +227,13 @@ def _golden(folder: Path, data: bytes) -> Golden:
         features, outputs = tensors.pop("features"), tensors.pop("outputs")
     except (SafetensorError, KeyError, ValueError) as error:
         raise _broken(folder, f"{GOLDEN} cannot be read: {error}") from error
-    return Golden({name.removeprefix("input."): array for name, array in tensors.items()}, features, outputs)
+    further = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_OUTPUTS)}
+    return Golden(
+        {name.removeprefix("input."): array for name, array in tensors.items()},
+        features,
+        outputs,
+        {name.removeprefix(_OUTPUTS): array for name, array in further.items()},
+    )
 
 
 def _checked(folder: Path, name: str, digest: str) -> bytes:

@@ -9,9 +9,7 @@ A variable is ``LEPTON_`` + section + ``_`` + field: ``LEPTON_SERVE_PORT=8080`` 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadConfiguration
+from core.job_settings import RetrainSettings, TrainerSettings
+from core.ranges import positive
 
-QUIET = re.compile(r"(([01]\d|2[0-3]):[0-5]\d)-(([01]\d|2[0-3]):[0-5]\d)")
 MOST_PIXELS = 89_478_485  # Pillow calls a larger picture a decompression bomb
+LEAST_CONNECTIONS = 8  # two for who writes, and one for each thread of a worker that may wait to write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,8 @@ class ServeSettings:
     ask for less by the header Lepton-Deadline."""
     poll_seconds: float = 0.05
     """How often a worker looks for a new revision or version."""
+    host_name: str = ""
+    """Name of this host among those that share a database; the system's host name if empty."""
     keep_previous: bool = True
     """Whether a worker keeps the champion before the present one in memory, so that a rollback is at once; it costs the
     memory of one more model for each scene that was promoted."""
@@ -101,12 +103,12 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "serve", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
-        _positive(self, "serve", "max_instance_bytes", "max_image_pixels", "max_audio_seconds", "max_text_characters")
-        _positive(self, "serve", "poll_seconds", "prediction_days", "deadline_seconds")
-        _positive(self, "serve", "trial_seconds", "trial_megabytes")
-        _positive(self, "serve", "prediction_megabytes")
-        _positive(self, "serve", "max_header_bytes", "max_connections", "header_seconds", "body_seconds", "body_rate")
+        positive(self, "serve", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
+        positive(self, "serve", "max_instance_bytes", "max_image_pixels", "max_audio_seconds", "max_text_characters")
+        positive(self, "serve", "poll_seconds", "prediction_days", "deadline_seconds")
+        positive(self, "serve", "trial_seconds", "trial_megabytes")
+        positive(self, "serve", "prediction_megabytes")
+        positive(self, "serve", "max_header_bytes", "max_connections", "header_seconds", "body_seconds", "body_rate")
         if self.max_image_pixels > MOST_PIXELS:
             raise BadConfiguration(
                 f"serve.max_image_pixels is {self.max_image_pixels}", f"give at most {MOST_PIXELS}, Pillow's own cap"
@@ -142,67 +144,7 @@ class LearnerSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "learner", "poll_seconds", "lease_seconds", "keep_revisions", "orphan_seconds", "cause_seconds")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerSettings:
-    """How a trainer takes jobs, and what each may use in its process of its own."""
-
-    poll_seconds: float = 1.0
-    """How often the queue is looked at."""
-    lease_seconds: float = 10.0
-    """How long a silent trainer keeps its job; then another takes it over."""
-    attempts: int = 3
-    """How often a job is begun before it is given up; once where it failed for a reason that no attempt can mend."""
-    retry_seconds: float = 10.0
-    """Wait before a second attempt, doubled with each further one."""
-    job_minutes: float = 240.0
-    """How long an attempt may take by the clock."""
-    processor_minutes: float = 0.0
-    """Processor time of the job's process; 0: what ``job_minutes`` allow on all processors."""
-    memory_megabytes: int = 0
-    """Memory that the job's process may write to; 0: four fifths of the machine's."""
-    nice: int = 10
-    """By how much the job gives way to what serves, 0 to 19."""
-    log_kilobytes: int = 1024
-    """What is kept of the words that an attempt prints: the last so many."""
-    keep_days: float = 90.0
-    """How long a job that has ended is kept, with its log and its metrics."""
-    metrics_host: str = "127.0.0.1"
-    """Address of the trainer's own ``/metrics``."""
-    metrics_port: int = 3002
-    """Port of the trainer's own ``/metrics``; 0 turns it off."""
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        _positive(self, "trainer", "poll_seconds", "lease_seconds", "attempts", "job_minutes", "log_kilobytes")
-        _positive(self, "trainer", "keep_days")
-        _not_negative(self, "trainer", "retry_seconds", "processor_minutes", "memory_megabytes")
-        if not 0 <= self.nice <= 19:
-            raise BadConfiguration(f"trainer.nice is {self.nice}", "give a number from 0 to 19")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrainSettings:
-    """When the learner has a scene retrained by itself; ``lepton policy`` changes it for one scene."""
-
-    labels: int = 0
-    """So many new labels since the last retraining are a cause; 0: labels are none."""
-    hours: float = 0.0
-    """So many hours since the last retraining are a cause; 0: time is none."""
-    drift: bool = False
-    """Whether drift of the champion's traffic is a cause, once there are new labels to learn from."""
-    quiet: str = ""
-    """Hours of the day, by the clock of the learner's machine, in which nothing is filed, such as ``08:00-18:00``."""
-    minutes_a_day: float = 240.0
-    """Trainer time that the scene's retraining by itself may take within 24 hours; then the next cause waits."""
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        _not_negative(self, "retrain", "labels", "hours", "minutes_a_day")
-        if self.quiet and QUIET.fullmatch(self.quiet) is None:
-            raise BadConfiguration(f"retrain.quiet is {self.quiet!r}", "give hours of the day, such as 08:00-18:00")
+        positive(self, "learner", "poll_seconds", "lease_seconds", "keep_revisions", "orphan_seconds", "cause_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,11 +158,29 @@ class LabelSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "labels", "training", "feedback")
+        positive(self, "labels", "training", "feedback")
 
     def weight(self, source: str) -> int:
         """Weight of a source; any but ``training`` counts as feedback."""
         return self.training if source == "training" else self.feedback
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings:
+    """Where the ledger and the prediction log are."""
+
+    url: str = field(default="", repr=False)  # may hold a password
+    """``postgresql://user:password@host:5432/name`` for several hosts; two SQLite files in ``home`` if empty."""
+    connections: int = 16
+    """Connections to the ledger that a process may open, and as many to the prediction log; three are usual."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.connections < LEAST_CONNECTIONS:
+            raise BadConfiguration(
+                f"database.connections is {self.connections}",
+                f"give {LEAST_CONNECTIONS} or more: a promotion reads on a second one while others wait to write",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +200,7 @@ class DriftSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "drift", "reference", "window", "labels", "level")
+        positive(self, "drift", "reference", "window", "labels", "level")
         if self.every_seconds < 0 or self.level >= 1:
             raise BadConfiguration(
                 f"drift.every_seconds is {self.every_seconds!r} and drift.level {self.level!r}",
@@ -273,6 +233,7 @@ class Settings:
 
     home: Path = Path("lepton-data")
     """Folder of the database, the artifacts and the caches."""
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
@@ -283,6 +244,7 @@ class Settings:
 
 
 SECTIONS: Mapping[str, type[Any]] = {
+    "database": DatabaseSettings,
     "serve": ServeSettings,
     "learner": LearnerSettings,
     "trainer": TrainerSettings,
@@ -341,6 +303,9 @@ def _build(owner: type[Any], section: str, values: Mapping[str, Any]) -> Any:
         raise BadConfiguration(
             f"[{section}] has no setting {', '.join(unknown)}", f"known ones are: {', '.join(sorted(fields))}"
         )
+    secret = [key for key, value in values.items() if not fields[key].repr and type(value) is not str]
+    if secret:
+        raise BadConfiguration(f"{section}.{secret[0]} is no str", "give a str")  # what it is instead is not repeated
     return owner(**{key: _convert(f"{section}.{key}", fields[key].default, value) for key, value in values.items()})
 
 
@@ -373,17 +338,3 @@ def changed(section: str, held: Any, changes: Mapping[str, Any]) -> Any:
         BadConfiguration: an unknown setting, or a value that does not fit.
     """
     return _build(type(held), section, dataclasses.asdict(held) | dict(changes))
-
-
-def _not_negative(settings: object, section: str, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if not 0 <= value < math.inf:
-            raise BadConfiguration(f"{section}.{name} is {value!r}", "give zero or more")
-
-
-def _positive(settings: object, section: str, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if not 0 < value < math.inf:
-            raise BadConfiguration(f"{section}.{name} is {value!r}", "give a number above zero")

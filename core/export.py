@@ -99,6 +99,9 @@ def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) ->
 
     follower = home.follower(scene, version)
     follower.catch_up()
-    arrays = {name: np.ascontiguousarray(array) for name, array in follower.state.statistics.arrays().items()}
-    columns = json.dumps(sorted(follower.state.statistics.cross))
-    save_file(arrays, file, metadata={"columns": columns, "extractor": follower.extractor, "grid": "2**-15"})
+    for each in follower.tasks:
+        sums = each.state.statistics
+        arrays = {name: np.ascontiguousarray(array) for name, array in sums.arrays().items()}
+        told = {"columns": json.dumps(sorted(sums.cross)), "extractor": follower.extractor, "grid": "2**-15"}
+        first = each is follower.tasks[0]
+        save_file(arrays, file if first else file.with_stem(f"{file.stem}.{each.task.task_name}"), metadata=told)

@@ -1,4 +1,4 @@
-"""Everything that lies under LEPTON_HOME, opened once by a process and handed around."""
+"""Everything that lies under LEPTON_HOME, or in a database, opened once by a process and handed around."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
 from core.drift import DriftReadings
-from core.errors import BrokenBundle
+from core.errors import BrokenBundle, Unavailable
 from core.events import Ledger
 from core.evidence import EvidenceStore
 from core.follow import Follower
@@ -45,11 +45,6 @@ class Home:
     policies: Policies
 
     @property
-    def ledger_path(self) -> Path:
-        """The ledger's database file, for watching."""
-        return self.ledger.database.path
-
-    @property
     def cache(self) -> Path:
         """The folder of what can be computed again: features and exported graphs."""
         return self.settings.home / "cache"
@@ -78,8 +73,19 @@ class Home:
         return plugin.preprocessor(session.inputs, bundle.files, self.limits)
 
     def bundle(self, version: str) -> Bundle:
-        """The bundle of a version, every byte checked."""
-        return read(self.artifacts.bundle(version), version)
+        """The bundle of a version, every byte checked.
+
+        Raises:
+            BrokenBundle: a file is missing or changed.
+            Unavailable: another host has it, and its folder is not here.
+        """
+        folder = self.artifacts.bundle(version)
+        if self.ledger.database.shared and not folder.is_dir():
+            raise Unavailable(
+                f"version {version[:12]} is not in {self.artifacts.root}",
+                "mount one folder of artifacts under LEPTON_HOME of every host that shares the database",
+            )
+        return read(folder, version)
 
     def follower(self, scene: Scene, version: Version) -> Follower:
         """A follower of the scene's labels for a version, from the start of the ledger."""
@@ -102,10 +108,11 @@ def open_home(settings: Settings) -> Home:
     """Open, and where needed make or bring up to date, what lies under ``settings.home``.
 
     Raises:
-        BadConfiguration: the folder cannot be made or written, or is of a newer Lepton.
+        BadConfiguration: folder or database cannot be opened or written, or are of a newer Lepton.
     """
-    ledger_database = open_ledger(settings.home)
-    artifacts, predictions_database = Artifacts(settings.home), open_predictions(settings.home)
+    ledger_database = open_ledger(settings.home, settings.database)
+    predictions_database = open_predictions(settings.home, settings.database)
+    artifacts = Artifacts(settings.home)
     return Home(
         settings=settings,
         artifacts=artifacts,

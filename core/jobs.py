@@ -8,10 +8,9 @@ other way; and that a cancellation which came first wins. Knows nothing of what 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -84,9 +83,9 @@ class Hold:
 
 
 class Jobs:
-    """Files jobs, hands them out, and takes back what became of them."""
+    """Files jobs, hands them out, and takes back what became of them. The clock is the database's if None."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time):
+    def __init__(self, database: Database, clock: Callable[[], float] | None = None):
         self.database = database
         self._clock = clock
 
@@ -110,12 +109,12 @@ class Jobs:
         size = len(json.dumps(request, allow_nan=False))
         if size > LONGEST_REQUEST:
             raise InvalidInput(f"the request of the job is {size} bytes", f"give at most {LONGEST_REQUEST}")
-        now = self._clock()
-        row = {"id": uuid7(now), "kind": kind, "scene": scene, "request": dict(request), "here": here, "cause": cause}
+        row: dict[str, Any] = {"kind": kind, "scene": scene, "request": dict(request), "here": here, "cause": cause}
         row |= {"state": "queued", "reason": "", "attempts": 0, "most_attempts": most_attempts, "result": {}}
-        row |= {"cancel_asked": False, "filed_at": now, "not_before": now, "ended_at": None}
         try:
             with self.database.write() as connection:
+                now = self._now(connection)
+                row |= {"id": uuid7(now), "cancel_asked": False, "filed_at": now, "not_before": now, "ended_at": None}
                 last = sa.select(sa.func.max(label_events.c.sequence)).where(label_events.c.scene == scene)
                 row["sequence"] = connection.execute(last).scalar() or 0
                 connection.execute(sa.insert(jobs), row)
@@ -123,7 +122,7 @@ class Jobs:
             raise Conflict(
                 f"a job was filed for {cause!r} before", "nothing: one cause brings about one job"
             ) from error
-        return Job(**cast("dict[str, Any]", row))
+        return Job(**row)
 
     def find(self, name: str) -> Job:
         """A job by its id, or by the beginning or the end of it where that names one.
@@ -172,12 +171,11 @@ class Jobs:
 
     def seconds_spent(self, scene: str, since: float) -> float:
         """Trainer time since a moment on jobs of the scene that nobody filed by hand."""
-        now = self._clock()
-        ended = sa.func.coalesce(job_attempts.c.ended_at, now)
         joined = sa.join(job_attempts, jobs, job_attempts.c.job == jobs.c.id)
-        wanted = sa.select(job_attempts.c.began_at, ended).select_from(joined)
-        wanted = wanted.where(jobs.c.scene == scene, jobs.c.cause.is_not(None), ended > since)
         with self.database.read() as connection:
+            ended = sa.func.coalesce(job_attempts.c.ended_at, self._now(connection))
+            wanted = sa.select(job_attempts.c.began_at, ended).select_from(joined)
+            wanted = wanted.where(jobs.c.scene == scene, jobs.c.cause.is_not(None), ended > since)
             return sum(float(end) - max(float(began), since) for began, end in connection.execute(wanted))
 
     def counts(self) -> dict[tuple[str, State], int]:
@@ -192,8 +190,8 @@ class Jobs:
         What cannot go on is ended on the way: a job whose trainer died and that was cancelled or begun too often.
         """
         with self.database.write() as connection:
-            while (row := connection.execute(_claimable(self._clock())).first()) is not None:
-                job, now = _job(row), self._clock()
+            while (row := connection.execute(_claimable(self._now(connection))).first()) is not None:
+                job, now = _job(row), self._now(connection)
                 if job.state == "running":
                     _close(connection, job, now, "lost", LOST)
                     if job.cancel_asked:
@@ -212,7 +210,7 @@ class Jobs:
             LeadershipLost: another trainer has it, or it has ended.
         """
         with self.database.write() as connection:
-            leasing.renew(connection, hold.lease, self._clock() + seconds)
+            leasing.renew(connection, hold.lease, self._now(connection) + seconds)
 
     def finish(self, hold: Hold, result: Mapping[str, Any]) -> Job:
         """The work is done; cancelled instead where that was asked for before.
@@ -221,7 +219,7 @@ class Jobs:
             LeadershipLost: another trainer has the job, or it has ended.
         """
         with self.database.write() as connection:
-            job, now = _held(connection, hold), self._clock()
+            job, now = _held(connection, hold), self._now(connection)
             state: State = "cancelled" if job.cancel_asked else "done"
             reason = CANCELLED if job.cancel_asked else ""
             _close(connection, job, now, state, reason)
@@ -240,7 +238,7 @@ class Jobs:
         """
         told = reason[:LONGEST_REASON]
         with self.database.write() as connection:
-            job, now = _held(connection, hold), self._clock()
+            job, now = _held(connection, hold), self._now(connection)
             if job.cancel_asked:
                 _close(connection, job, now, "cancelled", told)
                 _end(connection, job, now, "cancelled", CANCELLED)
@@ -259,7 +257,7 @@ class Jobs:
             LeadershipLost: another trainer has the job, or it has ended.
         """
         with self.database.write() as connection:
-            job, now = _held(connection, hold), self._clock()
+            job, now = _held(connection, hold), self._now(connection)
             _close(connection, job, now, "returned", "its trainer was stopped")
             if job.cancel_asked:
                 _end(connection, job, now, "cancelled", CANCELLED)
@@ -276,7 +274,7 @@ class Jobs:
         """
         job = self.find(name)
         with self.database.write() as connection:
-            job, now = _read(connection, job.id), self._clock()
+            job, now = _read(connection, job.id), self._now(connection)
             if job.state in ENDED:
                 raise Conflict(f"job {job.id} is {job.state} already", "nothing: what has ended cannot be cancelled")
             lease = sa.select(leases.c.expires_at).where(leases.c.name == job.id)
@@ -311,6 +309,9 @@ class Jobs:
                 connection.execute(sa.delete(run_metrics).where(run_metrics.c.run == each))
                 connection.execute(sa.delete(jobs).where(jobs.c.id == each))
         return gone
+
+    def _now(self, connection: sa.Connection) -> float:
+        return self._clock() if self._clock is not None else self.database.now(connection)
 
 
 def _claimable(now: float) -> sa.Select[Any]:

@@ -8,7 +8,6 @@ Source: fencing tokens after Gray and Cheriton, "Leases" (SOSP 1989).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,11 +27,11 @@ class Lease:
 
 
 def acquire(
-    database: Database, name: str, owner: str, seconds: float, clock: Callable[[], float] = time.time
+    database: Database, name: str, owner: str, seconds: float, clock: Callable[[], float] | None = None
 ) -> Lease | None:
-    """Take the lead, or renew it; None while somebody else's lease runs."""
-    now = clock()
+    """Take the lead, or renew it; None while somebody else's lease runs. The clock is the database's if None."""
     with database.write() as connection:
+        now = clock() if clock is not None else database.now(connection)
         return take(connection, name, owner, now, now + seconds)
 
 

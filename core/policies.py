@@ -11,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from core.config import RetrainSettings, changed
+from core.config import changed
 from core.database import Database
+from core.job_settings import RetrainSettings
 from core.job_tables import retrain_policies
 
 

@@ -12,8 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from core.database import Watch
-from core.errors import LeadershipLost, LeptonError, NotFound
+from core.errors import LeadershipLost, LeptonError, NotFound, Unavailable
 from core.home import Home
 from core.lease import Lease, acquire, release
 from core.types import Role, Scene
@@ -40,17 +39,19 @@ class Learner:
         home: where everything lies.
         owner: who this is, for the lease; unique to the process.
         metrics: what to count in.
-        clock: seconds since the epoch.
+        clock: seconds since the epoch; the lease runs by the database's if None.
     """
 
-    def __init__(self, home: Home, owner: str, metrics: Metrics, clock: Callable[[], float] = time.time):
+    def __init__(self, home: Home, owner: str, metrics: Metrics, clock: Callable[[], float] | None = None):
         self._home = home
         self._owner = owner
         self._metrics = metrics
-        self._clock = clock
+        self._clock = clock or time.time
+        self._lease_clock = clock
         self._lessons: dict[tuple[str, Role], Lesson] = {}
         self._previous: dict[str, Lesson] = {}
         self._quiet_at = 0.0
+        self._news = False
         self._lease: Lease | None = None
         self._renew_at = 0.0
         self._join_at = 0.0
@@ -60,21 +61,37 @@ class Learner:
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set."""
-        watch = Watch(self._home.ledger_path)
+        watch = self._home.ledger.database.watch()
         try:
             while not stop.is_set():
-                if self.lead() and (watch.changed() or self.behind):
-                    self.step()
-                    self._quiet_at = self._clock() + QUIET_SECONDS
-                elif self._lease is not None and self._clock() >= self._watch_at:
-                    self.watch_traffic()
-                elif self._lease is not None and self._clock() >= self._quiet_at:
-                    self._quiet_at = self._clock() if self.keep_previous() else math.inf
+                self._news = watch.changed() or self._news
+                try:
+                    self._work()
+                except Unavailable as away:  # what was not done yet is done when the database is back
+                    logger.warning("%s", away)
+                    self._news = True
+                    self._lease, self._renew_at = None, 0.0
                 stop.wait(self._home.settings.learner.poll_seconds)
         finally:
             watch.close()
-            if self._lease is not None:
+            self._step_down()
+
+    def _work(self) -> None:
+        if self.lead() and (self._news or self.behind):
+            self._news = False
+            self.step()
+            self._quiet_at = self._clock() + QUIET_SECONDS
+        elif self._lease is not None and self._clock() >= self._watch_at:
+            self.watch_traffic()
+        elif self._lease is not None and self._clock() >= self._quiet_at:
+            self._quiet_at = self._clock() if self.keep_previous() else math.inf
+
+    def _step_down(self) -> None:
+        if self._lease is not None:
+            try:
                 release(self._home.ledger.database, self._lease)
+            except Unavailable as away:
+                logger.warning("the lead runs out by itself: %s", away)
 
     @property
     def behind(self) -> bool:
@@ -87,7 +104,7 @@ class Learner:
         if now >= self._renew_at:
             seconds = self._home.settings.learner.lease_seconds
             try:
-                held = acquire(self._home.ledger.database, LEASE, self._owner, seconds, self._clock)
+                held = acquire(self._home.ledger.database, LEASE, self._owner, seconds, self._lease_clock)
             except LeptonError as error:
                 logger.error("the lease could not be renewed: %s", error)
                 held = None

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from core.config import RetrainSettings
 from core.errors import Conflict
 from core.home import Home
+from core.job_settings import RetrainSettings
 from core.jobs import Job
 from core.tally import fresh
 

@@ -1,4 +1,4 @@
-"""``adapt``, ``evaluate``, ``predict``, ``export``, ``backbones``: models made, measured, tried and taken away."""
+"""``adapt``, ``export``, ``backbones``: models made and taken away."""
 
 from __future__ import annotations
 
@@ -11,29 +11,24 @@ import typer
 
 from core import config
 from core import export as exporting
-from core.errors import BadConfiguration, InvalidInput, LeptonError, NotFound
+from core.bundle import metrics_of
+from core.errors import InvalidInput
 from core.home import Home, open_home
 from core.ids import check_scene
-from core.preprocess import Preprocessor
 from core.registry import short
-from core.session import Session
-from core.tally import labelled
-from core.types import Head, Scene, Version
 from lepton import jobs
-from lepton.instances import instances
-from lepton.output import Stages, as_json, fact, interval, say, table
+from lepton.extra import training
+from lepton.output import Stages, as_json, fact, say, show_metrics, table
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
-FILES = typer.Argument(None, help="Files, each one input.")
-TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
-FEATURES = typer.Option(None, "--features", help='A row of a table, as {"column": value}; may be given several times.')
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
-VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
+LABEL = typer.Option(None, "--label", help="Label column of a table; several make a task each. Default: label.")
+TASK = typer.Option(["auto"], "--task", help="auto, classification or regression; of one among several: NAME=KIND.")
 LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -42,8 +37,6 @@ SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("adapt")(adapt)
-    app.command("evaluate")(evaluate)
-    app.command("predict")(predict)
     app.command("export")(export)
     app.command("backbones")(list_backbones)
 
@@ -53,8 +46,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     data: Path = DATA,
     labels: Path = LABELS,
     modality: str = typer.Option("auto", help="auto, image, text, audio or tabular; auto follows files or columns."),
-    label: str = typer.Option(None, help="Label column of a table; default: label."),
-    task: str = typer.Option("auto", help="auto, classification or regression."),
+    label: list[str] = LABEL,
+    task: list[str] = TASK,
     backbone: list[str] = BACKBONES,
     recipe: str = typer.Option("auto", help="auto or closed_form."),
     fuse: str = typer.Option("auto", help="auto or none."),
@@ -67,12 +60,11 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     json: bool = JSON,
 ) -> None:
     """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
-    _one_of("task", task, ["auto", "classification", "regression"])
     _one_of("fuse", fuse, ["auto", "none"])
     _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
-    pipeline = _training("pipeline")
+    pipeline = training("pipeline")
     home = open_home(config.load())
     request = pipeline.Request(
         scene=check_scene(scene),
@@ -80,7 +72,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         names=labels,
         label=label,
         modality=None if modality == "auto" else modality,
-        task=None if task == "auto" else task,
+        task=_kinds(task),
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
         transform=None if transform == "auto" else transform,
@@ -90,89 +82,10 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         new_labels=new_labels,
     )
     if queue:
-        return jobs.filed(_training("filing").file(home, "adapt", _of_root(request)), json)
+        return jobs.filed(training("filing").file(home, "adapt", _from_root(request)), json)
     with Stages() as stages:
         done = pipeline.adapt(home, request, stages)
     return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
-
-
-def evaluate(
-    scene: str,
-    data: Path,
-    version: str = VERSION,
-    label: str = typer.Option(None, help="Label column."),
-    json: bool = JSON,
-) -> None:
-    """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
-    home = open_home(config.load())
-    held, chosen, head = _served(home, scene, version)
-    loading, measuring, extracting = _training("data"), _training("measure"), _training("features")
-    with Stages() as stages:
-        stages.stage("reading and checking the data")
-        dataset = loading.load(
-            data,
-            label=label,
-            modality=held.modality,
-            task=held.task,
-            limits=home.limits,
-            progress=stages.progress,
-        )
-        given = any(e.split == "test" for e in dataset.examples) and "split" in _columns(data)
-        examples = dataset.of("test") if given else dataset.examples
-        stages.stage("extracting features")
-        bundle = home.bundle(chosen.version)
-        session = Session(bundle.model, threads=2)
-        rows_ND = extracting.extract(
-            session,
-            home.preprocessor(bundle, session),
-            bundle.manifest.extractor,
-            examples,
-            home.cache,
-            stages.progress,
-        )
-    metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, 0)
-    told = {name: metric.model_dump() for name, metric in metrics.items()}
-    learned = len(labelled(home.ledger.database, scene, [example.digest for example in examples]))
-    if json:
-        counts = {"examples": len(examples), "learned": learned}
-        return as_json({"scene": scene, "version": chosen.version} | counts | {"metrics": told})
-    _show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
-    if learned:
-        say(f"{learned} of them are labelled in the ledger, so the head has learned from them: this flatters it")
-    return None
-
-
-def predict(
-    scene: str,
-    files: list[Path] = FILES,
-    text: list[str] = TEXTS,
-    features: list[str] = FEATURES,
-    version: str = VERSION,
-    json: bool = JSON,
-) -> None:
-    """Answer files, texts or rows of a table by the serving engine, without the server."""
-    home = open_home(config.load())
-    held, chosen, head = _served(home, scene, version)
-    bundle = home.bundle(chosen.version)
-    session = Session(bundle.model, threads=2)
-    preprocessor = home.preprocessor(bundle, session)
-    answers: list[dict[str, Any]] = []
-    for named, bring in instances(held, home.limits, files or [], text or [], features or []):
-        try:
-            answers.append(named | _answer(held, head, session, preprocessor, bring()))
-        except (LeptonError, OSError) as error:
-            answers.append(named | {"error": getattr(error, "strerror", None) or str(error)})
-    if json:
-        as_json(answers)
-    else:
-        columns = ["input", "value" if held.task == "regression" else "label", "confidence"]
-        rows = [
-            [_first(a)[:80], a.get("error") or a.get("label", a.get("value")), _percent(a.get("confidence"))]
-            for a in answers
-        ]
-        table(f"{scene} {short(chosen.version)}", columns, rows)
-    if any("error" in answer for answer in answers):
-        raise typer.Exit(1)
 
 
 def export(
@@ -194,7 +107,7 @@ def export(
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
     """List the pretrained models that can be adapted."""
-    rows = _training("zoo").available(modality)
+    rows = training("zoo").available(modality)
     if json:
         return as_json([asdict(row) for row in rows])
     return table(
@@ -207,60 +120,25 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
     )
 
 
-def _served(home: Home, scene: str, version: str | None) -> tuple[Scene, Version, Head]:
-    """Scene, version and the newest head that serves it."""
-    held = home.registry.scene(scene)
-    chosen = exporting.champion_or(home, scene, version)
-    revision = home.registry.latest_revision(scene, chosen.version)
-    if revision is None:
-        raise NotFound(
-            f"the heads of version {short(chosen.version)} were erased", "start the learner: it makes a new one"
-        )
-    return held, chosen, revision.head
-
-
-def _first(answer: dict[str, Any]) -> str:
-    return str(next(iter(answer.values())))
-
-
-def _answer(scene: Scene, head: Head, session: Session, preprocessor: Preprocessor, data: bytes) -> dict[str, Any]:
-    row = preprocessor.read(data)
-    flags = {"flags": {word: list(names) for word, names in row.flags.items()}} if row.flags else {}
-    output_K = session.predict(preprocessor.batch([row]), head).outputs[0]
-    if scene.task == "regression":
-        return {"value": float(output_K[0])} | flags
-    best = int(output_K.argmax())
-    told = {label: float(p) for label, p in zip(head.labels, output_K, strict=True)}
-    return {"label": head.labels[best], "confidence": float(output_K[best]), "probabilities": told} | flags
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
-
-
-def _training(name: str) -> Any:
-    """A module of training/, or a clear word where its packages are not installed."""
-    import importlib
-
-    try:
-        return importlib.import_module(f"training.{name}")
-    except ModuleNotFoundError as error:
-        raise BadConfiguration(
-            f"this command needs the package {error.name}, which is not installed",
-            "install Lepton with its training extra: pip install -c constraints.txt -e '.[train]'",
-        ) from error
-
-
-def _of_root(request: Any) -> dict[str, Any]:
+def _from_root(request: Any) -> dict[str, Any]:
     """A request as it is filed: its paths from the root, since a trainer runs in another folder."""
     told = asdict(request)
     return {name: value.absolute() if isinstance(value, Path) else value for name, value in told.items()}
 
 
-def _columns(data: Path) -> list[str]:
-    if data.is_dir():
-        return []
-    return list(_training("tables").read(data).columns)
+def _kinds(told: list[str]) -> str | dict[str, str] | None:
+    """What --task says: one kind for all tasks, or NAME=KIND for some."""
+    named: dict[str, str] = {}
+    for text in told:
+        name, equals, kind = text.rpartition("=")
+        _one_of("task", kind, ["auto", "classification", "regression"])
+        if not equals and len(told) == 1:
+            return None if kind == "auto" else kind
+        if not name or name in named:
+            raise InvalidInput(f"--task is {text!r} beside others", "say NAME=KIND of every task, once")
+        if kind != "auto":
+            named[name] = kind
+    return named or None
 
 
 def _one_of(option: str, value: str, choices: list[str]) -> None:
@@ -284,10 +162,18 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "champion": alias is not None and alias.version == done.version.version,
         "labels": list(done.head.labels),
         "metrics": done.version.manifest["metrics"],
+        **_tasks_json(done),
         "candidates": [asdict(candidate) for candidate in done.candidates],
         "parity": asdict(done.parity),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
+
+
+def _tasks_json(done: Adapted) -> dict[str, Any]:
+    """Of several tasks the labels and metrics of each."""
+    measured = metrics_of(done.version.manifest)
+    told = {name: {"labels": list(done.head.of(name).labels), "metrics": each} for name, each in measured.items()}
+    return {"tasks": told} if len(told) > 1 else {}
 
 
 def _show_adapted(home: Home, done: Adapted) -> None:
@@ -310,9 +196,9 @@ def _show_adapted(home: Home, done: Adapted) -> None:
             for c in done.candidates
         ],
     )
-    metrics = done.version.manifest["metrics"]
-    assert isinstance(metrics, dict)
-    _show_metrics(f"{done.version.scene}: {len(done.head.labels)} labels, {done.head.examples} examples", metrics)
+    for name, metrics in metrics_of(done.version.manifest).items():
+        head, which = done.head.of(name), f"{done.version.scene} {name}".strip()
+        show_metrics(f"{which}: {len(head.labels)} labels, {head.examples} examples", metrics)
     alias = home.registry.champion(done.version.scene)
     champion = alias is not None and alias.version == done.version.version
     fact(
@@ -323,13 +209,3 @@ def _show_adapted(home: Home, done: Adapted) -> None:
         if champion
         else f"no; promote it with: lepton promote {done.version.scene} {short(done.version.version)}",
     )
-
-
-def _show_metrics(title: str, metrics: dict[str, Any]) -> None:
-    def figure(name: str, metric: dict[str, float]) -> str:
-        if name.endswith(("rmse", "mae", "r2")):
-            return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"
-        return interval(metric)
-
-    rows = [[name.replace("_", " "), figure(name, metric), metric["rows"]] for name, metric in sorted(metrics.items())]
-    table(title, ["metric", "value (95 % interval)", "rows"], rows)

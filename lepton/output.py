@@ -117,6 +117,18 @@ def interval(metric: Mapping[str, float]) -> str:
     return f"{100 * metric['value']:.1f} % ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"
 
 
+def show_metrics(title: str, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Print metrics with their intervals."""
+
+    def figure(name: str, metric: Mapping[str, float]) -> str:
+        if name.endswith(("rmse", "mae", "r2")):
+            return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"
+        return interval(metric)
+
+    rows = [[name.replace("_", " "), figure(name, metric), metric["rows"]] for name, metric in sorted(metrics.items())]
+    table(title, ["metric", "value (95 % interval)", "rows"], rows)
+
+
 def _finite(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None

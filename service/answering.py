@@ -14,7 +14,7 @@ from typing import Any
 
 from core.errors import BrokenBundle, LeptonError, TooLarge
 from core.ids import prediction_id
-from core.types import Floats, Prediction
+from core.types import Prediction
 from service.context import Context
 from service.engine.admission import Overloaded
 from service.engine.answer import Verdict, verdict
@@ -46,14 +46,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An instance with what is logged of it, what is told of it, and the row that the model gave, (K,) float32.
+    """An instance with what is logged of it, what is told of it, and what the model gave.
 
     ``ready`` is the instance as the model took it.
     """
 
     prediction: Prediction
     verdict: Verdict
-    outputs: Floats
+    given: Answer
     ready: Ready
 
 
@@ -184,9 +184,9 @@ async def _end(context: Context, routed: Routed, asked: Asked, begun: Begun) -> 
     except LeptonError as error:
         return error
     asked.trace.ran(given)
-    said = verdict(routed.snapshot, given.outputs, asked.top_k)
+    said = verdict(routed.snapshot, given.outputs, given.further, asked.top_k)
     kept = context.home.settings.serve.keep_instances and read.data is not None
-    return Answered(_prediction(routed, read, given, said, kept), said, given.outputs, read)
+    return Answered(_prediction(routed, read, given, said, kept), said, given, read)
 
 
 def _prediction(routed: Routed, read: Ready, given: Answer, said: Verdict, kept: bool) -> Prediction:
@@ -207,4 +207,5 @@ def _prediction(routed: Routed, read: Ready, given: Answer, said: Verdict, kept:
         media=read.media if kept else "",
         instance=read.data if kept else None,
         role=routed.role,
+        further=said.further,
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from core.config import ServeSettings, Settings
+from core.config import DatabaseSettings, ServeSettings, Settings
 from core.home import Home, open_home
 from tests.waiting import until
 
@@ -97,7 +97,8 @@ class House:
 
     def open(self) -> Home:
         """The home itself, for looking beside the processes; close it."""
-        return open_home(Settings(home=self.home, serve=ServeSettings(port=self.port)))
+        database = DatabaseSettings(url=self.environment.get("LEPTON_DATABASE_URL", ""))
+        return open_home(Settings(home=self.home, database=database, serve=ServeSettings(port=self.port)))
 
     def start_service(self, workers: int = 2) -> Running:
         """Start the service, and return as soon as it answers: one worker at least."""

@@ -56,7 +56,7 @@ def assemble(
     Args:
         backbones: members in the order of their features, all of the scene's modality; for a mixture, of each part.
         kind: how each member's features are transformed; None follows the backbone.
-        scene: gives the modality, the task and the scale of a regression.
+        scene: gives the modality, the tasks and the scales of regressions.
         drawn: training examples, on which a standardised transform is measured.
         limits: what an example may cost.
 
@@ -68,7 +68,7 @@ def assemble(
     for backbone in backbones:
         mine = parts.of(drawn, scene.modality, backbone.modality, limits)
         members.append(_member(backbone, kind or backbone.transform, scene.modality, cache, mine, limits))
-    model = compose(members, task=scene.task, offset=scene.offset, scale=scene.scale)
+    model = compose(members, task=scene.task, offset=scene.offset, scale=scene.scale, further=scene.further)
     session = Session(model, threads=threads)
     preprocessor = modality(scene.modality).preprocessor(session.inputs, files, limits)
     extractor = extractor_name(model, preprocessor.key)

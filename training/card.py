@@ -5,7 +5,9 @@ After Mitchell et al., "Model cards for model reporting" (arXiv 1810.03993). Kno
 
 from __future__ import annotations
 
-from core.bundle import Manifest
+from collections.abc import Mapping
+
+from core.bundle import Manifest, Metric
 
 
 def render(manifest: Manifest) -> str:
@@ -14,28 +16,22 @@ def render(manifest: Manifest) -> str:
         f"| {m.name} | {m.source} | {m.licence} | {m.parameters:,} | {m.dimension} | {'yes' if m.tuned else 'no'} |"
         for m in manifest.members
     )
-    metrics = "\n".join(
-        f"| {name.replace('_', ' ')} | {m.value:.4f} | {m.low:.4f} to {m.high:.4f} | {m.rows} |"
-        for name, m in sorted(manifest.metrics.items())
-    )
-    labels = ", ".join(_code(label) for label in manifest.labels)
     inputs = ", ".join(f"`{name}` {i.dtype} {list(i.shape)}" for name, i in manifest.inputs.items())
-    return f"""# {manifest.scene}: a {manifest.task} model of the modality {manifest.modality}
+    asked = " and ".join(dict.fromkeys([manifest.task, *(task.task for task in manifest.further)]))
+    return f"""# {manifest.scene}: a {asked} model of the modality {manifest.modality}
 
-Labels at the time of making: {labels}
+{_labels(manifest)}
 
 | backbone | source | licence | parameters | features | tuned on the scene |
 |---|---|---|---|---|---|
 {members}
 
 Recipe `{manifest.recipe}`, feature transform `{manifest.transform}`, λ {manifest.lam:g}, temperature
-{manifest.temperature:.4g}, precision {manifest.precision}, opset {manifest.opset}. Input: {inputs}.
+{manifest.temperature:.4g}{_solved(manifest)}, precision {manifest.precision}, opset {manifest.opset}. Input: {inputs}.
 
 ## Measured when it was made
 
-| metric | value | 95 % interval | rows |
-|---|---|---|---|
-{metrics}
+{_metrics(manifest)}
 
 ## To know before use
 
@@ -44,6 +40,33 @@ measured the model on other scenes, on attacks, or on groups of people. The head
 event {manifest.lineage.sequence}; what a service answers with may include later ones. The backbone's licence applies
 to the weights inside.
 """
+
+
+def _labels(manifest: Manifest) -> str:
+    told = "Labels at the time of making: "
+    lists = {manifest.task_name: manifest.labels} | {task.name: task.labels for task in manifest.further}
+    return "\n\n".join(
+        f"{f'Task `{name}`. ' if name else ''}{told}{', '.join(_code(label) for label in labels)}"
+        for name, labels in lists.items()
+    )
+
+
+def _solved(manifest: Manifest) -> str:
+    """λ and temperature of the tasks beside the first."""
+    return "".join(f" (`{t.name}`: λ {t.lam:g}, temperature {t.temperature:.4g})" for t in manifest.further)
+
+
+def _metrics(manifest: Manifest) -> str:
+    measured = {manifest.task_name: manifest.metrics} | {task.name: task.metrics for task in manifest.further}
+    return "\n\n".join((f"### Task `{name}`\n\n" if name else "") + _table(each) for name, each in measured.items())
+
+
+def _table(metrics: Mapping[str, Metric]) -> str:
+    lines = "\n".join(
+        f"| {name.replace('_', ' ')} | {m.value:.4f} | {m.low:.4f} to {m.high:.4f} | {m.rows} |"
+        for name, m in sorted(metrics.items())
+    )
+    return f"| metric | value | 95 % interval | rows |\n|---|---|---|---|\n{lines}"
 
 
 def _code(label: str) -> str:

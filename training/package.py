@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import bundle
-from core.bundle import Golden, Lineage, Manifest, Member, Metric
+from core.bundle import FurtherTask, Golden, Lineage, Manifest, Member, Metric
 from core.failpoint import passes
 from core.home import Home
 from core.mixture import PRESENT
@@ -35,13 +35,14 @@ GOLDEN_ROWS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What the manifest tells of the making."""
+    """What the manifest tells of the making; ``further`` has the metrics of tasks beside the first, by name."""
 
     recipe: str
     transform: str
     metrics: Mapping[str, Metric]
     data_digest: str
     parent: str | None
+    further: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
 
 
 def check_parity(assembly: Assembly, examples: Sequence[Example]) -> Parity:
@@ -105,7 +106,7 @@ def _golden(assembly: Assembly, model: bytes, examples: Sequence[Example]) -> Go
         blank = assembly.preprocessor.batch([assembly.preprocessor.blank()] * GOLDEN_ROWS)
         inputs = {name: _noise(array) if name == "image" else array for name, array in blank.items()}
     answer = Session(model).predict(inputs)
-    return Golden(inputs, answer.features, answer.outputs)
+    return Golden(inputs, answer.features, answer.outputs, answer.further)
 
 
 def _noise(array: NDArray[Any]) -> NDArray[Any]:
@@ -154,4 +155,19 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin) -> M
             code=importlib.metadata.version("lepton"),
         ),
         files={},
+        task_name=scene.task_name,
+        further=tuple(_further(task, head.of(task.task_name), origin) for task in scene.further),
+    )
+
+
+def _further(task: Scene, head: Head, origin: Origin) -> FurtherTask:
+    return FurtherTask(
+        name=task.task_name,
+        task=task.task,
+        labels=head.labels,
+        lam=head.lam,
+        temperature=head.temperature,
+        target_offset=task.offset,
+        target_scale=task.scale,
+        metrics=dict(origin.further[task.task_name]),
     )

@@ -21,16 +21,17 @@ from core.bundle import Metric
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
-from core.types import Example, GridRows, Head, Policy, Scene, Task, Version
+from core.types import Example, GridRows, Head, Policy, Scene, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
 from training import clean, data, features, kinds, measure, names, package, page, parts, zoo
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
-from training.data import Dataset
-from training.listing import read
+from training.data import Asked, Dataset
+from training.listing import Columns, read
 from training.select import Candidate, select
+from training.tasks import by_task
 from training.zoo import Setting
 
 DRAWN = 256  # training examples on which parity is shown and a standardised transform is measured
@@ -57,6 +58,8 @@ class Request:
 
     Attributes:
         names: a file of labels in words, for a start without any example.
+        label: the label column of a table, or several, of a task each; None is ``label``, or what the scene's tasks are
+            called. task: what each of them is; None follows the labels.
         backbones: names, or empty for the choice among those that load offline.
         budget: seconds for trying backbones.
         modality: what the inputs are; None follows the data.
@@ -68,9 +71,9 @@ class Request:
     scene: str
     data: Path | None = None
     names: Path | None = None
-    label: str | None = None
+    label: Columns = None
     modality: str | None = None
-    task: Task | None = None
+    task: Asked | None = None
     backbones: tuple[str, ...] = ()
     recipe: str = "auto"
     transform: Kind | None = None
@@ -130,15 +133,15 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         _stack(rows, taught),
         reporter.progress,
     )
-    dataset = _with_label_errors(dataset, taught, learned)
+    dataset = _with_label_errors(dataset, scene, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
-    tested = [example for example in dataset.of("test") if example.digest not in learned.seen]
-    metrics = {} if request.names else _measure(scene, learned, taught, tested, rows, request.seed)
+    metrics = {} if request.names else _measure(scene, learned, dataset, rows, request.seed)
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
         recipe=recipe,
         transform=", ".join(sorted({transform.kind for transform in assembly.transforms})),
-        metrics=metrics,
+        metrics=metrics.get(scene.task_name, {}),
+        further={task.task_name: metrics.get(task.task_name, {}) for task in scene.further},
         data_digest=dataset.digest,
         parent=champion.version if champion else None,
     )
@@ -164,7 +167,8 @@ def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
         listing, source = names.read(request.names), request.names
     else:
         assert request.data is not None, "one of the two is there"
-        listing, source = read(request.data, request.label, request.modality), request.data
+        label = request.label or _known_tasks(home, request.scene)
+        listing, source = read(request.data, label, request.modality), request.data
     dataset = data.from_listing(
         listing,
         source,
@@ -175,6 +179,12 @@ def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
     )
     _write_report(home, request.scene, dataset)
     return dataset
+
+
+def _known_tasks(home: Home, name: str) -> tuple[str, ...]:
+    """What the tasks of a scene are called that is there already and has several."""
+    held = next((scene for scene in home.registry.scenes() if scene.name == name), None)
+    return tuple(task.task_name for task in held.tasks) if held is not None and held.further else ()
 
 
 def _setting(request: Request, dataset: Dataset) -> Setting:
@@ -199,7 +209,7 @@ def _choose(home: Home, request: Request, dataset: Dataset, setting: Setting) ->
             parts.of(dataset.of("train"), dataset.modality, part, home.limits),
             [(name, setting) for name in listed],
             home.cache,
-            scene=Scene(name=request.scene, task=dataset.task, modality=part),
+            scene=_shape(request, dataset, part),
             limits=home.limits,
             budget=request.budget / len(wanted),
             seed=request.seed,
@@ -225,21 +235,33 @@ def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[st
 def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Example]) -> Scene:
     """The scene as the data suggest it; what the registry holds already goes before."""
     held = {scene.name: scene.new_labels for scene in home.registry.scenes()}
-    offset, scale = 0.0, 1.0
-    if dataset.task == "regression":
-        values = [example.value for example in taught if example.value is not None]
-        offset = float(np.float32(np.mean(values)))
-        reach = max(abs(value - offset) for value in values)
-        scale = 2.0 ** math.ceil(math.log2(HEADROOM * reach)) if reach > 0 else 1.0
-    return Scene(
+    wanted = _shape(request, dataset, dataset.modality, request.new_labels or held.get(request.scene, "reject"))
+    first, *others = (_scaled(task, mine) for task, mine in by_task(wanted, taught))
+    return replace(first, further=tuple(others))
+
+
+def _shape(request: Request, dataset: Dataset, modality: str, new_labels: Policy = "reject") -> Scene:
+    """The scene with its tasks, values not scaled yet."""
+    first = Scene(
         name=request.scene,
         task=dataset.task,
-        modality=dataset.modality,
+        modality=modality,
         labels=dataset.labels,
-        new_labels=request.new_labels or held.get(request.scene, "reject"),
-        offset=offset,
-        scale=scale,
+        new_labels=new_labels,
+        task_name=dataset.task_name,
     )
+    others = (replace(first, task=t.task, labels=t.labels, task_name=t.name) for t in dataset.further)
+    return replace(first, further=tuple(others))
+
+
+def _scaled(task: Scene, taught: Sequence[Example]) -> Scene:
+    """The task with an offset and a scale for its values, where it has values."""
+    if task.task == "classification":
+        return task
+    values = [example.value for example in taught if example.value is not None]
+    offset = float(np.float32(np.mean(values)))
+    reach = max(abs(value - offset) for value in values)
+    return replace(task, offset=offset, scale=2.0 ** math.ceil(math.log2(HEADROOM * reach)) if reach > 0 else 1.0)
 
 
 def _draw(examples: Sequence[Example], seed: int) -> list[Example]:
@@ -263,38 +285,39 @@ def _stack(rows: dict[str, GridRows], examples: Sequence[Example]) -> GridRows:
     return np.stack([rows[example.digest] for example in examples])
 
 
-def _with_label_errors(dataset: Dataset, taught: Sequence[Example], learned: Learned) -> Dataset:
-    """Name the labels that the head, solved without them, contradicts."""
-    standing = [
-        example for example in taught if example.digest in learned.rows and example.label in learned.head.labels
-    ]
-    if dataset.task == "regression" or len(standing) < FEWEST_FOR_LABEL_ERRORS:
-        return dataset
-    held_NK = learned.held_NK[[learned.rows[example.digest] for example in standing]]
-    labels = learned.head.labels
-    errors = clean.label_errors(held_NK, [labels.index(example.label or "") for example in standing])
-    return data.with_label_errors(dataset, standing, errors, labels)
+def _with_label_errors(dataset: Dataset, scene: Scene, taught: Sequence[Example], learned: Learned) -> Dataset:
+    """Name the labels that the heads, solved without them, contradict."""
+    for task, mine in by_task(scene, taught):
+        told = learned.of(task.task_name)
+        labels = learned.head.of(task.task_name).labels
+        standing = [example for example in mine if example.digest in told.rows and example.label in labels]
+        if task.task == "regression" or len(standing) < FEWEST_FOR_LABEL_ERRORS:
+            continue
+        held_NK = told.held_NK[[told.rows[example.digest] for example in standing]]
+        errors = clean.label_errors(held_NK, [labels.index(example.label or "") for example in standing])
+        dataset = data.with_label_errors(dataset, standing, errors, labels, task.task_name)
+    return dataset
 
 
 def _measure(
-    scene: Scene,
-    learned: Learned,
-    taught: Sequence[Example],
-    tested: Sequence[Example],
-    rows: dict[str, GridRows],
-    seed: int,
-) -> dict[str, Metric]:
-    standing = [example for example in taught if example.digest in learned.rows]
-    held_NK = learned.held_NK[[learned.rows[example.digest] for example in standing]]
-    labels = learned.head.labels
-    metrics = {
-        f"leave_one_out_{name}": metric
-        for name, metric in measure.of_examples(scene, held_NK, standing, labels, seed).items()
-    }
-    if tested:
-        answered_NK = measure.answers(scene, learned.head, _stack(rows, tested))
-        metrics |= measure.of_examples(scene, answered_NK, tested, labels, seed)
-    return metrics
+    scene: Scene, learned: Learned, dataset: Dataset, rows: dict[str, GridRows], seed: int
+) -> dict[str, dict[str, Metric]]:
+    """Metrics of every task, by its name."""
+    found: dict[str, dict[str, Metric]] = {}
+    for task, mine in by_task(scene, dataset.examples):
+        told, head = learned.of(task.task_name), learned.head.of(task.task_name)
+        standing = [example for example in mine if example.split != "test" and example.digest in told.rows]
+        held_NK = told.held_NK[[told.rows[example.digest] for example in standing]]
+        metrics = {
+            f"leave_one_out_{name}": metric
+            for name, metric in measure.of_examples(task, held_NK, standing, head.labels, seed).items()
+        }
+        tested = [example for example in mine if example.split == "test" and example.digest not in told.seen]
+        if tested:
+            answered_NK = measure.answers(task, head, _stack(rows, tested))
+            metrics |= measure.of_examples(task, answered_NK, tested, head.labels, seed)
+        found[task.task_name] = metrics
+    return found
 
 
 def _write_report(home: Home, scene: str, dataset: Dataset) -> Path:

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.config import TrainerSettings
 from core.confined import ended_by
 from core.errors import LeadershipLost, LeptonError
 from core.failpoint import passes
 from core.home import Home
+from core.job_settings import TrainerSettings
 from core.jobs import Hold, Job
 from training.child import Child, Limits, memory_of_machine
 from training.metrics import Metrics

@@ -27,8 +27,9 @@ from service.api import body, multipart
 from service.api.access import context_in
 from service.api.entrance import DEADLINE, admitted, limit
 from service.api.errors import response, told
-from service.api.schemas import PredictIn, documented, parse
+from service.api.schemas import ANSWER, PredictIn, documented, parse
 from service.context import Context
+from service.engine.answer import Verdict
 from service.engine.snapshot import Snapshot
 from service.keys import HEADER, check_key, example_key
 from service.tracing import NOT_TRACED, SCOPE, VERSION
@@ -43,6 +44,7 @@ INLINE_JSON = 2**16  # bytes of JSON that are taken apart in the event loop; mor
 RAW = ("image/jpeg", "image/png", "image/webp", "audio/wav", "audio/flac", "text/plain", BYTES)
 EXTRA = documented(PredictIn)
 EXTRA["requestBody"]["content"] |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in RAW}
+EXTRA["responses"] = {"200": {"content": {body.JSON: {"schema": ANSWER}}}}
 EXTRA["requestBody"]["content"] |= {multipart.TYPE: {"schema": multipart.SCHEMA}}
 
 _encode = msgspec.json.Encoder().encode
@@ -194,14 +196,24 @@ def _body(snapshot: Snapshot, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "version": snapshot.version,
         "revision": snapshot.revision,
         "sequence": snapshot.sequence,
-        "predictions": [_outcome(outcome) for outcome in outcomes],
+        "predictions": [_outcome(snapshot, outcome) for outcome in outcomes],
     }
     return told | {"fallback": True} if snapshot.fallback else told
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def _outcome(snapshot: Snapshot, outcome: Outcome) -> dict[str, Any]:
     if not isinstance(outcome, Answered):
         return told(outcome)
-    said = outcome.verdict.told(outcome.prediction.prediction_id)
+    said = {"prediction_id": outcome.prediction.prediction_id} | outcome.verdict.told()
+    if outcome.verdict.further:
+        said["tasks"] = _tasks(snapshot, outcome.verdict)
     flags = outcome.ready.row.flags
     return said | {"flags": flags} if flags else said
+
+
+def _tasks(snapshot: Snapshot, said: Verdict) -> dict[str, Any]:
+    """Every task's answer by its name, the first task's too."""
+    answers = {snapshot.scene.task_name: said, **said.further}
+    return {
+        name: each.told() | ({"fallback": True} if snapshot.falls_back(name) else {}) for name, each in answers.items()
+    }

@@ -24,7 +24,7 @@ import numpy as np
 
 from core.errors import BrokenBundle, LeptonError, Unavailable
 from core.preprocess import Row
-from core.session import Session
+from core.session import Output, Session
 from service.engine.admission import Overloaded
 from service.engine.pace import Pace
 from service.engine.queues import FOREVER, Answer, Item, Queues
@@ -172,7 +172,7 @@ class Batcher:
     def _results(self, batch: Sequence[Item]) -> list[tuple[Item, Result]]:
         snapshot, begun = batch[0].snapshot, self.clock()
         try:
-            outputs_BK, features_BD = snapshot.run([item.row for item in batch])
+            output = snapshot.run([item.row for item in batch])
         except Exception as error:
             if len(batch) == 1:
                 return [(batch[0], _explained(error))]
@@ -180,16 +180,18 @@ class Batcher:
         seconds = self.clock() - begun
         self._pace(snapshot).ran(len(batch), seconds)
         self._observer.ran(snapshot.scene.name, len(batch), seconds)
-        fine = np.isfinite(outputs_BK).all(axis=1).reshape(-1)
+        fine = np.isfinite(output.outputs).all(axis=1).reshape(-1)
+        for outputs_BK in output.further.values():
+            fine &= np.isfinite(outputs_BK).all(axis=1)
         return [
-            (
-                item,
-                Answer(outputs_BK[b], features_BD[b], begun - item.since, seconds)
-                if fine[b]
-                else _explained(ValueError(ENDLESS)),
-            )
+            (item, _row(output, b, begun - item.since, seconds) if fine[b] else _explained(ValueError(ENDLESS)))
             for b, item in enumerate(batch)
         ]
+
+
+def _row(output: Output, b: int, waited: float, ran: float) -> Answer:
+    further = {task: outputs_BK[b] for task, outputs_BK in output.further.items()}
+    return Answer(output.outputs[b], output.features[b], waited, ran, further)
 
 
 def expired() -> Overloaded:

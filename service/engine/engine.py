@@ -32,6 +32,8 @@ from service.engine.turns import Turns
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 0.5  # until the registry is read again, where it could not be
+
 
 class Listener(Protocol):
     """Who is told of every swap."""
@@ -196,15 +198,17 @@ class Engine:
             self._wake.clear()
             try:
                 if watch is None:
-                    watch = Watch(self._home.ledger_path)
+                    watch = self._home.ledger.database.watch()
                 if watch.changed() or self._dirty or self._faults.due() or self._trials.due():
                     self._dirty = False
                     self._refresh()
                 self._retired.sweep()
-            except Exception:  # a locked or missing database; what is served goes on
-                self._dirty = True
-                logger.exception("the registry could not be read; trying again")
-            self._wake.wait(self._settings.poll_seconds)
+                pause = self._settings.poll_seconds
+            except Exception as error:  # a database that is locked, missing or away; what is served goes on
+                self._dirty, pause = True, RETRY_SECONDS
+                told = None if isinstance(error, Unavailable) else error
+                logger.error("the registry could not be read; trying again: %s", error, exc_info=told)
+            self._wake.wait(pause)
         if watch is not None:
             watch.close()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -24,13 +25,15 @@ FOREVER = float("inf")
 class Answer:
     """What the model says of one instance: outputs (K,) float32 and features (D,) int16 on the grid.
 
-    ``waited`` are the seconds before its run, ``ran`` those of the run.
+    ``waited`` are the seconds before its run, ``ran`` those of the run. ``further`` has the outputs of tasks beside the
+    first, by name.
     """
 
     outputs: Floats
     features: GridRows
     waited: float = 0.0
     ran: float = 0.0
+    further: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(eq=False, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -48,7 +49,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     home = home_at(folder / "home")
     pico.register(home)
     job = filing.file(home, "export", {"scene": "shapes", "out": str(folder / "out")})
-    ports = {"LEPTON_LEARNER_METRICS_PORT": str(port), "LEPTON_TRAINER_METRICS_PORT": str(other)}
+    ports: dict[str, Any] = {"LEPTON_LEARNER_METRICS_PORT": str(port), "LEPTON_TRAINER_METRICS_PORT": str(other)}
     with house(folder / "home", **ports) as running, closing(home):
         running.start_service()
         running.start_learner()

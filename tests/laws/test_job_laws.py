@@ -11,16 +11,27 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
+from core.config import DatabaseSettings
 from core.database import counters, leases, open_ledger
 from core.errors import Cancelled, Conflict, LeadershipLost
 from core.job_tables import job_attempts, jobs
 from core.jobs import ENDED, Hold, Job, Jobs
+from tests.databases import Databases
 
 LEASE = 5.0
 CAP = 2
-ARROWS = {
+ARROWS: dict[str, set[str]] = {
     "queued": {"queued", "running", "cancelled"},
     "running": {"running", "queued", "done", "failed", "cancelled"},
     **{state: {state} for state in ENDED},
@@ -30,13 +41,14 @@ ARROWS = {
 class Trainers(RuleBasedStateMachine):
     """Three trainers and a few jobs. ``valid`` is what the model knows: who holds which job under which token."""
 
+    where = staticmethod(lambda: "")  # the address of an empty database
     holds: Bundle[Hold] = Bundle("holds")
     late: Bundle[Hold] = Bundle("late")
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.database = open_ledger(Path(self.folder.name))
+        self.database = open_ledger(Path(self.folder.name), DatabaseSettings(url=self.where()))
         self.now = 1000.0
         self.jobs = Jobs(self.database, lambda: self.now)
         self.ids: list[str] = []
@@ -211,4 +223,11 @@ class Trainers(RuleBasedStateMachine):
 
 
 TestTrainers = Trainers.TestCase
-TestTrainers.settings = settings(max_examples=40, stateful_step_count=30)
+TestTrainers.settings = settings(max_examples=30, stateful_step_count=30)
+
+
+def test_the_laws_of_the_queue_hold_on_a_server(databases: Databases) -> None:
+    class Served(Trainers):
+        where = staticmethod(databases.empty)
+
+    run_state_machine_as_test(Served, settings=settings(max_examples=4, stateful_step_count=20))

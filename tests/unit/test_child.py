@@ -31,7 +31,8 @@ def ended(folder: Path, what: str, limits: Limits = ROOMY) -> int:
 
 
 def told(folder: Path) -> list[int]:
-    return [int(word) for word in until(lambda: (folder / "told").is_file() and (folder / "told").read_text()).split()]
+    until((folder / "told").is_file)
+    return [int(word) for word in (folder / "told").read_text().split()]
 
 
 def gone(pid: int) -> bool:

@@ -22,8 +22,8 @@ class Clock:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    made = home_at(tmp_path)
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    made = home_at(tmp_path, url)
     declare(made)
     yield made
     made.close()

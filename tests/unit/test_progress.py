@@ -15,8 +15,8 @@ from training.assignment import TELL_SECONDS, Teller
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    made = home_at(tmp_path)
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    made = home_at(tmp_path, url)
     yield made
     made.close()
 

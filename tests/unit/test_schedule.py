@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core.config import LearnerSettings, RetrainSettings, Settings
+from core.config import LearnerSettings, Settings
 from core.drift import DriftReading
 from core.errors import BadConfiguration
 from core.home import Home, open_home
+from core.job_settings import RetrainSettings
 from core.jobs import Jobs
 from learner import schedule
 from learner.loop import Learner

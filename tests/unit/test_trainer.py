@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from core.bundle import read
-from core.config import Settings, TrainerSettings
+from core.config import Settings
 from core.database import leases
 from core.home import Home, open_home
+from core.job_settings import TrainerSettings
 from core.jobs import Job
 from tests import pico, rows
 from training import filing

@@ -9,9 +9,9 @@ Reference: Hoerl and Kennard, "Ridge regression", Technometrics 12 (1970).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import softmax
@@ -21,13 +21,14 @@ from core.embed import embed
 from core.errors import InvalidInput
 from core.events import Feedback
 from core.evidence import Evidence
-from core.follow import Follower
+from core.follow import Followed, Follower
 from core.home import Home
 from core.preprocess import Preprocessor
 from core.session import Session
 from core.solve import factorise, one_thread, solve
 from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows, Head, Scene
+from training.tasks import by_task
 
 _WRITERS = 16  # threads that wait for the disk
 
@@ -37,6 +38,7 @@ class Learned:
     """The head of what stands, and who stands.
 
     Attributes:
+        head: with those of further tasks; ``further`` has the rest of what is said here for them.
         rows: example → its place in ``held_NK``, for those of the data that stand.
         seen: every example that stands, those of earlier data and of feedback included: none of them may test the head.
         held_NK: (N, K) leave-one-out probabilities, or (N, 1) leave-one-out values, of the examples in ``rows``.
@@ -46,6 +48,11 @@ class Learned:
     rows: dict[str, int]
     seen: frozenset[str]
     held_NK: Doubles
+    further: Mapping[str, Learned] = field(default_factory=dict)
+
+    def of(self, task: str) -> Learned:
+        """What was learned for the task of this name."""
+        return self.further.get(task, self)
 
 
 def learn(
@@ -65,7 +72,7 @@ def learn(
         features_ND: their features under ``extractor``.
 
     Raises:
-        InvalidInput: no class has two examples.
+        InvalidInput: no class has two examples, in one of the tasks.
     """
     kept = [
         Evidence(example=e.digest, features={extractor: row}, media=_media(scene), path=e.path or None)
@@ -73,13 +80,7 @@ def learn(
     ]
     _keep_contents(home, examples)
     home.evidence.keep(kept)
-    home.ledger.teach(
-        scene.name,
-        [
-            Feedback(scene=scene.name, example=e.digest, label=e.label, value=e.value, subject=e.subject)
-            for e in examples
-        ],
-    )
+    home.ledger.teach(scene.name, [_said(task, e) for task, mine in by_task(scene, examples) for e in mine])
     follower = Follower(
         home.ledger,
         home.evidence,
@@ -92,12 +93,29 @@ def learn(
     if follower.missing:
         embed(home.evidence, session, preprocessor, extractor, follower.missing, progress=progress)
         follower.catch_up()
+    digests = [e.digest for e in examples]
+    for each in follower.tasks:
+        if not each.state.served():
+            told = f"task {each.task.task_name!r} of {scene.name!r}" if scene.further else f"{scene.name!r}"
+            raise InvalidInput(
+                f"no class of {told} has two examples that stand", "give at least two examples of a class"
+            )
     head = follower.head()
-    if head is None:
-        raise InvalidInput(
-            f"no class of {scene.name!r} has two examples that stand", "give at least two examples of a class"
-        )
-    return _learned(follower, head, [e.digest for e in examples])
+    assert head is not None, "every task is served"
+    first, *others = (_learned(each, head.of(each.task.task_name), digests) for each in follower.tasks)
+    names = [task.task_name for task in scene.further]
+    return replace(first, further=dict(zip(names, others, strict=True)))
+
+
+def _said(task: Scene, example: Example) -> Feedback:
+    return Feedback(
+        scene=task.name,
+        task=task.task_name,
+        example=example.digest,
+        label=example.label,
+        value=example.value,
+        subject=example.subject,
+    )
 
 
 def _media(scene: Scene) -> str:
@@ -114,8 +132,8 @@ def _keep_contents(home: Home, examples: Sequence[Example]) -> None:
             pass
 
 
-def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
-    state = follower.state
+def _learned(followed: Followed, head: Head, digests: Sequence[str]) -> Learned:
+    state = followed.state
     standing = [state.rows[digest] for digest in digests if digest in state.rows]
     features_ND = np.stack([row.features for row in standing])
     weights_N = np.array([row.weight for row in standing], np.float64)
@@ -130,5 +148,5 @@ def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
         held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
     rows, seen = {row.example: place for place, row in enumerate(standing)}, frozenset(state.rows)
     if state.task == "regression":
-        return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
+        return Learned(head, rows, seen, held_NK * followed.task.scale + followed.task.offset)
     return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
