@@ -114,13 +114,23 @@ def run(
     return _outcome(said, child.returncode, megabytes)
 
 
+def ended_by(number: int) -> str:
+    """Why a process ended that a signal has ended."""
+    name = signal.Signals(number).name
+    if number in _STOPPED:
+        return f"it was stopped by {name}"
+    why = {"SIGKILL": "it was killed, most likely for memory", "SIGXCPU": "it used up its processor time"}
+    return why.get(name, f"it crashed the process ({name})")
+
+
+def starved(error: Exception) -> bool:
+    """Whether it says that memory ran out."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
 def _outcome(said: bytes, code: int, megabytes: int) -> Outcome:
     if code < 0:
-        name = signal.Signals(-code).name
-        if -code in _STOPPED:
-            return Outcome(reason=f"it was stopped by {name}", stopped=True)
-        why = {"SIGKILL": "it was killed, most likely for memory", "SIGXCPU": "it used up its processor time"}
-        return Outcome(reason=why.get(name, f"it crashed the process ({name})"))
+        return Outcome(reason=ended_by(-code), stopped=-code in _STOPPED)
     try:
         told = json.loads(said.splitlines()[-1])
     except (IndexError, ValueError):
@@ -155,16 +165,11 @@ def _report(module: str, arguments: Sequence[str]) -> dict[str, Any]:
     try:
         work: Work = importlib.import_module(module).work
         return {"told": work(arguments, sys.stdin.buffer.read())}
-    except MemoryError:
-        return {"memory": True}
-    except LeptonError as error:
-        return {"memory": True} if _starved(error) else {"error": error.message}
     except Exception as error:  # whatever foreign bytes bring about
-        return {"memory": True} if _starved(error) else {"error": f"{type(error).__name__}: {str(error)[:300]}"}
-
-
-def _starved(error: Exception) -> bool:
-    return any(words in str(error) for words in _OUT_OF_MEMORY)
+        if starved(error):
+            return {"memory": True}
+        plain = error.message if isinstance(error, LeptonError) else f"{type(error).__name__}: {str(error)[:300]}"
+        return {"error": plain}
 
 
 def _main(parent: str, seconds: str, megabytes: str, module: str, *arguments: str) -> None:

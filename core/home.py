@@ -17,8 +17,11 @@ from core.events import Ledger
 from core.evidence import EvidenceStore
 from core.federation import FOREIGN, Share, from_bytes
 from core.follow import Follower
+from core.jobs import Jobs
+from core.policies import Policies
 from core.predictions import PredictionLog
 from core.preprocess import Limits, Preprocessor, modality
+from core.progress import Progress
 from core.registry import Registry
 from core.session import Session
 from core.types import Scene, Version
@@ -38,6 +41,9 @@ class Home:
     challenges: Challenges
     workers: Workers
     drift: DriftReadings
+    jobs: Jobs
+    progress: Progress
+    policies: Policies
 
     @property
     def cache(self) -> Path:
@@ -135,4 +141,7 @@ def open_home(settings: Settings) -> Home:
         challenges=Challenges(ledger_database),
         workers=Workers(predictions_database),
         drift=DriftReadings(ledger_database),
+        jobs=Jobs(ledger_database),
+        progress=Progress(ledger_database),
+        policies=Policies(ledger_database, settings.retrain),
     )

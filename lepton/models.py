@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from core import config
+from core import export as exporting
 from core.bundle import metrics_of, read, write
 from core.errors import Conflict, InvalidInput
-from core.federation import FILE, to_bytes
 from core.home import Home, open_home
 from core.ids import check_scene
 from core.registry import short
-from core.types import Scene, Version
+from core.types import Version
+from lepton import jobs
 from lepton.compress import measured
 from lepton.extra import training
 from lepton.output import Stages, as_json, fact, say, show_metrics, table
-from lepton.served import served
 from lepton.shown import show_transfer, transfer_json
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
     budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
+    queue: bool = typer.Option(False, "--queue", help="File it as a job for a trainer instead of doing it now."),
     json: bool = JSON,
 ) -> None:
     """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
@@ -92,6 +92,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         new_labels=new_labels,
         fuse=fuse,
     )
+    if queue:
+        return jobs.filed(training("filing").file(home, "adapt", _from_root(request)), json)
     with Stages() as stages:
         done = pipeline.adapt(home, request, stages)
     return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
@@ -108,27 +110,14 @@ def export(
 ) -> None:
     """Copy a version's bundle to a folder, every digest checked; in a lower precision where one is asked for."""
     home = open_home(config.load())
-    held, chosen, _ = served(home, scene, version)
-    if out.exists() and any(out.iterdir()):
-        raise Conflict(f"the folder {out} is not empty", "name another one")
-    if statistics and precision not in {None, chosen.manifest["precision"]}:
-        raise InvalidInput(
-            f"--statistics would be those of {short(chosen.version)}, and not of its features in {precision}",
-            f"make it a version first: lepton compress {scene} --precision {precision}; then export that one",
-        )
+    chosen = exporting.champion_or(home, scene, version)
     if precision in {None, chosen.manifest["precision"]}:
-        shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
-        written = read(out, chosen.version).version
+        done = exporting.export(home, scene, version, out, statistics)
     else:
-        request = training("compress").Request(scene=held, version=chosen, precision=precision)
-        made = measured(home, request, force=force, json=json)
-        written = read(out, write(out, made.manifest, made.files)).version
-    if statistics:
-        _write_statistics(home, held, chosen, out / FILE)
-    size = sum(file.stat().st_size for file in out.iterdir())
+        done = _compressed(home, chosen, precision or "", out, statistics, force=force, json=json)
     if json:
-        return as_json({"scene": scene, "version": written, "out": str(out), "bytes": size})
-    return say(f"{scene} {short(written)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
+        return as_json({"scene": scene} | asdict(done))
+    return say(f"{scene} {short(done.version)} is in {out} ({done.bytes / 1e6:.1f} MB), every digest checked")
 
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
@@ -146,13 +135,28 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
     )
 
 
-def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
-    """The sums of what stands here, those of other sites left out: whoever adds them up counts each site once."""
-    follower = home.follower(scene, version, alone=True)
-    follower.catch_up()
-    for each in follower.tasks:
-        share = to_bytes(follower.share(each))
-        (file if each is follower.tasks[0] else file.with_stem(f"{file.stem}.{each.task.task_name}")).write_bytes(share)
+def _compressed(
+    home: Home, chosen: Version, precision: str, out: Path, statistics: bool, *, force: bool, json: bool
+) -> exporting.Exported:
+    """A lower precision of a version, measured first, written to a folder alone."""
+    if statistics:
+        raise InvalidInput(
+            f"--statistics would be those of {short(chosen.version)}, and not of its features in {precision}",
+            f"make it a version first: lepton compress {chosen.scene} --precision {precision}; then export that one",
+        )
+    if out.exists() and any(out.iterdir()):
+        raise Conflict(f"the folder {out} is not empty", "name another one")
+    request = training("compress").Request(scene=home.registry.scene(chosen.scene), version=chosen, precision=precision)
+    made = measured(home, request, force=force, json=json)
+    written = read(out, write(out, made.manifest, made.files)).version
+    size = sum(file.stat().st_size for file in out.iterdir())
+    return exporting.Exported(version=written, out=out, bytes=size)
+
+
+def _from_root(request: Any) -> dict[str, Any]:
+    """A request as it is filed: its paths from the root, since a trainer runs in another folder."""
+    told = asdict(request)
+    return {name: value.absolute() if isinstance(value, Path) else value for name, value in told.items()}
 
 
 def _kinds(told: list[str]) -> str | dict[str, str] | None:

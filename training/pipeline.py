@@ -50,6 +50,9 @@ class Reporter(Protocol):
     def progress(self, done: int, total: int) -> None:
         """The present stage has come this far."""
 
+    def metric(self, name: str, step: int, value: float) -> None:
+        """A metric has this value at this step, such as the loss after an epoch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -185,6 +188,11 @@ def _transfer(
         reporter.stage(f"trying {name} on {len(others)} inputs without labels")
 
     return unlabelled.choose(scene, assembly, others, judges, seed, told)
+
+
+def report_of(home: Home, scene: str) -> Path:
+    """Where the page of a scene's data report lies."""
+    return home.settings.home / "reports" / f"{check_scene(scene)}-data.html"
 
 
 def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
@@ -366,9 +374,8 @@ def _measure(
 
 def _write_report(home: Home, scene: str, dataset: Dataset) -> Path:
     """The data report as JSON and as a page; returns the page's path."""
-    folder = home.settings.home / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{check_scene(scene)}-data.html"
+    file = report_of(home, scene)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".json").write_text(json.dumps(dataset.report.to_json(), indent=2), encoding="utf-8")
     page.write(dataset.report, file)
     return file
