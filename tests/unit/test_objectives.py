@@ -20,6 +20,7 @@ from training.adapt import finetune
 from training.adapt.finetune import Config
 from training.recipe import Rows, Tuned
 from training.tune import losses
+from training.tune.adversary import Method
 from training.tune.alignment import Aligned, mean_discrepancy, turned
 from training.tune.attack import fgsm, pgd
 from training.tune.average import Average
@@ -100,7 +101,7 @@ def test_training_against_an_attack_is_worth_something_against_it(method: str) -
     config = replace(SHORT, epochs=8, epsilon=6.0, attack_steps=3)
     context = noisy(base, held)
     plain = finetune.tune(base, held, config, context)
-    against = finetune.tune(base, held, replace(config, adversarial=method), context)
+    against = finetune.tune(base, held, replace(config, adversarial=cast("Method", method)), context)
     assert against.moved and plain.moved
     assert _left(against, held, 10.0) > _left(plain, held, 10.0)
 
@@ -153,6 +154,11 @@ class Plane(torch.nn.Module):
         return Answer(features, self.head(features))
 
 
+def _backward(objective: Aligned, network: Plane, batch: Batch) -> None:
+    loss: torch.Tensor = objective(cast("Network", network), batch).mean()
+    loss.backward()
+
+
 def scenes() -> Batch:
     """The second number of a row is 1 here, and -1 there."""
     chance = torch.Generator().manual_seed(0)
@@ -171,7 +177,7 @@ def test_a_network_that_can_forget_the_scene_forgets_it_and_keeps_the_class() ->
         optimiser = torch.optim.Adam(network.parameters(), 0.01)
         for _ in range(100):
             optimiser.zero_grad()
-            objective(cast("Network", network), batch).mean().backward()
+            _backward(objective, network, batch)
             optimiser.step()
         class_D, scene_D = network.body.weight.detach().T
         right = network(batch.inputs).scores_BK.argmax(dim=1) == batch.targets_BK.argmax(dim=1)
@@ -189,7 +195,7 @@ def test_the_judge_of_scenes_learns_to_tell_them_and_the_network_to_hide_them() 
     slopes = []
     for each in (objective, labels):
         network.zero_grad()
-        each(cast("Network", network), batch).mean().backward()
+        _backward(each, network, batch)
         assert network.body.weight.grad is not None
         slopes.append(network.body.weight.grad.clone())
     hiding = slopes[0] - slopes[1]

@@ -1,8 +1,9 @@
 """Features that do not tell two scenes apart: learned from the labels of one and from inputs of both.
 
 When to use: many inputs of the scene where the model is to serve, but few or no labels there. Limit: it assumes that
-both hold the same classes in about the same shares; where they do not, aligning harms; and ``dann``, a game of two, is fickle: try ``dan`` first. The unlabelled rows go through
-the network beside the labelled ones, so a step costs twice as much.
+both hold the same classes in about the same shares; where they do not, aligning harms. ``dann``, a game of two, is
+fickle: try ``dan`` first. The unlabelled rows go through the network beside the labelled ones, so a step costs twice as
+much.
 
 ``mean_discrepancy`` (DAN): the maximum mean discrepancy of two sets of features under several Gaussian kernels.
 ``Aligned`` with ``dann``: a small network guesses the scene from the features, and its gradient is turned round.
