@@ -138,7 +138,7 @@ def test_the_discrepancy_of_sets_that_differ_is_larger() -> None:
 
 def test_a_gradient_is_turned_round() -> None:
     features = torch.ones(3, requires_grad=True)
-    turned(features).sum().backward()
+    turned(features).sum().backward()  # type: ignore[no-untyped-call]
     assert features.grad is not None and features.grad.tolist() == [-1.0] * 3
 
 
@@ -156,7 +156,7 @@ class Plane(torch.nn.Module):
 
 def _backward(objective: Aligned, network: Plane, batch: Batch) -> None:
     loss: torch.Tensor = objective(cast("Network", network), batch).mean()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
 
 
 def scenes() -> Batch:
