@@ -63,7 +63,7 @@ def backbone(seed: int = 0) -> Backbone:
     )
 
 
-def picture(label: str, number: int) -> bytes:
+def picture(label: str, number: int, by: int = 14) -> bytes:
     """Noise, a little brighter on one side."""
     chance = np.random.default_rng([number, LABELS.index(label)])
     pixels = chance.integers(30, 200, (SIDE, SIDE, 3))
@@ -74,7 +74,7 @@ def picture(label: str, number: int) -> bytes:
         "left": (slice(None), slice(half)),
         "right": (slice(None), slice(half, None)),
     }[label]
-    pixels[part] += 14
+    pixels[part] += by
     return png(pixels.astype(np.uint8))
 
 

@@ -21,10 +21,12 @@ from training.tune.loop import Loop
 from training.tune.plan import Plan
 
 USUAL = 3e-4  # where there is no time to try
+UNSEEN = 1e-3  # where nothing did harm that shows: a head near zero hides it
 _LOWEST, _HIGHEST, _STEPS = 1e-5, 1e-1, 41
 _SHARE = 0.15  # of the budget, at most
 _PART = 0.1  # of the rate that does harm
 _SMOOTH = 0.5
+_MORE = 1.1  # times the first loss: more is harm, too, where the head is no better than chance
 
 Chosen = TypeVar("Chosen", bound=Plan)
 
@@ -50,7 +52,7 @@ def harmful(losses: Iterator[float], chance: float) -> tuple[float | None, int]:
         tried += 1
         smoothed = loss if tried == 1 else _SMOOTH * smoothed + (1 - _SMOOTH) * loss
         first = smoothed if tried == 1 else first
-        if not smoothed <= max(chance, 2 * first):
+        if not smoothed <= max(chance, _MORE * first):
             return rate, tried
     return None, tried
 
@@ -62,7 +64,10 @@ def choose(loop: Loop, plan: Chosen, context: Context, chance: float) -> Chosen:
     if found is None and tried < _STEPS:
         context.noted(f"no time to try learning rates: {USUAL:g} is used")
         return replace(plan, rate=USUAL)
-    rate = float(f"{_PART * (found or _HIGHEST):.2g}")
+    if found is None:
+        context.noted(f"no learning rate up to {_HIGHEST:g} did harm that shows: {UNSEEN:g} is used")
+        return replace(plan, rate=UNSEEN)
+    rate = float(f"{_PART * found:.2g}")
     context.noted(f"learning rate {rate:g}: a tenth of what did harm in a range test")
     return replace(plan, rate=rate)
 

@@ -1,0 +1,146 @@
+"""The stage between features and head: which rows, what is refused, and who takes whose place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import InvalidInput, ParityFailed
+from exporters.backbone import MemberGraph
+from tests.tuning import LABELS, REGRESSION, SCENE, Stand, backbone, rows, stand, values
+from training import judge, tuning
+from training.adapt import finetune
+from training.judge import Judged
+from training.recipe import Rows, Tuned
+from training.tune.device import Device
+from training.tune.rate import UNSEEN, USUAL, harmful, rates
+from training.tuning import Ask, attempt, sides
+
+CONFIG = finetune.Config(epochs=4, rate=3e-3, batch=16, augment=False)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Stand:
+    return stand(tmp_path_factory.mktemp("ground"), backbone(), rows(12, 6))
+
+
+def tried(ground: Stand, held: Rows | None = None, **more: object) -> tuning.Attempt:
+    ask = Ask(**({"name": "finetune", "config": CONFIG, "budget": 1e6} | more))  # type: ignore[arg-type]
+    return attempt(ground.floor.assembly, ground.floor.parity, held or ground.rows, ground.bench, ask)
+
+
+def test_what_is_better_takes_the_floors_place_and_both_heads_are_told(ground: Stand) -> None:
+    made = tried(ground)
+    assert made.judged is not None and made.decision is not None and made.decision.accepted
+    assert made.decision.difference == pytest.approx(made.judged.score - ground.floor.score)
+    assert 0 <= made.trained <= 1 and made.words == made.decision.words
+    told = tuning.told(made, ground.base.digest, "run", 7)
+    assert told is not None and made.tuned is not None
+    assert (told.base, told.seed, told.run, told.best) == (ground.base.digest, 7, "run", made.tuned.best)
+    assert told.settings["epochs"] == 4 and told.score == made.judged.score and told.floor == ground.floor.score
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        Rows(train=rows(1).train, validation=rows(1, 2).validation),
+        Rows(train=rows(6).train, validation=()),
+        Rows(train=rows(6, 1, ("left",)).train, validation=rows(1, 2, ("left",)).validation),
+    ],
+)
+def test_too_few_rows_leave_the_floor(ground: Stand, held: Rows) -> None:
+    made = tried(ground, held)
+    assert made.judged is None and made.tuned is None
+    assert made.words.endswith("the untouched backbone stays")
+    assert tuning.told(made, "", "", 0) is None
+
+
+def test_a_graph_that_is_not_faithful_leaves_the_floor(ground: Stand) -> None:
+    """A tolerance below the rounding of the grid: the untouched backbone has passed already, nothing else can."""
+    strict = replace(ground.floor.assembly, backbones=(replace(ground.base, tolerance=-1.0),))
+    ask = Ask(name="finetune", config=CONFIG, budget=1e6)
+    made = attempt(strict, ground.floor.parity, ground.rows, ground.bench, ask)
+    assert made.judged is None and made.tuned is not None and made.tuned.moved
+    assert "is not faithful" in made.words
+    with pytest.raises(ParityFailed):
+        judge.judge(made.tuned.backbone, ground.rows, ground.bench)
+
+
+def outcomes(floor: Judged, right: list[float]) -> Judged:
+    outcomes_N = np.array(right)
+    return replace(floor, outcomes_N=outcomes_N, groups_N=("a",) * len(right), score=float(outcomes_N.mean()))
+
+
+@pytest.mark.parametrize(
+    ("floor", "candidate", "accepted"),
+    [([1, 0, 0, 0], [1, 1, 0, 0], True), ([1, 1, 0, 0], [0, 0, 1, 1], True), ([1, 1, 0, 0], [1, 0, 0, 0], False)],
+)
+def test_the_rule_is_a_score_that_is_not_lower(
+    ground: Stand, floor: list[float], candidate: list[float], accepted: bool
+) -> None:
+    decision = judge.decide(outcomes(ground.floor, floor), outcomes(ground.floor, candidate), "finetune", 0)
+    assert decision.accepted is accepted and decision.rows == 4
+    assert decision.low <= decision.difference <= decision.high
+
+
+def test_values_are_tuned_and_judged_by_the_variance_they_explain(tmp_path: Path) -> None:
+    ground = stand(tmp_path, backbone(), values(), REGRESSION)
+    made = tried(ground, config=replace(CONFIG, epochs=8))
+    assert made.decision is not None and made.tuned is not None and made.tuned.head is not None
+    assert made.decision.accepted and made.decision.candidate > ground.floor.score
+    assert made.tuned.head.labels == ("value",)
+    assert made.trained > 0, "the trained head is on the scale of the values"
+
+
+def test_sides_are_those_of_the_data_or_a_fifth_of_each_class() -> None:
+    given = rows(10, 2)
+    assert sides((*given.train, *given.validation), "classification", 0) == given
+    carved = sides(given.train, "classification", 0)
+    assert {row.digest for row in (*carved.train, *carved.validation)} == {row.digest for row in given.train}
+    assert [row.label for row in carved.validation].count("left") == 2 and len(carved.validation) == 2 * len(LABELS)
+    assert set(sides(given.train[::-1], "classification", 0).validation) == set(carved.validation)
+    assert not sides(rows(2).train, "classification", 0).validation
+    assert len(sides(values(20).train, "regression", 0).validation) == 4
+
+
+def test_what_cannot_be_tuned_is_refused_before_anything_is_computed(ground: Stand) -> None:
+    frozen = replace(ground.base, body=MemberGraph(model=b""))
+    further = replace(SCENE, further=(replace(SCENE, task_name="size"),))
+    for backbones, scene, said in (
+        ([ground.base, ground.base], SCENE, "tunes one backbone"),
+        ([frozen], SCENE, "cannot be tuned"),
+        ([ground.base], further, "has 2 tasks"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            tuning.check("finetune", backbones, scene)
+        tuning.check("closed_form", backbones, scene)
+
+
+def test_several_processes_want_one_named_backbone() -> None:
+    two = Device(world=2)
+    tuning.check_processes("finetune", ["minilm"], two)
+    for name, named in (("closed_form", ["minilm"]), ("finetune", []), ("finetune", ["minilm", "wordllama"])):
+        with pytest.raises(InvalidInput, match="2 processes"):
+            tuning.check_processes(name, named, two)
+        tuning.check_processes(name, named, Device())
+
+
+def test_the_range_test_ends_where_the_loss_passes_chance_or_is_no_number() -> None:
+    assert harmful(iter([0.1, 0.1, float("nan")]), 1.0) == (rates()[2], 3)
+    assert harmful(iter([0.1] * 41), 1.0) == (None, 41)
+    assert harmful(iter([0.1] * 7), 1.0) == (None, 7)
+
+
+def test_a_rate_of_nought_is_found_and_told(ground: Stand) -> None:
+    def tune(**more: object) -> Tuned:
+        context = replace(ground.context, **more)  # type: ignore[arg-type]
+        return finetune.tune(ground.base, ground.rows, replace(CONFIG, rate=0.0, epochs=1), context)
+
+    made = tune()
+    assert "learning rate" in made.notes[0]
+    assert 0 < float(made.settings["rate"] or 0) < 1
+    assert made.settings["rate"] == UNSEEN or "did harm" in made.notes[0]
+    assert tune(budget=1e-9).settings["rate"] == USUAL
