@@ -6,6 +6,8 @@ Sources: leave-one-out residuals of ridge regression in closed form, Allen's PRE
 temperature scaling, Guo et al. (arXiv 1706.04599), with Platt's smoothed targets (1999), so that a handful of
 separable examples does not make the head certain.
 
+A name (core.statistics) is left out with its place and its label; the spread of all names stays.
+
 Legend: N rows of the sample, D features, K columns, L values of λ.
 """
 
@@ -19,8 +21,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from core.solve import Factor, one_thread
-from core.statistics import from_grid
-from core.types import Doubles, GridRows
+from core.statistics import SPREAD, from_grid
+from core.types import Doubles, Flags, GridRows
 
 LAMBDAS = 2.0 ** np.arange(-10, 13)  # from unit-length features to standardised ones, whose squared length is D
 COLDEST, HOTTEST = 0.01, 10.0
@@ -42,33 +44,35 @@ class LeaveOneOut:
     errors_L: Doubles
 
 
-def leave_one_out(features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles) -> LeaveOneOut:
+def leave_one_out(
+    features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles, named_N: Flags | None = None
+) -> LeaveOneOut:
     """Ridge regression on N rows, leaving each out once, at every λ, through one eigendecomposition of the dual.
 
     Args:
         features_ND: (N, D) int16 on the grid, N ≥ 2.
         targets_NK: (N, K) targets; one-hot rows for classes.
         weights_N: (N,) positive weights.
+        named_N: which rows are names (core.statistics); none if None.
     """
     with one_thread():
         roots_N = np.sqrt(weights_N)
         rows_ND = from_grid(features_ND)
-        centred_ND = roots_N[:, None] * (rows_ND - weights_N @ rows_ND / weights_N.sum())
-        constant_N = roots_N / np.sqrt(weights_N.sum())
-        scaled_NK = roots_N[:, None] * targets_NK
-        centred_NK = scaled_NK - np.outer(constant_N, constant_N @ scaled_NK)
+        centred = _Centring.of(weights_N, named_N)
+        centred_ND = centred(roots_N[:, None] * rows_ND)
+        centred_NK = centred(roots_N[:, None] * targets_NK)
         values_N, vectors_NN = eigh(centred_ND @ centred_ND.T, driver="evd", check_finite=False)
         values_N = np.maximum(values_N, 0.0)
         rotated_NK = vectors_NN.T @ centred_NK
-        squares_NN = np.square(vectors_NN)
+        outer_NN = centred(vectors_NN)
+        squares_NN, apart_NK = np.square(outer_NN), centred(centred_NK)
         errors_L = np.empty(len(LAMBDAS))
         residuals = []
         for index, lam in enumerate(LAMBDAS):
-            shrink_N = values_N / (values_N + lam)
-            slack_N = 1.0 - constant_N**2 - squares_NN @ shrink_N
-            left_NK = (centred_NK - vectors_NN @ (shrink_N[:, None] * rotated_NK)) / np.maximum(slack_N, LEAST_SLACK)[
-                :, None
-            ]
+            shrink_N = values_N / (values_N + (lam + centred.spread))
+            slack_N = centred.slack_N - squares_NN @ shrink_N
+            left_NK = apart_NK - outer_NN @ (shrink_N[:, None] * rotated_NK)
+            left_NK /= np.maximum(slack_N, LEAST_SLACK)[:, None]
             errors_L[index] = float(np.square(left_NK).sum() / weights_N.sum())
             residuals.append(left_NK)
         best = int(np.argmin(errors_L))
@@ -76,10 +80,16 @@ def leave_one_out(features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles
 
 
 def held_out_scores(
-    factor: Factor, scores_NK: Doubles, features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles
+    factor: Factor,
+    scores_NK: Doubles,
+    features_ND: GridRows,
+    targets_NK: Doubles,
+    weights_N: Doubles,
+    named_N: Flags | None = None,
 ) -> Doubles:
     """(N, K) leave-one-out scores of rows that are part of a larger fit, from that fit's own factor and scores."""
-    leverage_N = factor.leverage(from_grid(features_ND), weights_N)
+    constants_N = _constants(named_N, len(weights_N))
+    leverage_N = factor.leverage(from_grid(features_ND), weights_N, constants_N)
     slack_N = np.maximum(1.0 - leverage_N, LEAST_SLACK)
     held_NK: Doubles = (scores_NK - leverage_N[:, None] * targets_NK) / slack_N[:, None]
     return held_NK
@@ -107,3 +117,35 @@ def temperature(scores_NK: Doubles, classes_N: np.ndarray[tuple[int], np.dtype[n
 
     found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
+
+
+def _constants(named_N: Flags | None, count: int) -> Doubles:
+    """(N,) 1, and 0 for names."""
+    return np.ones(count) if named_N is None else (~named_N).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Centring:
+    """What takes the intercept out of weighted rows: I - u uᵀ, as a product of two equal factors, of which this is one.
+
+    Without names u has unit length, and both factors are the projection itself.
+    """
+
+    unit_N: Doubles
+    kept: float  # of what lies along u
+    slack_N: Doubles  # 1 - u²
+    spread: float
+
+    @staticmethod
+    def of(weights_N: Doubles, named_N: Flags | None) -> _Centring:
+        constants_N = _constants(named_N, len(weights_N))
+        examples = float(weights_N @ constants_N)
+        spread = SPREAD * (float(weights_N.sum()) - examples)
+        root_N = np.sqrt(weights_N) * constants_N
+        unit_N = root_N / np.sqrt(examples or 1.0)
+        slack_N = 1.0 - root_N**2 / (examples + spread)
+        return _Centring(unit_N, float(np.sqrt(spread / (examples + spread))), slack_N, spread)
+
+    def __call__(self, rows_NX: Doubles) -> Doubles:
+        centred_NX: Doubles = rows_NX - np.outer((1.0 - self.kept) * self.unit_N, self.unit_N @ rows_NX)
+        return centred_NX

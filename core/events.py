@@ -22,7 +22,7 @@ from core.errors import Conflict, NotFound, Withdrawn
 from core.evidence import Evidence, keep
 from core.ids import uuid7
 from core.standing import Standing, digest_of
-from core.types import LabelEvent
+from core.types import NAMES, LabelEvent
 
 Status = Literal["accepted", "duplicate", "pending", "conflict", "orphaned", "withdrawn"]
 TRAINING = "training"  # source and annotator of the examples that a version was adapted on
@@ -257,7 +257,7 @@ class Ledger:
                         "label": f.label,
                         "value": f.value,
                         "annotator": TRAINING,
-                        "source": TRAINING,
+                        "source": f.source if f.source == NAMES else TRAINING,
                         "confidence": 1.0,
                         "subject": f.subject,
                         "body_digest": f.digest(),

@@ -16,7 +16,7 @@ import numpy as np
 from core.calibrate import held_out_scores, leave_one_out, temperature
 from core.solve import factorise, one_thread, solve
 from core.statistics import VALUE, Statistics, from_grid
-from core.types import Doubles, GridRows, Head, Task
+from core.types import Doubles, Flags, GridRows, Head, Task
 
 SAMPLE = 512  # rows from which λ and the temperature are drawn
 SERVED_FROM = 2  # examples that a class needs to be served
@@ -24,17 +24,21 @@ SERVED_FROM = 2  # examples that a class needs to be served
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One standing example as the head sees it: ``target`` is on the 16-bit grid, for regression only."""
+    """One standing example as the head sees it: ``target`` is on the 16-bit grid, for regression only.
+
+    ``named``: it stands for its class by its name alone (core.statistics says what that changes).
+    """
 
     example: str
     features: GridRows
     column: str
     target: int | None
     weight: int
+    named: bool = False
 
     def digest(self, key: bytes) -> bytes:
         """Keyed hash of (features, label): which rows are in the sample cannot be steered from outside."""
-        told = f"{self.column}\0{self.target}\0".encode()
+        told = f"{self.column}\0{self.target}\0{'name' if self.named else ''}".encode()
         return hashlib.blake2b(told + self.features.tobytes(), key=key[:64], digest_size=16).digest()
 
 
@@ -100,19 +104,21 @@ class HeadState:
         if not columns:
             return None
         sample = [self.rows[example] for _, _, example in self._order[:SAMPLE]]
-        features_ND, _, targets_N, weights = _arrays(sample)
-        weights_N = np.asarray(weights, np.float64)
+        features_ND, _, targets_N, weights, named = _arrays(sample)
+        weights_N, named_N = np.asarray(weights, np.float64), np.asarray(named, np.bool_)
         targets_NK = _targets(sample, columns, targets_N)
         digest = self._sample_digest(columns)
         with one_thread():
-            lam = lam if lam is not None else self._choose(digest, features_ND, targets_NK, weights_N)
+            lam = lam if lam is not None else self._choose(digest, features_ND, targets_NK, weights_N, named_N)
             factor = factorise(self.statistics, lam)
             weight_DK, bias_K = solve(self.statistics, factor, columns)
             cooled = 1.0
             if self.task == "classification":
-                scores_NK = from_grid(features_ND) @ weight_DK + bias_K
-                held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
+                scores_NK = from_grid(features_ND) @ weight_DK + np.outer(~named_N, bias_K)
+                held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N, named_N)
                 mine = targets_NK.any(axis=1)
+                if (mine & ~named_N).any():
+                    mine &= ~named_N  # how sure the head may be is told by examples, where there are any
                 cooled = temperature(held_NK[mine], targets_NK[mine].argmax(axis=1), weights_N[mine])
         return Head(
             weight=(weight_DK / cooled).astype(np.float32),
@@ -134,9 +140,11 @@ class HeadState:
             told.update(digest + weight.to_bytes(8, "big"))
         return told.hexdigest()
 
-    def _choose(self, digest: str, features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles) -> float:
+    def _choose(
+        self, digest: str, features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles, named_N: Flags
+    ) -> float:
         if self._lam is None or self._lam[0] != digest:
-            self._lam = (digest, leave_one_out(features_ND, targets_NK, weights_N).lam)
+            self._lam = (digest, leave_one_out(features_ND, targets_NK, weights_N, named_N).lam)
         return self._lam[1]
 
 
@@ -167,10 +175,12 @@ def fit_head(
     return head
 
 
-def _arrays(rows: Sequence[Row]) -> tuple[GridRows, list[str], GridRows | None, list[int]]:
+def _arrays(rows: Sequence[Row]) -> tuple[GridRows, list[str], GridRows | None, list[int], list[bool]]:
+    """Features, columns, targets, weights and names, as ``Statistics.add`` takes them."""
     targets = [row.target for row in rows]
     targets_N = None if None in targets else np.asarray(targets, np.int16)
-    return np.stack([row.features for row in rows]), [r.column for r in rows], targets_N, [r.weight for r in rows]
+    features_ND = np.stack([row.features for row in rows])
+    return features_ND, [r.column for r in rows], targets_N, [r.weight for r in rows], [r.named for r in rows]
 
 
 def _targets(rows: Sequence[Row], columns: Sequence[str], targets_N: GridRows | None) -> Doubles:

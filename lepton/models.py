@@ -36,7 +36,8 @@ BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton ba
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
 VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
-LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
+LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each.")
+PROMPTS = typer.Option(None, "--prompt", help="What --labels are put in, such as 'a film of {label}'; several times.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -54,6 +55,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     scene: str,
     data: Path = DATA,
     labels: Path = LABELS,
+    prompt: list[str] = PROMPTS,
     modality: str = typer.Option("auto", help="auto, image, text, audio or tabular; auto follows files or columns."),
     label: str = typer.Option(None, help="Label column of a table; default: label."),
     task: str = typer.Option("auto", help="auto, classification or regression."),
@@ -79,6 +81,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         scene=check_scene(scene),
         data=data,
         names=labels,
+        prompts=tuple(prompt or ()),
         label=label,
         modality=None if modality == "auto" else modality,
         task=None if task == "auto" else task,

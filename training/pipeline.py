@@ -24,7 +24,7 @@ from core.ids import check_scene
 from core.types import Example, GridRows, Head, Policy, Scene, Task, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, features, kinds, measure, names, package, page, parts, zoo
+from training import clean, data, features, kinds, measure, names, package, page, parts, zero_shot, zoo
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
@@ -54,6 +54,7 @@ class Request:
 
     Attributes:
         names: a file of labels in words, for a start without any example.
+        prompts: what the labels are put in, each with {label} in it; empty for what suits the modality.
         backbones: names, or empty for the choice among those that load offline.
         budget: seconds for trying backbones.
         modality: what the inputs are; None follows the data.
@@ -65,6 +66,7 @@ class Request:
     scene: str
     data: Path | None = None
     names: Path | None = None
+    prompts: tuple[str, ...] = ()
     label: str | None = None
     modality: str | None = None
     task: Task | None = None
@@ -109,13 +111,14 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
-    drawn = _draw(taught, request.seed)
+    drawn = zero_shot.patterns() if _sees_names(request) else _draw(taught, request.seed)
     threads = os.cpu_count() or 1
     backbones = [zoo.load(name, setting) for name in chosen]
     assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits)
     parity = package.check_parity(assembly, drawn)
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
-    rows = _extract(home, assembly, dataset, reporter)
+    dataset, rows = _extract(home, request, assembly, dataset, reporter)
+    taught = [example for example in dataset.examples if example.split != "test"]
     reporter.stage("solving the head")
     learned = closed_form.learn(
         home,
@@ -152,8 +155,12 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
 def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
     if (request.data is None) == (request.names is None):
         raise InvalidInput("adapt takes data, or labels in words", "give one of DATA and --labels")
+    if request.prompts and request.names is None:
+        raise InvalidInput("a prompt was given, and no labels to put in it", "give --labels, or leave the prompt out")
+    seen = _sees_names(request)
     if request.names is not None:
-        listing, source = names.read(request.names), request.names
+        frames = request.prompts or (names.PICTURE_FRAMES if seen else names.FRAMES)
+        listing, source = names.read(request.names, frames), request.names
     else:
         assert request.data is not None, "one of the two is there"
         listing, source = read(request.data, request.label, request.modality), request.data
@@ -166,7 +173,23 @@ def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
         progress=reporter.progress,
     )
     _write_report(home, request.scene, dataset)
-    return dataset
+    return replace(dataset, modality="image") if seen else dataset
+
+
+def _sees_names(request: Request) -> bool:
+    """Whether the names are those of pictures: where the one backbone that is named sees and reads, or as asked.
+
+    Raises:
+        InvalidInput: names of pictures, and no backbone that does both.
+    """
+    if request.names is None or request.modality == "text":
+        return False
+    if request.modality == "image":
+        if len(request.backbones) != 1:
+            remedy = "name one that sees and reads (transformers_clip:FOLDER)"
+            raise InvalidInput("names of pictures need one backbone", remedy)
+        zoo.reader(request.backbones[0])
+    return len(request.backbones) == 1 and zoo.reads(request.backbones[0])
 
 
 def _setting(request: Request, dataset: Dataset) -> Setting:
@@ -239,16 +262,20 @@ def _draw(examples: Sequence[Example], seed: int) -> list[Example]:
     return [examples[place] for place in order[:DRAWN]]
 
 
-def _extract(home: Home, assembly: Assembly, dataset: Dataset, reporter: Reporter) -> dict[str, GridRows]:
-    rows_ND = features.extract(
-        assembly.session,
-        assembly.preprocessor,
-        assembly.extractor,
-        dataset.examples,
-        home.cache,
-        reporter.progress,
-    )
-    return {example.digest: row for example, row in zip(dataset.examples, rows_ND, strict=True)}
+def _extract(
+    home: Home, request: Request, assembly: Assembly, dataset: Dataset, reporter: Reporter
+) -> tuple[Dataset, dict[str, GridRows]]:
+    """A row for each example; names of pictures become what can have one."""
+    examples = dataset.examples
+    if _sees_names(request):
+        reader = zoo.reader(request.backbones[0])
+        named, rows_ND = zero_shot.rows(reader, examples, home.cache, home.limits)
+        titles = {new.digest: dataset.names[old.digest] for new, old in zip(named, examples, strict=True)}
+        dataset = replace(dataset, examples=tuple(named), names=titles)
+    else:
+        session, preprocessor = assembly.session, assembly.preprocessor
+        rows_ND = features.extract(session, preprocessor, assembly.extractor, examples, home.cache, reporter.progress)
+    return dataset, {example.digest: row for example, row in zip(dataset.examples, rows_ND, strict=True)}
 
 
 def _stack(rows: dict[str, GridRows], examples: Sequence[Example]) -> GridRows:

@@ -19,7 +19,7 @@ from scipy.special import softmax
 from core.calibrate import held_out_scores
 from core.embed import embed
 from core.errors import InvalidInput
-from core.events import Feedback
+from core.events import TRAINING, Feedback
 from core.evidence import Evidence
 from core.follow import Follower
 from core.home import Home
@@ -27,7 +27,7 @@ from core.preprocess import Preprocessor
 from core.session import Session
 from core.solve import factorise, one_thread, solve
 from core.statistics import from_grid
-from core.types import Doubles, Example, GridRows, Head, Scene
+from core.types import NAMES, Doubles, Example, GridRows, Head, Scene
 
 _WRITERS = 16  # threads that wait for the disk
 
@@ -68,7 +68,12 @@ def learn(
         InvalidInput: no class has two examples.
     """
     kept = [
-        Evidence(example=e.digest, features={extractor: row}, media=_media(scene), path=e.path or None)
+        Evidence(
+            example=e.digest,
+            features={extractor: row},
+            media="" if _is_name(e) else _media(scene),
+            path=e.path or None,
+        )
         for e, row in zip(examples, features_ND, strict=True)
     ]
     _keep_contents(home, examples)
@@ -76,7 +81,14 @@ def learn(
     home.ledger.teach(
         scene.name,
         [
-            Feedback(scene=scene.name, example=e.digest, label=e.label, value=e.value, subject=e.subject)
+            Feedback(
+                scene=scene.name,
+                example=e.digest,
+                label=e.label,
+                value=e.value,
+                subject=e.subject,
+                source=NAMES if _is_name(e) else TRAINING,
+            )
             for e in examples
         ],
     )
@@ -98,6 +110,11 @@ def learn(
             f"no class of {scene.name!r} has two examples that stand", "give at least two examples of a class"
         )
     return _learned(follower, head, [e.digest for e in examples])
+
+
+def _is_name(example: Example) -> bool:
+    """Whether it stands for its label without an input of its own."""
+    return example.content is None and not example.path
 
 
 def _media(scene: Scene) -> str:
@@ -122,12 +139,13 @@ def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
     with one_thread():
         factor = factorise(state.statistics, head.lam)
         weight_DK, bias_K = solve(state.statistics, factor, head.labels)
-        scores_NK = from_grid(features_ND) @ weight_DK + bias_K
+        named_N = np.array([row.named for row in standing])
+        scores_NK = from_grid(features_ND) @ weight_DK + np.outer(~named_N, bias_K)
         if state.task == "regression":
             targets_NK = from_grid(np.array([[row.target or 0] for row in standing], np.int16))
         else:
             targets_NK = np.array([[row.column == label for label in head.labels] for row in standing], np.float64)
-        held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
+        held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N, named_N)
     rows, seen = {row.example: place for place, row in enumerate(standing)}, frozenset(state.rows)
     if state.task == "regression":
         return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
