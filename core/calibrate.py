@@ -1,10 +1,10 @@
-"""How strong the penalty is and how sure the head may be: λ and the temperature, by leave-one-out.
+"""How strong the penalty is and how sure the head may be: λ, the temperature and the offsets, by leave-one-out.
 
-Promises that both are functions of the rows given, to the bit on one machine. Knows nothing of where rows come from.
+Promises that all are functions of the rows given, to the bit on one machine. Knows nothing of where rows come from.
 
 Sources: leave-one-out residuals of ridge regression in closed form, Allen's PRESS (Technometrics 16, 1974);
 temperature scaling, Guo et al. (arXiv 1706.04599), with Platt's smoothed targets (1999), so that a handful of
-separable examples does not make the head certain.
+separable examples does not make the head certain; with an offset for each class, Alexandari et al. (arXiv 1901.06852).
 
 A name (core.statistics) is left out with its place and its label; the spread of all names stays.
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
 from core.solve import Factor, one_thread
 from core.statistics import SPREAD, from_grid
@@ -26,6 +26,7 @@ from core.types import Doubles, Flags, GridRows
 
 LAMBDAS = 2.0 ** np.arange(-10, 13)  # from unit-length features to standardised ones, whose squared length is D
 COLDEST, HOTTEST = 0.01, 10.0
+OFFSET_STEPS = 12
 LEAST_SLACK = 1e-9  # of 1 - leverage, below which a row decides its own prediction alone
 
 
@@ -117,6 +118,31 @@ def temperature(scores_NK: Doubles, classes_N: np.ndarray[tuple[int], np.dtype[n
 
     found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
+
+
+def offsets(logits_NK: Doubles, targets_NK: Doubles, weights_N: Doubles) -> Doubles:
+    """(K,) what is to be added to held-out logits, so that each class is answered about as often as it stands.
+
+    Least squares puts the border between a class of many rows and one of few too near to the few; this moves it to
+    where the likelihood is largest. A normal prior of deviation 1 keeps offsets small where rows are few. A step is
+    Newton's, with an upper bound in place of the curvature; a dozen come within a few hundredths of where they lead.
+
+    Args:
+        targets_NK: one-hot rows. weights_N: positive weights, of which only the ratios count.
+    """
+    counts_N = weights_N / weights_N.mean() if len(weights_N) else weights_N
+    wanted_K, offsets_K = counts_N @ targets_NK, np.zeros(targets_NK.shape[1])
+    for _ in range(OFFSET_STEPS):
+        told_K = counts_N @ softmax(logits_NK + offsets_K, axis=1)
+        offsets_K += (wanted_K - told_K - offsets_K) / (told_K + 1.0)
+    return offsets_K - offsets_K.mean()
+
+
+def calibrated(scores_NK: Doubles, targets_NK: Doubles, weights_N: Doubles) -> Doubles:
+    """(N, K) held-out scores as the logits that a head would answer with: cooled and moved."""
+    logits_NK = scores_NK / temperature(scores_NK, targets_NK.argmax(axis=1), weights_N)
+    moved_NK: Doubles = logits_NK + offsets(logits_NK, targets_NK, weights_N)
+    return moved_NK
 
 
 def _constants(named_N: Flags | None, count: int) -> Doubles:

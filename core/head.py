@@ -1,4 +1,4 @@
-"""The head as a function of the rows that stand: statistics, sample, λ, temperature, weights.
+"""The head as a function of the rows that stand: statistics, sample, λ, temperature, offsets, weights.
 
 Promises that any history of adding and removing rows leaves the very state, and the very head, of a fit from scratch
 on the rows that are left. Knows nothing of events, scenes or storage: a row is features, a column and a weight.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.calibrate import held_out_scores, leave_one_out, temperature
+from core.calibrate import held_out_scores, leave_one_out, offsets, temperature
 from core.solve import factorise, one_thread, solve
 from core.statistics import VALUE, Statistics, from_grid
 from core.types import Doubles, Flags, GridRows, Head, Task
@@ -112,17 +112,19 @@ class HeadState:
             lam = lam if lam is not None else self._choose(digest, features_ND, targets_NK, weights_N, named_N)
             factor = factorise(self.statistics, lam)
             weight_DK, bias_K = solve(self.statistics, factor, columns)
-            cooled = 1.0
+            cooled, moved_K = 1.0, np.zeros(len(columns))
             if self.task == "classification":
                 scores_NK = from_grid(features_ND) @ weight_DK + np.outer(~named_N, bias_K)
                 held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N, named_N)
                 mine = targets_NK.any(axis=1)
-                if (mine & ~named_N).any():
-                    mine &= ~named_N  # how sure the head may be is told by examples, where there are any
-                cooled = temperature(held_NK[mine], targets_NK[mine].argmax(axis=1), weights_N[mine])
+                seen = mine & ~named_N
+                sure = seen if seen.any() else mine  # how sure is told by examples, where there are any
+                cooled = temperature(held_NK[sure], targets_NK[sure].argmax(axis=1), weights_N[sure])
+                if seen.any():  # how frequent is told by no name
+                    moved_K = offsets(held_NK[mine] / cooled, targets_NK[mine], weights_N[mine])
         return Head(
             weight=(weight_DK / cooled).astype(np.float32),
-            bias=(bias_K / cooled).astype(np.float32),
+            bias=(bias_K / cooled + moved_K).astype(np.float32),
             labels=columns,
             sequence=sequence,
             lam=factor.lam,

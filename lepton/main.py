@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from core.errors import LeptonError
-from lepton import challenge, demo, doctor, imports, models, pretrain, processes, registry
+from lepton import challenge, demo, doctor, imports, models, pretrain, processes, registry, search
 from lepton.output import notes
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer carries its own click and does not name this
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Carry a pretrained model to your scene, serve it, and let it learn from labels while it serves.",
 )
-for group in (models, pretrain, registry, imports, challenge, processes, doctor, demo):
+for group in (models, search, pretrain, registry, imports, challenge, processes, doctor, demo):
     group.add_to(app)
 
 

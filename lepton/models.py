@@ -75,7 +75,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
-    pipeline = _training("pipeline")
+    pipeline = training("pipeline")
     home = open_home(config.load())
     request = pipeline.Request(
         scene=check_scene(scene),
@@ -108,7 +108,7 @@ def evaluate(
     """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
     home = open_home(config.load())
     held, chosen, head = _served(home, scene, version)
-    loading, measuring, extracting = _training("data"), _training("measure"), _training("features")
+    loading, measuring, extracting = training("data"), training("measure"), training("features")
     with Stages() as stages:
         stages.stage("reading and checking the data")
         dataset = loading.load(
@@ -203,7 +203,7 @@ def export(
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
     """List the pretrained models that can be adapted."""
-    rows = _training("zoo").available(modality)
+    rows = training("zoo").available(modality)
     if json:
         return as_json([asdict(row) for row in rows])
     return table(
@@ -262,7 +262,7 @@ def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) ->
     save_file(arrays, file, metadata={"columns": columns, "extractor": follower.extractor, "grid": "2**-15"})
 
 
-def _training(name: str) -> Any:
+def training(name: str) -> Any:
     """A module of training/, or a clear word where its packages are not installed."""
     import importlib
 
@@ -278,7 +278,7 @@ def _training(name: str) -> Any:
 def _columns(data: Path) -> list[str]:
     if data.is_dir():
         return []
-    return list(_training("tables").read(data).columns)
+    return list(training("tables").read(data).columns)
 
 
 def _one_of(option: str, value: str, choices: list[str]) -> None:

@@ -15,11 +15,11 @@ from core.home import open_home
 from lepton.main import run
 from service.api.application import application
 from service.bootstrap import build
-from tests import seeing
+from tests import pico, seeing
 from tests.asking import MOST, instance
 from tests.pico import learn, png
 from tests.waiting import until
-from training.backbone import onnx_file
+from training.backbone import onnx_file, transformers_clip
 
 SCENE = "squares"
 EACH = 12  # pictures a colour that are asked about
@@ -142,6 +142,44 @@ def test_a_backbone_that_does_not_read_serves_later_without_the_names(
         follower = opened.follower(opened.registry.scene(SCENE), opened.registry.version(SCENE, chosen))
         follower.catch_up()
         assert sum(row.named for row in follower.state.rows.values()) == names
+
+
+def test_what_was_taught_is_found_by_words_and_by_a_picture(
+    client: TestClient, tmp_path: Path, model: str, version: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = squares(5, 2)
+    for (colour, _), answer in zip(shown, asked(client, shown), strict=True):
+        said = {"prediction_id": answer["prediction_id"], "label": colour}
+        assert client.post("/v1/feedback", json=said).status_code == 202
+    publish(client)
+    assert open_home(config.load()).registry.champion(SCENE).version == version  # type: ignore[union-attr]
+    blue = next(data for colour, data in squares(6, 1) if colour == "blue")
+    (tmp_path / "blue.png").write_bytes(blue)
+    for query in (["--text", "a photo of a blue", "--backbone", model], ["--image", str(tmp_path / "blue.png")]):
+        capsys.readouterr()
+        assert run(["search", SCENE, *query, "--limit", "3", "--json"]) == 0, capsys.readouterr().err
+        found = json.loads(capsys.readouterr().out)
+        assert [one["label"] for one in found].count("blue") >= 2
+        assert [one["cosine"] for one in found] == sorted((one["cosine"] for one in found), reverse=True)
+        assert all(len(one["example"]) == 64 and "path" in one for one in found)
+    assert run(["search", SCENE, "--text", "blue", "--backbone", model]) == 0
+    assert "nearest to blue" in capsys.readouterr().out
+
+
+def test_a_search_that_cannot_be_is_refused(tmp_path: Path, version: str, capsys: pytest.CaptureFixture[str]) -> None:
+    del version
+    other = f"transformers_clip:{transformers_clip.examples(tmp_path)[0][0]}"
+    for arguments, words in (
+        ([SCENE], "one of --text and --image"),
+        ([SCENE, "--text", "blue"], "--backbone transformers_clip:/path/to/squares-clip"),
+        ([SCENE, "--text", "blue", "--backbone", other], "is not the backbone of the champion"),
+        (["nothing", "--text", "blue"], "nothing"),
+    ):
+        assert run(["search", *arguments]) == 1
+        assert words in capsys.readouterr().err
+    pico.register(open_home(config.load()))
+    assert run(["search", "shapes", "--text", "blue"]) == 1
+    assert "share no space with texts" in capsys.readouterr().err
 
 
 def test_what_names_of_pictures_cannot_be_is_said_with_the_remedy(

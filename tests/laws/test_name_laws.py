@@ -38,7 +38,8 @@ def refitted(told: Problem, lam: float, others: Flags) -> tuple[Doubles, Doubles
     extended_NE = np.column_stack([from_grid(rows_ND), ~named_N])[others]
     left_EE = extended_NE.T @ (weights_N[others, None] * extended_NE)
     left_EE += np.diag([lam + spread] * rows_ND.shape[1] + [spread])
-    solved_EK: Doubles = np.linalg.solve(left_EE, extended_NE.T @ (weights_N[others, None] * targets_NK[others]))
+    right_EK = extended_NE.T @ (weights_N[others, None] * targets_NK[others])
+    solved_EK = np.linalg.solve(left_EE, right_EK).astype(np.float64)
     return solved_EK[:-1], solved_EK[-1]
 
 

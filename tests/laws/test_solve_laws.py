@@ -9,10 +9,12 @@ import threading
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_info
 
-from core.calibrate import LAMBDAS, held_out_scores, leave_one_out, temperature
+from core.calibrate import LAMBDAS, held_out_scores, leave_one_out, offsets, temperature
 from core.head import fit_head
 from core.solve import factorise, one_thread, solve
 from core.statistics import Statistics, from_grid
@@ -115,6 +117,31 @@ def test_held_out_scores_equal_refits_of_the_whole_without_each_row(count: int, 
         others = np.arange(count) != n
         told = (values_ND[others], targets_NK[others], weights_N[others], lam, values_ND[n : n + 1])
         np.testing.assert_allclose(held_NK[n], lstsq_scores(*told)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "share"), [(2, 0.1), (2, 0.5), (7, 0.3)])
+def test_the_offsets_are_where_the_likelihood_is_largest_under_their_prior(classes: int, share: float) -> None:
+    noise = np.random.default_rng(5)
+    classes_N = np.where(noise.random(200) < share, 1, noise.integers(0, classes, 200))
+    targets_NK = np.eye(classes)[classes_N]
+    logits_NK = 2 * targets_NK + noise.standard_normal((200, classes)) + np.linspace(-1, 1, classes)
+    weights_N = noise.choice([1.0, 4.0], 200)
+    counts_N = weights_N / weights_N.mean()
+
+    def loss(offsets_K: Doubles) -> float:
+        moved_NK = logits_NK + offsets_K
+        nll_N = logsumexp(moved_NK, axis=1) - (targets_NK * moved_NK).sum(axis=1)
+        return float(counts_N @ nll_N + 0.5 * offsets_K @ offsets_K)
+
+    found_K = offsets(logits_NK, targets_NK, weights_N)
+    best_K = minimize(loss, np.zeros(classes)).x
+    np.testing.assert_allclose(found_K, best_K - best_K.mean(), atol=0.03)
+    np.testing.assert_allclose(found_K, offsets(logits_NK, targets_NK, 4 * weights_N), atol=1e-12)
+
+
+def test_nothing_is_moved_where_nothing_stands_or_nothing_is_said() -> None:
+    assert not offsets(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0)).any()
+    np.testing.assert_allclose(offsets(np.zeros((6, 3)), np.eye(3)[[0, 1, 2] * 2], np.ones(6)), 0.0, atol=1e-12)
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.3, 3.0])

@@ -149,4 +149,5 @@ def _learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
     rows, seen = {row.example: place for place, row in enumerate(standing)}, frozenset(state.rows)
     if state.task == "regression":
         return Learned(head, rows, seen, held_NK * follower.scene.scale + follower.scene.offset)
-    return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
+    moved_K = head.bias - bias_K / head.temperature
+    return Learned(head, rows, seen, softmax(held_NK / head.temperature + moved_K, axis=1))
