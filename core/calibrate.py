@@ -135,7 +135,8 @@ def offsets(logits_NK: Doubles, targets_NK: Doubles, weights_N: Doubles) -> Doub
     for _ in range(OFFSET_STEPS):
         told_K = counts_N @ softmax(logits_NK + offsets_K, axis=1)
         offsets_K += (wanted_K - told_K - offsets_K) / (told_K + 1.0)
-    return offsets_K - offsets_K.mean()
+    centred_K: Doubles = offsets_K - offsets_K.mean()
+    return centred_K
 
 
 def calibrated(scores_NK: Doubles, targets_NK: Doubles, weights_N: Doubles) -> Doubles:

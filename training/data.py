@@ -12,7 +12,6 @@ copy on the less protected side is dropped.
 from __future__ import annotations
 
 import hashlib
-import math
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +31,8 @@ from training.kinds import Kind
 from training.listing import Listing, Row, read
 from training.report import DataReport, Finding, shown
 from training.split import PROTECTED, assign
+from training.task import guess, number
 
-REGRESSION_FROM = 20  # more distinct values than this, not all whole, and a column of numbers is a measurement
 STRATA = 5  # quantile groups that keep a regression's sides alike
 
 
@@ -75,7 +74,7 @@ def load(
     Args:
         label: the table's label column, default ``label``.
         modality: what the inputs are; None follows the files or the columns.
-        task: ``auto`` means regression where the labels are more than 20 distinct numbers, not all whole.
+        task: ``auto`` follows the labels, as ``training.task`` says.
         limits: what an input may cost.
         progress: called with (done, total) inputs.
 
@@ -97,7 +96,8 @@ def from_listing(
 ) -> Dataset:
     """Clean and split what is listed, of ``source``. Arguments and errors as ``load`` says."""
     kind = kinds.kind(listing.modality)
-    chosen: Task = _guess([row.label for row in listing.rows]) if task == "auto" else task
+    guessed, remarked = guess([row.label for row in listing.rows], source.is_dir())
+    chosen: Task = guessed if task == "auto" else task
     rows, findings = _check_values(listing.rows, chosen)
     items, unread = read_all(rows, kind, limits or Limits(), progress)
     findings = [*listing.refused, *listing.remarks, *findings, *unread]
@@ -116,7 +116,7 @@ def from_listing(
     )
     examples = [_example(item, side, chosen) for item, side in zip(items, sides, strict=True)]
     _refuse_useless(examples, findings, source, chosen, kind)
-    findings += _remarks_on_classes(examples, chosen)
+    findings += [*(remarked if task == "auto" else []), *_remarks_on_classes(examples, chosen)]
     findings += kind.remarks([item.row.content or b"" for item in items], [item.row.label for item in items])
     return Dataset(
         examples=tuple(examples),
@@ -146,26 +146,12 @@ def with_label_errors(
     return replace(dataset, report=dataset.report.adding(found))
 
 
-def _guess(labels: Sequence[str]) -> Task:
-    numbers = {_number(label) for label in labels}
-    measured = {number for number in numbers if number is not None and number != int(number)}
-    return "regression" if None not in numbers and len(measured) > REGRESSION_FROM else "classification"
-
-
-def _number(label: str) -> float | None:
-    try:
-        number = float(label)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _check_values(rows: Sequence[Row], task: Task) -> tuple[list[Row], list[Finding]]:
     if task == "classification":
         return list(rows), []
     good, bad = [], []
     for row in rows:
-        if _number(row.label) is not None:
+        if number(row.label) is not None:
             good.append(row)
             continue
         detail = f"{shown(row.label)!r} is not a finite number"
