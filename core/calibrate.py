@@ -27,6 +27,7 @@ from core.types import Doubles, Flags, GridRows
 LAMBDAS = 2.0 ** np.arange(-10, 13)  # from unit-length features to standardised ones, whose squared length is D
 COLDEST, HOTTEST = 0.01, 10.0
 OFFSET_STEPS = 12
+WIDEST_PRIOR = 1.0  # precision of the prior of an offset, at least
 LEAST_SLACK = 1e-9  # of 1 - leverage, below which a row decides its own prediction alone
 
 
@@ -123,18 +124,29 @@ def temperature(scores_NK: Doubles, classes_N: np.ndarray[tuple[int], np.dtype[n
 def offsets(logits_NK: Doubles, targets_NK: Doubles, weights_N: Doubles) -> Doubles:
     """(K,) what is to be added to held-out logits, so that each class is answered about as often as it stands.
 
-    Least squares puts the border between a class of many rows and one of few too near to the few; this moves it to
-    where the likelihood is largest. A normal prior of deviation 1 keeps offsets small where rows are few. A step is
-    Newton's, with an upper bound in place of the curvature; a dozen come within a few hundredths of where they lead.
+    Least squares puts the border between a class of many rows and one of few too near to the few; this moves it towards
+    where the likelihood is largest. How far is told by an empirical Bayes prior: its variance is what the differences
+    between how often classes stand and how often they are answered have beyond chance, so that where chance explains
+    them nothing moves. A step is Newton's, with an upper bound in place of the curvature; a dozen come within a few
+    hundredths of where they lead.
 
     Args:
         targets_NK: one-hot rows. weights_N: positive weights, of which only the ratios count.
     """
-    counts_N = weights_N / weights_N.mean() if len(weights_N) else weights_N
-    wanted_K, offsets_K = counts_N @ targets_NK, np.zeros(targets_NK.shape[1])
+    offsets_K = np.zeros(targets_NK.shape[1])
+    if not len(weights_N):
+        return offsets_K
+    counts_N = weights_N / weights_N.mean()
+    wanted_K = counts_N @ targets_NK
+    shares_NK = softmax(logits_NK, axis=1)
+    chance_K = counts_N @ (shares_NK * (1.0 - shares_NK))
+    beyond = float((np.square(wanted_K - counts_N @ shares_NK) - chance_K).sum())
+    if beyond <= 0.0:
+        return offsets_K
+    precision = max(float(np.square(chance_K).sum()) / beyond, WIDEST_PRIOR)
     for _ in range(OFFSET_STEPS):
         told_K = counts_N @ softmax(logits_NK + offsets_K, axis=1)
-        offsets_K += (wanted_K - told_K - offsets_K) / (told_K + 1.0)
+        offsets_K += (wanted_K - told_K - precision * offsets_K) / (told_K + precision)
     centred_K: Doubles = offsets_K - offsets_K.mean()
     return centred_K
 
