@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from core.audit import note
-from core.database import Database, aliases, challenges, versions
+from core.database import Database, aliases, challenges, insert, versions
 from core.errors import Conflict, InvalidInput, NotFound
 from core.revisions import insert_revision, last_number
 from core.types import Head, Revision
 
 Mode = Literal["shadow", "split"]
 MODES: tuple[Mode, ...] = ("shadow", "split")
+Judge = Literal["people", "evidence"]
+JUDGES: tuple[Judge, ...] = ("people", "evidence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Challenge:
         mode: ``shadow``: the challenger gets a copy, and nobody its answer; ``split``: it answers its share.
         share: of the traffic, 0 to 1.
         generation: counts begins, changes and ends.
+        judge: ``people`` promote or stop it; ``evidence``: the learner does, as soon as labels show who is better.
+        probation: whether the challenger is the champion of before, watching the one that was promoted by evidence.
         began_at: since when this version has been challenging in this mode; seconds since the epoch.
     """
 
@@ -41,6 +44,8 @@ class Challenge:
     share: float
     generation: int
     began_at: float
+    judge: Judge = "people"
+    probation: bool = False
 
 
 class Challenges:
@@ -74,14 +79,16 @@ class Challenges:
         share: float,
         expected_generation: int,
         head: Callable[[], Head | None],
+        judge: Judge = "people",
+        probation: bool = False,
     ) -> Challenge:
-        """Let a version challenge, or change its mode and share; it answers with ``head``, solved while nobody writes.
+        """Let a version challenge, or change how; it answers with ``head``, which is solved while nobody writes.
 
         Raises:
             InvalidInput: no such mode or share, or the version is champion.
             Conflict: somebody began, changed or ended a challenge since, or the version is quarantined.
         """
-        check(mode, share)
+        check(mode, share, judge)
         with self.database.write() as connection:
             generation = _generation(connection, scene)
             if generation != expected_generation:
@@ -94,17 +101,19 @@ class Challenges:
             goes_on = held is not None and (held.version, held.mode) == (version, mode)
             if held is None or held.version != version:
                 _publish(connection, scene, version, head(), now)
-            row = {"version": version, "mode": mode, "share": share, "generation": generation + 1}
+            row: dict[str, object] = {"version": version, "mode": mode, "share": share, "generation": generation + 1}
+            row |= {"judge": judge, "probation": probation}
             row["began_at"] = held.began_at if held is not None and goes_on else now
-            written = insert(challenges).values(scene=scene, **row)
+            written = insert(connection, challenges).values(scene=scene, **row)
             connection.execute(written.on_conflict_do_update(index_elements=["scene"], set_=row))
             detail: dict[str, object] = {"mode": mode, "share": share}
+            detail |= {"judge": judge, "probation": probation} if judge == "evidence" else {}
             note(connection, scene, now, "challenge", version=version, generation=generation + 1, detail=detail)
             made = _running(connection, scene)
         assert made is not None, "it was written just now"
         return made
 
-    def end(self, scene: str) -> Challenge:
+    def end(self, scene: str, reason: str = "it was stopped") -> Challenge:
         """End the challenge; returns what it was.
 
         Raises:
@@ -114,11 +123,11 @@ class Challenges:
             held = _running(connection, scene)
             if held is None:
                 raise NotFound(f"scene {scene[:80]!r} has no challenger", "begin a challenge with lepton challenge")
-            end_of(connection, scene, held.version, self._clock(), "it was stopped")
+            end_of(connection, scene, held.version, self._clock(), reason)
         return held
 
 
-def check(mode: str, share: float) -> None:
+def check(mode: str, share: float, judge: str = "people") -> None:
     """Whether a challenge may be so.
 
     Raises:
@@ -128,6 +137,8 @@ def check(mode: str, share: float) -> None:
         raise InvalidInput(f"there is no mode {mode[:40]!r}", f"choose one of: {', '.join(MODES)}")
     if not 0 <= share <= 1:
         raise InvalidInput(f"share is {share}", "give a share of the traffic from 0 to 1")
+    if judge not in JUDGES:
+        raise InvalidInput(f"there is no judge {judge[:40]!r}", f"choose one of: {', '.join(JUDGES)}")
 
 
 def end_of(connection: sa.Connection, scene: str, version: str, now: float, reason: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core.challenges import Challenge, Mode, check
+from core.challenges import Challenge, Judge, Mode, check
 from core.embed import embed
 from core.errors import Conflict
 from core.follow import Follower
@@ -17,8 +17,10 @@ from core.session import Session
 from core.types import Head, Version
 
 
-def promote(home: Home, scene: str, version: str, *, expected_generation: int, action: str = "promote") -> Alias:
-    """Promote a version that has features for everything that stands.
+def promote(
+    home: Home, scene: str, version: str, *, expected_generation: int, action: str = "promote", why: str = ""
+) -> Alias:
+    """Promote a version that has features for everything that stands; ``why`` goes into the audit.
 
     Raises:
         NotFound: no such scene or version.
@@ -35,12 +37,12 @@ def promote(home: Home, scene: str, version: str, *, expected_generation: int, a
     follower = home.follower(held, chosen)
     follower.catch_up()
     _complete(home, follower, chosen, f"lepton promote {scene} {chosen.version[:12]}")
-    detail: dict[str, object] = {"unavailable": len(follower.missing)}
+    detail: dict[str, object] = {"unavailable": len(follower.missing)} | ({"reason": why} if why else {})
 
     def today() -> Head | None:
-        follower.catch_up()
+        head = _today(home, follower, chosen)
         detail["sequence"] = follower.sequence
-        return follower.head()
+        return head
 
     return home.registry.promote(
         scene,
@@ -52,7 +54,17 @@ def promote(home: Home, scene: str, version: str, *, expected_generation: int, a
     )
 
 
-def challenge(home: Home, scene: str, version: str, *, mode: Mode, share: float, expected_generation: int) -> Challenge:
+def challenge(
+    home: Home,
+    scene: str,
+    version: str,
+    *,
+    mode: Mode,
+    share: float,
+    expected_generation: int,
+    judge: Judge = "people",
+    probation: bool = False,
+) -> Challenge:
     """Let a version that has features for everything that stands challenge the champion.
 
     Raises:
@@ -62,18 +74,24 @@ def challenge(home: Home, scene: str, version: str, *, mode: Mode, share: float,
         BrokenBundle: its files are not what they should be.
     """
     held, chosen = home.registry.scene(scene), home.registry.version(scene, version)
-    check(mode, share)
+    check(mode, share, judge)
     home.bundle(chosen.version)
     follower = home.follower(held, chosen)
     follower.catch_up()
     _complete(home, follower, chosen, f"lepton challenge {scene} {chosen.version[:12]} --mode {mode} --share {share}")
 
     def today() -> Head | None:
-        follower.catch_up()
-        return follower.head()
+        return _today(home, follower, chosen)
 
     return home.challenges.begin(
-        scene, chosen.version, mode=mode, share=share, expected_generation=expected_generation, head=today
+        scene,
+        chosen.version,
+        mode=mode,
+        share=share,
+        expected_generation=expected_generation,
+        head=today,
+        judge=judge,
+        probation=probation,
     )
 
 
@@ -89,6 +107,12 @@ def prepare(home: Home, scene: str, version: str, progress: Callable[[int, int],
     reader = home.preprocessor(bundle, session)
     done = embed(home.evidence, session, reader, follower.extractor, follower.missing, progress=progress)
     return len(done.unavailable)
+
+
+def _today(home: Home, follower: Follower, version: Version) -> Head | None:
+    """The head of what stands; a task of which nothing does has the one of the bundle. None where nothing stands."""
+    follower.catch_up()
+    return follower.head(home.registry.first_head(version.scene, version.version)) if follower.serves else None
 
 
 def _complete(home: Home, follower: Follower, version: Version, remedy: str) -> None:

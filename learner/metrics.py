@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -26,6 +28,30 @@ class Metrics:
         self.failures = Counter(
             "lepton_learner_failures", "Scenes that failed a step", ["scene"], registry=self.registry
         )
+        self.drift = Gauge(
+            "lepton_drift",
+            "What a detector said of the newest window, over its limit: above 1 is drift",
+            ["scene", "detector"],
+            registry=self.registry,
+        )
+        self.live_accuracy = Gauge(
+            "lepton_live_accuracy",
+            "Share of right ones among the newest labelled answers, given before their labels",
+            ["scene"],
+            registry=self.registry,
+        )
+        self.estimated_accuracy = Gauge(
+            "lepton_estimated_accuracy",
+            "Mean confidence of the newest window: an estimate of accuracy without labels",
+            ["scene"],
+            registry=self.registry,
+        )
+        self.rulings = Counter(
+            "lepton_rulings",
+            "Challenges decided by evidence: promote (of a probation: the former champion came back), or end",
+            ["scene", "verdict"],
+            registry=self.registry,
+        )
         self.joined = Counter("lepton_labels_joined", "Labels joined to a late prediction", registry=self.registry)
         self.orphaned = Counter("lepton_labels_orphaned", "Labels whose prediction never came", registry=self.registry)
 
@@ -41,3 +67,11 @@ class Metrics:
         self.standing.labels(scene).set(standing)
         self.conflicts.labels(scene).set(conflicts)
         self.seconds.labels(scene).observe(seconds)
+
+    def watched(self, scene: str, drift: Mapping[str, float], live: float | None, estimated: float | None) -> None:
+        """Note what is known of a scene's traffic; what is not known is not shown."""
+        for detector, value in drift.items():
+            self.drift.labels(scene, detector).set(value)
+        for gauge, share in ((self.live_accuracy, live), (self.estimated_accuracy, estimated)):
+            if share is not None:
+                gauge.labels(scene).set(share)

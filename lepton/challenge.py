@@ -8,9 +8,9 @@ from typing import Any, cast
 import typer
 
 from core import config
-from core.challenges import Challenge, Mode, check
+from core.challenges import Challenge, Judge, Mode, check
 from core.home import Home, open_home
-from core.outcomes import Measured, compare
+from core.outcomes import Comparison, Measured, compare_all
 from core.promotion import challenge as begin
 from core.promotion import prepare
 from core.registry import short
@@ -27,6 +27,7 @@ def challenge(
     version: str | None = typer.Argument(None, help="The challenger; without it, how the running challenge stands."),
     mode: str = typer.Option("shadow", "--mode", help="shadow: a copy of the traffic; split: a share is answered."),
     share: float = typer.Option(1.0, "--share", help="Of the traffic, 0 to 1."),
+    judge: str = typer.Option("people", "--judge", help="people, or evidence: promoted or stopped as labels show."),
     stop: bool = typer.Option(False, "--stop", help="End the running challenge."),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
@@ -42,42 +43,61 @@ def challenge(
         return say(f"{scene}: {short(ended.version)} challenges no more")
     if version is None:
         return _tell(home, scene, json)
-    held = _begin(home, scene, version, mode, share)
+    held = _begin(home, scene, version, mode, share, judge)
     if json:
         return as_json(asdict(held))
     how = "gets a copy of" if held.mode == "shadow" else "answers"
     return say(f"{scene}: {short(held.version)} {how} {100 * held.share:g} % of the traffic")
 
 
-def _begin(home: Home, scene: str, version: str, mode: str, share: float) -> Challenge:
-    check(mode, share)
+def _begin(home: Home, scene: str, version: str, mode: str, share: float, judge: str) -> Challenge:
+    check(mode, share, judge)
     chosen = home.registry.version(scene, version)
     with Stages() as stages:
         stages.stage("features for what stands")
         prepare(home, scene, chosen.version, stages.progress)
     generation = home.challenges.generation(scene)
-    return begin(home, scene, chosen.version, mode=cast("Mode", mode), share=share, expected_generation=generation)
+    return begin(
+        home,
+        scene,
+        chosen.version,
+        mode=cast("Mode", mode),
+        share=share,
+        expected_generation=generation,
+        judge=cast("Judge", judge),
+    )
 
 
 def _tell(home: Home, scene: str, json: bool) -> None:
     held, champion = home.challenges.of(scene), home.registry.champion(scene)
     if held is None or champion is None:
         return as_json(None) if json else say(f"{scene} has no challenger: lepton challenge {scene} VERSION")
-    told = compare(home, held, champion.version)
+    compared = compare_all(home, held, champion.version)
     if json:
-        return as_json(asdict(held) | {"champion_version": champion.version, "comparison": asdict(told)})
+        first = asdict(next(iter(compared.values())))
+        several = {name: {"comparison": asdict(told)} for name, told in compared.items()}
+        more = {"tasks": several} if len(several) > 1 else {}
+        return as_json(asdict(held) | {"champion_version": champion.version, "comparison": first} | more)
     fact(
         challenger=f"{short(held.version)}, {held.mode} of {100 * held.share:g} % of the traffic",
         champion=short(champion.version),
-        labelled_by_both=told.paired,
+        judged_by=held.judge + (", in probation of the champion" if held.probation else ""),
     )
+    for name, told in compared.items():
+        _show(name, told)
+    return None
+
+
+def _show(task: str, told: Comparison) -> None:
+    if task:
+        fact(task=task)
+    fact(labelled_by_both=told.paired)
     fact(**{f"{told.metric}_of_the_champion": _figure(told.metric, told.champion)})
     fact(**{f"{told.metric}_of_the_challenger": _figure(told.metric, told.challenger)})
     fact(right_alone=f"the challenger {told.wins} times, the champion {told.losses} times")
     fact(evidence=", ".join(f"for the {name} {value:.3g}" for name, value in told.evidence.items()) + "; 20 convinces")
     if told.agreement is not None:
         fact(agreement=f"{100 * told.agreement:.1f} %")
-    return None
 
 
 def _figure(metric: str, measured: Measured) -> str:

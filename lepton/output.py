@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import sys
@@ -101,10 +102,31 @@ class Stages:
             self._last = time.monotonic()
             notes.print(f"  {escape(self._title)}: {done} of {total}", soft_wrap=True)
 
+    def metric(self, name: str, step: int, value: float) -> None:
+        """A metric has this value at this step."""
+        notes.print(f"  {escape(name)} at {step}: {value:.4g}", soft_wrap=True)
+
+
+def moment(seconds: float) -> str:
+    """A moment by the clock of this machine: ``2026-11-30 14:05``."""
+    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
 
 def interval(metric: Mapping[str, float]) -> str:
     """A figure with its interval, as a percentage: ``93.1 % (91.8 to 94.3)``."""
     return f"{100 * metric['value']:.1f} % ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"
+
+
+def show_metrics(title: str, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Print metrics with their intervals."""
+
+    def figure(name: str, metric: Mapping[str, float]) -> str:
+        if name.removesuffix(", fp32").endswith(("rmse", "mae", "r2")):
+            return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"
+        return interval(metric)
+
+    rows = [[name.replace("_", " "), figure(name, metric), metric["rows"]] for name, metric in sorted(metrics.items())]
+    table(title, ["metric", "value (95 % interval)", "rows"], rows)
 
 
 def _finite(value: object) -> object:

@@ -22,10 +22,11 @@ from core.home import Home, open_home
 from core.session import Session
 from core.statistics import from_grid
 from core.types import Doubles, Example
-from lepton.models import JSON, training
+from lepton.extra import training
 from lepton.output import as_json, table
 
 PLUGIN = "transformers_clip:"
+JSON = typer.Option(False, "--json", help="Print JSON.")
 IMAGE = typer.Option(None, "--image", help="A picture: what lies near it.")
 
 

@@ -7,7 +7,6 @@ stage fails. Knows nothing of terminals: it tells ``Reporter`` where it is.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,24 +16,40 @@ from typing import Protocol
 import numpy as np
 
 from core import plugins
-from core.bundle import Metric
+from core.bundle import Fusion, Metric
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
-from core.types import Example, GridRows, Head, Policy, Scene, Task, Version
+from core.types import Example, GridRows, Head, Policy, Scene, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, features, kinds, measure, names, package, page, parts, zero_shot, zoo
+from training import (
+    clean,
+    data,
+    features,
+    inputs,
+    kinds,
+    measure,
+    names,
+    package,
+    page,
+    parts,
+    unlabelled,
+    zero_shot,
+    zoo,
+)
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
-from training.data import Dataset
-from training.listing import read
+from training.data import Asked, Dataset
+from training.listing import Columns, read
+from training.merge import candidates as fusing
 from training.select import Candidate, select
+from training.tasks import by_task, scaled
+from training.unlabelled import Decision, Judges
 from training.zoo import Setting
 
 DRAWN = 256  # training examples on which parity is shown and a standardised transform is measured
-HEADROOM = 8.0  # a regression's range reaches this many times as far from its mean as the values first seen
 FEWEST_FOR_LABEL_ERRORS = 20
 
 
@@ -47,36 +62,46 @@ class Reporter(Protocol):
     def progress(self, done: int, total: int) -> None:
         """The present stage has come this far."""
 
+    def metric(self, name: str, step: int, value: float) -> None:
+        """A metric has this value at this step, such as the loss after an epoch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What a user asks for; ``data`` or ``names``.
 
     Attributes:
-        names: a file of labels in words, for a start without any example.
-        prompts: what the labels are put in, each with {label} in it; empty for what suits the modality.
+        names: a file of labels in words, for a start without any example. prompts: what they are put in, each with
+            {label} in it; empty for what suits the modality.
+        label: the label column of a table, or several, of a task each; None is ``label``, or what the scene's tasks are
+            called. task: what each of them is; None follows the labels.
         backbones: names, or empty for the choice among those that load offline.
         budget: seconds for trying backbones.
         modality: what the inputs are; None follows the data.
         transform: how features are scaled; None follows the backbone.
         size: side of the pictures in pixels; None follows the data and the budget.
+        unlabelled: inputs of the scene that is to be served, without labels. validate: some with labels, to judge by.
         new_labels: whether feedback may bring unknown labels; None keeps what the scene says, reject where it is new.
+        fuse: auto, none, or how the backbones that were compared are fused.
     """
 
     scene: str
     data: Path | None = None
     names: Path | None = None
     prompts: tuple[str, ...] = ()
-    label: str | None = None
+    label: Columns = None
     modality: str | None = None
-    task: Task | None = None
+    task: Asked | None = None
     backbones: tuple[str, ...] = ()
     recipe: str = "auto"
     transform: Kind | None = None
     budget: float = 300.0
     size: int | None = None
     seed: int = 0
+    unlabelled: Path | None = None
+    validate: Path | None = None
     new_labels: Policy | None = None
+    fuse: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +114,8 @@ class Adapted:
     report: Path
     candidates: tuple[Candidate, ...]
     parity: Parity
+    fusion: Fusion | None = None
+    decision: Decision | None = None
 
 
 def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
@@ -100,47 +127,54 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     """
     recipe = "closed_form" if request.recipe == "auto" else request.recipe
     plugins.load("training.adapt", recipe)
+    fusing.check(request.fuse)
     for name in request.backbones:
         zoo.resolve(name)
     reporter.stage("reading and checking the data")
-    dataset = _read(home, request, reporter)
+    seen = request.names is not None and zero_shot.of_pictures(request.backbones, request.modality)
+    dataset = _read(home, request, seen, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
+    others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
     reporter.stage("choosing a backbone")
     setting = _setting(request, dataset)
-    candidates = _choose(home, request, dataset, setting)
+    selected = _fused(home, request, dataset, setting, _choose(home, request, dataset, setting))
+    candidates, joint = selected.candidates, selected.joint
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
+    if others:
+        unlabelled.check(scene)
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
-    drawn = zero_shot.patterns() if _sees_names(request) else _draw(taught, request.seed)
+    drawn = zero_shot.patterns() if seen else _draw(taught, request.seed)
     threads = os.cpu_count() or 1
     backbones = [zoo.load(name, setting) for name in chosen]
-    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits)
+    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
     parity = package.check_parity(assembly, drawn)
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
-    dataset, rows = _extract(home, request, assembly, dataset, reporter)
-    taught = [example for example in dataset.examples if example.split != "test"]
+    if seen:
+        dataset, rows = zero_shot.named(dataset, request.backbones[0], home.cache, home.limits)
+        taught = list(dataset.examples)
+    else:
+        rows = _extract(home, assembly, dataset, reporter)
+    judges = _judges(home, request, dataset, rows)
+    decision = _transfer(scene, assembly, others, judges, request.seed, reporter) if others else None
+    assembly = decision.assembly if decision else assembly
     reporter.stage("solving the head")
-    learned = closed_form.learn(
-        home,
-        scene,
-        assembly.session,
-        assembly.preprocessor,
-        assembly.extractor,
-        taught,
-        _stack(rows, taught),
-        reporter.progress,
-    )
-    dataset = _with_label_errors(dataset, taught, learned)
+    learned = closed_form.learn(home, scene, assembly, taught, _stack(rows, taught), reporter.progress)
+    dataset = _with_label_errors(dataset, scene, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
-    tested = [example for example in dataset.of("test") if example.digest not in learned.seen]
-    metrics = {} if request.names else _measure(scene, learned, taught, tested, rows, request.seed)
+    metrics = {} if request.names else _measure(scene, learned, dataset, rows, request.seed)
+    if decision is not None:
+        metrics = {"": unlabelled.metrics(scene, learned.head, decision, judges, metrics[""], request.seed)}
+        recipe = recipe if decision.method == unlabelled.FLOOR else decision.method
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
         recipe=recipe,
         transform=", ".join(sorted({transform.kind for transform in assembly.transforms})),
-        metrics=metrics,
+        metrics=metrics.get(scene.task_name, {}),
+        further={task.task_name: metrics.get(task.task_name, {}) for task in scene.further},
         data_digest=dataset.digest,
         parent=champion.version if champion else None,
+        fusion=selected.fusion,
     )
     return Adapted(
         version=package.register(home, scene, assembly, learned.head, drawn, origin),
@@ -149,21 +183,53 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         report=_write_report(home, request.scene, dataset),
         candidates=candidates,
         parity=parity,
+        fusion=selected.fusion,
+        decision=decision,
     )
 
 
-def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
+def _judges(home: Home, request: Request, dataset: Dataset, rows: dict[str, GridRows]) -> Judges:
+    """Who says whether inputs without labels help: validation rows, or labelled rows of the target that are given."""
+    if request.validate is None or request.unlabelled is None:
+        return Judges(source=dataset.examples, rows=rows)
+    target = data.load(
+        request.validate, label=request.label, modality=dataset.modality, task=dataset.task, limits=home.limits
+    )
+    return Judges(source=dataset.examples, rows=rows, target=target.examples)
+
+
+def _transfer(
+    scene: Scene, assembly: Assembly, others: Sequence[Example], judges: Judges, seed: int, reporter: Reporter
+) -> Decision:
+    """The extractor for the target, of which there are inputs."""
+
+    def told(name: str) -> None:
+        reporter.stage(f"trying {name} on {len(others)} inputs without labels")
+
+    return unlabelled.choose(scene, assembly, others, judges, seed, told)
+
+
+def report_of(home: Home, scene: str) -> Path:
+    """Where the page of a scene's data report lies."""
+    return home.settings.home / "reports" / f"{check_scene(scene)}-data.html"
+
+
+def _read(home: Home, request: Request, seen: bool, reporter: Reporter) -> Dataset:
+    if request.validate is not None and request.unlabelled is None:
+        raise InvalidInput("--validate judges what inputs without labels bring", "give them with --unlabelled")
+    if request.names is not None and request.unlabelled is not None:
+        raise InvalidInput("--unlabelled needs labelled examples to start from", "give DATA instead of --labels")
     if (request.data is None) == (request.names is None):
         raise InvalidInput("adapt takes data, or labels in words", "give one of DATA and --labels")
     if request.prompts and request.names is None:
         raise InvalidInput("a prompt was given, and no labels to put in it", "give --labels, or leave the prompt out")
-    seen = _sees_names(request)
     if request.names is not None:
         frames = request.prompts or (names.PICTURE_FRAMES if seen else names.FRAMES)
         listing, source = names.read(request.names, frames), request.names
     else:
         assert request.data is not None, "one of the two is there"
-        listing, source = read(request.data, request.label, request.modality), request.data
+        label = request.label or _known_tasks(home, request.scene)
+        listing, source = read(request.data, label, request.modality), request.data
     dataset = data.from_listing(
         listing,
         source,
@@ -176,20 +242,10 @@ def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
     return replace(dataset, modality="image") if seen else dataset
 
 
-def _sees_names(request: Request) -> bool:
-    """Whether the names are those of pictures: where the one backbone that is named sees and reads, or as asked.
-
-    Raises:
-        InvalidInput: names of pictures, and no backbone that does both.
-    """
-    if request.names is None or request.modality == "text":
-        return False
-    if request.modality == "image":
-        if len(request.backbones) != 1:
-            remedy = "name one that sees and reads (transformers_clip:FOLDER)"
-            raise InvalidInput("names of pictures need one backbone", remedy)
-        zoo.reader(request.backbones[0])
-    return len(request.backbones) == 1 and zoo.reads(request.backbones[0])
+def _known_tasks(home: Home, name: str) -> tuple[str, ...]:
+    """What the tasks of a scene are called that is there already and has several."""
+    held = next((scene for scene in home.registry.scenes() if scene.name == name), None)
+    return tuple(task.task_name for task in held.tasks) if held is not None and held.further else ()
 
 
 def _setting(request: Request, dataset: Dataset) -> Setting:
@@ -214,12 +270,25 @@ def _choose(home: Home, request: Request, dataset: Dataset, setting: Setting) ->
             parts.of(dataset.of("train"), dataset.modality, part, home.limits),
             [(name, setting) for name in listed],
             home.cache,
-            scene=Scene(name=request.scene, task=dataset.task, modality=part),
+            scene=_shape(request, dataset, part),
             limits=home.limits,
             budget=request.budget / len(wanted),
             seed=request.seed,
         )
     return tuple(found)
+
+
+def _fused(
+    home: Home, request: Request, dataset: Dataset, setting: Setting, candidates: tuple[Candidate, ...]
+) -> fusing.Chosen:
+    """Several of the candidates, where they are better together; the parts of a mixture are together anyway."""
+    if len(parts.names(dataset.modality)) > 1:
+        if request.fuse not in (fusing.AUTO, fusing.NONE):
+            message = f"the data are {dataset.modality}, whose parts share one head; {request.fuse} is for one part"
+            raise InvalidInput(message, "leave --fuse out")
+        return fusing.Chosen(candidates=candidates)
+    scene = _shape(request, dataset, dataset.modality)
+    return fusing.fused(home, scene, dataset.of("train"), candidates, setting, request.fuse, request.seed)
 
 
 def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[str, tuple[str, ...]]:
@@ -240,21 +309,23 @@ def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[st
 def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Example]) -> Scene:
     """The scene as the data suggest it; what the registry holds already goes before."""
     held = {scene.name: scene.new_labels for scene in home.registry.scenes()}
-    offset, scale = 0.0, 1.0
-    if dataset.task == "regression":
-        values = [example.value for example in taught if example.value is not None]
-        offset = float(np.float32(np.mean(values)))
-        reach = max(abs(value - offset) for value in values)
-        scale = 2.0 ** math.ceil(math.log2(HEADROOM * reach)) if reach > 0 else 1.0
-    return Scene(
+    wanted = _shape(request, dataset, dataset.modality, request.new_labels or held.get(request.scene, "reject"))
+    first, *others = (scaled(task, mine) for task, mine in by_task(wanted, taught))
+    return replace(first, further=tuple(others))
+
+
+def _shape(request: Request, dataset: Dataset, modality: str, new_labels: Policy = "reject") -> Scene:
+    """The scene with its tasks, values not scaled yet."""
+    first = Scene(
         name=request.scene,
         task=dataset.task,
-        modality=dataset.modality,
+        modality=modality,
         labels=dataset.labels,
-        new_labels=request.new_labels or held.get(request.scene, "reject"),
-        offset=offset,
-        scale=scale,
+        new_labels=new_labels,
+        task_name=dataset.task_name,
     )
+    others = (replace(first, task=t.task, labels=t.labels, task_name=t.name) for t in dataset.further)
+    return replace(first, further=tuple(others))
 
 
 def _draw(examples: Sequence[Example], seed: int) -> list[Example]:
@@ -262,65 +333,61 @@ def _draw(examples: Sequence[Example], seed: int) -> list[Example]:
     return [examples[place] for place in order[:DRAWN]]
 
 
-def _extract(
-    home: Home, request: Request, assembly: Assembly, dataset: Dataset, reporter: Reporter
-) -> tuple[Dataset, dict[str, GridRows]]:
-    """A row for each example; names of pictures become what can have one."""
-    examples = dataset.examples
-    if _sees_names(request):
-        reader = zoo.reader(request.backbones[0])
-        named, rows_ND = zero_shot.rows(reader, examples, home.cache, home.limits)
-        titles = {new.digest: dataset.names[old.digest] for new, old in zip(named, examples, strict=True)}
-        dataset = replace(dataset, examples=tuple(named), names=titles)
-    else:
-        session, preprocessor = assembly.session, assembly.preprocessor
-        rows_ND = features.extract(session, preprocessor, assembly.extractor, examples, home.cache, reporter.progress)
-    return dataset, {example.digest: row for example, row in zip(dataset.examples, rows_ND, strict=True)}
+def _extract(home: Home, assembly: Assembly, dataset: Dataset, reporter: Reporter) -> dict[str, GridRows]:
+    rows_ND = features.extract(
+        assembly.session,
+        assembly.preprocessor,
+        assembly.extractor,
+        dataset.examples,
+        home.cache,
+        reporter.progress,
+    )
+    return {example.digest: row for example, row in zip(dataset.examples, rows_ND, strict=True)}
 
 
 def _stack(rows: dict[str, GridRows], examples: Sequence[Example]) -> GridRows:
     return np.stack([rows[example.digest] for example in examples])
 
 
-def _with_label_errors(dataset: Dataset, taught: Sequence[Example], learned: Learned) -> Dataset:
-    """Name the labels that the head, solved without them, contradicts."""
-    standing = [
-        example for example in taught if example.digest in learned.rows and example.label in learned.head.labels
-    ]
-    if dataset.task == "regression" or len(standing) < FEWEST_FOR_LABEL_ERRORS:
-        return dataset
-    held_NK = learned.held_NK[[learned.rows[example.digest] for example in standing]]
-    labels = learned.head.labels
-    errors = clean.label_errors(held_NK, [labels.index(example.label or "") for example in standing])
-    return data.with_label_errors(dataset, standing, errors, labels)
+def _with_label_errors(dataset: Dataset, scene: Scene, taught: Sequence[Example], learned: Learned) -> Dataset:
+    """Name the labels that the heads, solved without them, contradict."""
+    for task, mine in by_task(scene, taught):
+        told = learned.of(task.task_name)
+        labels = learned.head.of(task.task_name).labels
+        standing = [example for example in mine if example.digest in told.rows and example.label in labels]
+        if task.task == "regression" or len(standing) < FEWEST_FOR_LABEL_ERRORS:
+            continue
+        held_NK = told.held_NK[[told.rows[example.digest] for example in standing]]
+        errors = clean.label_errors(held_NK, [labels.index(example.label or "") for example in standing])
+        dataset = data.with_label_errors(dataset, standing, errors, labels, task.task_name)
+    return dataset
 
 
 def _measure(
-    scene: Scene,
-    learned: Learned,
-    taught: Sequence[Example],
-    tested: Sequence[Example],
-    rows: dict[str, GridRows],
-    seed: int,
-) -> dict[str, Metric]:
-    standing = [example for example in taught if example.digest in learned.rows]
-    held_NK = learned.held_NK[[learned.rows[example.digest] for example in standing]]
-    labels = learned.head.labels
-    metrics = {
-        f"leave_one_out_{name}": metric
-        for name, metric in measure.of_examples(scene, held_NK, standing, labels, seed).items()
-    }
-    if tested:
-        answered_NK = measure.answers(scene, learned.head, _stack(rows, tested))
-        metrics |= measure.of_examples(scene, answered_NK, tested, labels, seed)
-    return metrics
+    scene: Scene, learned: Learned, dataset: Dataset, rows: dict[str, GridRows], seed: int
+) -> dict[str, dict[str, Metric]]:
+    """Metrics of every task, by its name."""
+    found: dict[str, dict[str, Metric]] = {}
+    for task, mine in by_task(scene, dataset.examples):
+        told, head = learned.of(task.task_name), learned.head.of(task.task_name)
+        standing = [example for example in mine if example.split != "test" and example.digest in told.rows]
+        held_NK = told.held_NK[[told.rows[example.digest] for example in standing]]
+        metrics = {
+            f"leave_one_out_{name}": metric
+            for name, metric in measure.of_examples(task, held_NK, standing, head.labels, seed).items()
+        }
+        tested = [example for example in mine if example.split == "test" and example.digest not in told.seen]
+        if tested:
+            answered_NK = measure.answers(task, head, _stack(rows, tested))
+            metrics |= measure.of_examples(task, answered_NK, tested, head.labels, seed)
+        found[task.task_name] = metrics
+    return found
 
 
 def _write_report(home: Home, scene: str, dataset: Dataset) -> Path:
     """The data report as JSON and as a page; returns the page's path."""
-    folder = home.settings.home / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{check_scene(scene)}-data.html"
+    file = report_of(home, scene)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".json").write_text(json.dumps(dataset.report.to_json(), indent=2), encoding="utf-8")
     page.write(dataset.report, file)
     return file

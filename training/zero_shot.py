@@ -21,12 +21,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from core.errors import InvalidInput
 from core.preprocess import Limits
 from core.types import Example, GridRows, Scene
 from exporters.backbone import Backbone
 from exporters.parity import ROWS
-from training import features
+from training import features, zoo
 from training.assemble import alone
+from training.data import Dataset
 
 SCENE = Scene(name="names", task="classification", modality="text")
 _CELLS, _SIDE = 16, 64  # of a pattern, from 2 up; pixels
@@ -37,6 +39,30 @@ def rows(reader: Backbone, texts: Sequence[Example], cache: Path, limits: Limits
     assembly = alone(reader, SCENE, cache, texts, limits)
     rows_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, texts, cache)
     return [replace(text, digest=_own(text), content=None) for text in texts], rows_ND
+
+
+def of_pictures(backbones: Sequence[str], modality: str | None) -> bool:
+    """Whether names are those of pictures: where the one backbone that is named sees and reads, or as is asked.
+
+    Raises:
+        InvalidInput: names of pictures are asked for, and no backbone that does both is named.
+    """
+    if modality == "text":
+        return False
+    if modality == "image":
+        if len(backbones) != 1:
+            remedy = "name one that sees and reads (transformers_clip:FOLDER)"
+            raise InvalidInput("names of pictures need one backbone", remedy)
+        zoo.reader(backbones[0])
+    return len(backbones) == 1 and zoo.reads(backbones[0])
+
+
+def named(dataset: Dataset, backbone: str, cache: Path, limits: Limits) -> tuple[Dataset, dict[str, GridRows]]:
+    """Texts that were read as names of labels become names of pictures, with a row each."""
+    examples, rows_ND = rows(zoo.reader(backbone), dataset.examples, cache, limits)
+    titles = {new.digest: dataset.names[old.digest] for new, old in zip(examples, dataset.examples, strict=True)}
+    told = {example.digest: row for example, row in zip(examples, rows_ND, strict=True)}
+    return replace(dataset, examples=tuple(examples), names=titles), told
 
 
 def patterns() -> list[Example]:

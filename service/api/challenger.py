@@ -13,7 +13,7 @@ from pydantic import Field
 
 from core.challenges import Challenge
 from core.errors import NotFound
-from core.outcomes import compare
+from core.outcomes import compare_all
 from core.promotion import challenge
 from service.api.access import context_of
 from service.api.body import json_of
@@ -30,6 +30,9 @@ class ChallengerIn(Body):
     mode: Literal["shadow", "split"] = Field(description="shadow: a copy of the traffic; split: a share of it.")
     share: float = Field(ge=0, le=1, strict=False)
     expected_generation: int = Field(ge=0)
+    judge: Literal["people", "evidence"] = Field(
+        default="people", description="evidence: it is promoted, or stopped, as soon as labels show who is better."
+    )
 
 
 @router.get("/v1/scenes/{scene}/challenger")
@@ -68,8 +71,10 @@ def _look_up(context: Context, scene: str) -> dict[str, Any]:
             f"scene {scene!r} has no challenger; the next has expected_generation {generation}",
             f"PUT /v1/scenes/{scene}/challenger, or run: lepton challenge {scene} VERSION",
         )
-    compared = compare(context.home, held, champion.version)
-    told_of = {"champion_version": champion.version, "comparison": asdict(compared)}
+    compared = {task: asdict(each) for task, each in compare_all(context.home, held, champion.version).items()}
+    told_of: dict[str, Any] = {"champion_version": champion.version, "comparison": next(iter(compared.values()))}
+    if len(compared) > 1:
+        told_of["tasks"] = {task: {"comparison": each} for task, each in compared.items()}
     return {"scene": scene, "challenger": told(held)} | told_of
 
 
@@ -81,6 +86,7 @@ def _begin(context: Context, scene: str, asked: ChallengerIn) -> dict[str, Any]:
         mode=asked.mode,
         share=asked.share,
         expected_generation=asked.expected_generation,
+        judge=asked.judge,
     )
     return {"scene": scene, "challenger": told(held)}
 

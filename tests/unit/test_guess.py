@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from training import data
-from training.task import guess
+from training.guess import guess
 
 HALVES = [str(n / 2) for n in range(50)]
 

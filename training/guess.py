@@ -20,8 +20,8 @@ DISTINCT = 20  # different values up to which numbers are classes
 OFTEN = 20  # rows a value from which whole numbers are classes
 
 
-def guess(labels: Sequence[str], folders: bool) -> tuple[Task, list[Finding]]:
-    """The task, and a remark where the labels are many numbers.
+def guess(labels: Sequence[str], folders: bool, name: str = "") -> tuple[Task, list[Finding]]:
+    """The task, called ``name`` where there are several, and a remark where its labels are many numbers.
 
     >>> guess([str(n % 3) for n in range(100)], folders=False)
     ('classification', [])
@@ -36,8 +36,9 @@ def guess(labels: Sequence[str], folders: bool) -> tuple[Task, list[Finding]]:
     values = len(fractions) > DISTINCT or each < OFTEN
     kinds = "numbers" if fractions else "whole numbers"
     told = f"{len(numbers)} different {kinds}, {each:.3g} rows each: read as {'values' if values else 'classes'}"
-    other = "classification reads them as classes" if values else "regression reads them as values"
-    remark = Finding(kind="task", path="label", dropped=False, detail=f"{told}; --task {other}")
+    asked = "classification" if values else "regression"
+    other = f"{name + '=' if name else ''}{asked} reads them as {'classes' if values else 'values'}"
+    remark = Finding(kind="task", path=name or "label", dropped=False, detail=f"{told}; --task {other}")
     return ("regression" if values else "classification"), [remark]
 
 

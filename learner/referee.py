@@ -1,0 +1,102 @@
+"""Challenges that evidence judges: promoted, rolled back or ended as soon as labelled answers show who is better.
+
+Promises that a challenger which is no better is promoted with a chance of at most ``[challenge] alpha``, however often
+it is looked at (e-values, see ``core.gate.evidence``), and that what was decided stands in the audit with its numbers.
+After a promotion the former champion goes on as a shadow for a probation: where evidence speaks for it, it comes back.
+Of several tasks the first one decides, unless the newcomer is worse in another: that is enough against it.
+Knows nothing of how versions are made, nor of challenges that people judge.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from core.challenges import Challenge
+from core.errors import Conflict, LeptonError
+from core.home import Home
+from core.outcomes import Comparison, compare_all
+from core.promotion import challenge as begin
+from core.promotion import promote
+
+logger = logging.getLogger(__name__)
+
+Verdict = Literal["promote", "end", "wait"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """What was decided of a challenge, and why."""
+
+    scene: str
+    version: str
+    verdict: Verdict
+    words: str
+
+
+def verdict(challenge: Challenge, told: Comparison, alpha: float, probation_labels: int) -> tuple[Verdict, str]:
+    """What the labelled answers so far amount to; of a probation, ``promote`` brings the former champion back."""
+    numbers = f"right alone: the challenger {told.wins} times, the champion {told.losses} times"
+    if told.evidence["challenger"] >= 1 / alpha:
+        return "promote", f"evidence {told.evidence['challenger']:.3g} speaks for the challenger; {numbers}"
+    if told.evidence["champion"] >= 1 / alpha:
+        return "end", f"evidence {told.evidence['champion']:.3g} speaks for the champion; {numbers}"
+    if challenge.probation and told.paired >= probation_labels:
+        return "end", f"the probation is over after {told.paired} labelled answers of both; {numbers}"
+    return "wait", numbers
+
+
+def overall(
+    challenge: Challenge, told: Mapping[str, Comparison], alpha: float, probation_labels: int
+) -> tuple[Verdict, str]:
+    """What ``verdict`` says of the first task, unless the newcomer, who in a probation is the champion, is worse in
+    another."""
+    first, *others = told
+    known: Literal["challenger", "champion"] = "challenger" if challenge.probation else "champion"
+    for name in others:
+        if told[name].evidence[known] >= 1 / alpha:
+            words = f"evidence {told[name].evidence[known]:.3g} speaks for the {known} in task {name}"
+            return "promote" if challenge.probation else "end", words
+    return verdict(challenge, told[first], alpha, probation_labels)
+
+
+def judge(home: Home, challenge: Challenge) -> Ruling:
+    """Look at a challenge that evidence judges, and do what it says."""
+    champion = home.registry.champion(challenge.scene)
+    if champion is None or challenge.judge != "evidence":
+        return Ruling(scene=challenge.scene, version=challenge.version, verdict="wait", words="people judge it")
+    asked = home.settings.challenge
+    said, words = overall(
+        challenge, compare_all(home, challenge, champion.version), asked.alpha, asked.probation_labels
+    )
+    if said == "end":
+        home.challenges.end(challenge.scene, words)
+    elif said == "promote":
+        action = "rollback" if challenge.probation else "promote"
+        promote(
+            home, challenge.scene, challenge.version, expected_generation=champion.generation, action=action, why=words
+        )
+        if not challenge.probation and asked.probation_labels:
+            _watch_over(home, challenge.scene, champion.version)
+    if said != "wait":
+        logger.warning("scene %s, challenger %s: %s: %s", challenge.scene, challenge.version[:12], said, words)
+    return Ruling(scene=challenge.scene, version=challenge.version, verdict=said, words=words)
+
+
+def _watch_over(home: Home, scene: str, former: str) -> None:
+    """Let the former champion shadow the new one; where that cannot be, the promotion stands all the same."""
+    try:
+        begin(
+            home,
+            scene,
+            former,
+            mode="shadow",
+            share=1.0,
+            expected_generation=home.challenges.generation(scene),
+            judge="evidence",
+            probation=True,
+        )
+    except (Conflict, LeptonError) as error:
+        logger.warning("scene %s: no probation of the new champion: %s", scene, error)
