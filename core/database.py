@@ -8,7 +8,7 @@ to date. Knows nothing of what the rows mean; what each database does in its own
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -111,6 +111,7 @@ versions = sa.Table(
     sa.Column("reason", sa.String, nullable=False, server_default=""),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("origin", sa.String, nullable=False, server_default="own"),  # or "foreign": not made by this home
+    sa.Column("job", sa.String, index=True),  # that made it, where one did
     sa.UniqueConstraint("scene", "number"),
 )
 aliases = sa.Table(
@@ -239,6 +240,8 @@ class Watch(Protocol):
 class Database:
     """The ledger or the prediction log: ``read()`` and ``write()`` give a connection inside a transaction.
 
+    ``fence``, where it is set, is called first in every write transaction, and refuses it by raising.
+
     Args:
         dialect: where it is, and what is done there in a way of its own.
         kind: which of the two.
@@ -253,6 +256,7 @@ class Database:
         self.engine = dialect.engine
         self.name = dialect.name
         self.shared = dialect.shared
+        self.fence: Callable[[sa.Connection], None] | None = None
         self._migrate()
 
     @contextmanager
@@ -283,6 +287,8 @@ class Database:
         try:
             with self._connected(self.dialect.writing) as connection, connection.begin():
                 self.dialect.enter(connection)
+                if self.fence is not None:
+                    self.fence(connection)
                 yield connection
                 self.dialect.leave(connection)
                 step = "commit"

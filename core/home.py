@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.artifacts import Artifacts
-from core.bundle import Bundle, read
+from core.bundle import Bundle, blocks_of, checked, read
 from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
@@ -15,9 +15,13 @@ from core.drift import DriftReadings
 from core.errors import BrokenBundle, Unavailable
 from core.events import Ledger
 from core.evidence import EvidenceStore
+from core.federation import FOREIGN, Share, from_bytes
 from core.follow import Follower
+from core.jobs import Jobs
+from core.policies import Policies
 from core.predictions import PredictionLog
 from core.preprocess import Limits, Preprocessor, modality
+from core.progress import Progress
 from core.registry import Registry
 from core.session import Session
 from core.types import Scene, Version
@@ -37,6 +41,9 @@ class Home:
     challenges: Challenges
     workers: Workers
     drift: DriftReadings
+    jobs: Jobs
+    progress: Progress
+    policies: Policies
 
     @property
     def cache(self) -> Path:
@@ -81,8 +88,23 @@ class Home:
             )
         return read(folder, version)
 
-    def follower(self, scene: Scene, version: Version) -> Follower:
-        """A follower of the scene's labels for a version, from the start of the ledger."""
+    def foreign(self, version: Version) -> Share | None:
+        """The sums of other sites that a version was fused with; None where there are none.
+
+        Raises:
+            BrokenBundle: the file is not what the manifest says.
+        """
+        files = version.manifest.get("files")
+        digest = files.get(FOREIGN) if isinstance(files, dict) else None
+        if digest is None:
+            return None
+        return from_bytes(checked(self.artifacts.bundle(version.version), FOREIGN, str(digest)), FOREIGN)
+
+    def follower(self, scene: Scene, version: Version, *, alone: bool = False) -> Follower:
+        """A follower of the scene's labels for a version, from the start of the ledger.
+
+        ``alone`` leaves out the sums of other sites.
+        """
         return Follower(
             self.ledger,
             self.evidence,
@@ -90,6 +112,8 @@ class Home:
             extractor=str(version.manifest["extractor"]),
             width=int(str(version.manifest["features"])),
             weight_of=self.settings.labels.weight,
+            blocks=blocks_of(version.manifest),
+            foreign=None if alone else self.foreign(version),
         )
 
     def close(self) -> None:
@@ -117,4 +141,7 @@ def open_home(settings: Settings) -> Home:
         challenges=Challenges(ledger_database),
         workers=Workers(predictions_database),
         drift=DriftReadings(ledger_database),
+        jobs=Jobs(ledger_database),
+        progress=Progress(ledger_database),
+        policies=Policies(ledger_database, settings.retrain),
     )

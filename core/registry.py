@@ -39,10 +39,14 @@ class Alias:
 
 
 class Registry:
-    """Reads and writes scenes, versions, aliases and revisions."""
+    """Reads and writes scenes, versions, aliases and revisions.
+
+    ``job`` is the job that this process works for; it is noted with every version that is registered.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time):
         self.database = database
+        self.job: str | None = None
         self._clock = clock
 
     def declare(self, scene: Scene) -> Scene:
@@ -101,7 +105,7 @@ class Registry:
                 last = sa.select(sa.func.max(versions.c.number)).where(versions.c.scene == scene)
                 number = (connection.execute(last).scalar() or 0) + 1
                 row = {"scene": scene, "version": version, "number": number, "manifest": dict(manifest)}
-                row["origin"] = origin
+                row |= {"origin": origin, "job": self.job}
                 connection.execute(sa.insert(versions), row | {"state": "ready", "created_at": self._clock()})
                 first = Revision(scene=scene, version=version, number=0, head=head)
                 insert_revision(connection, first, self._clock())

@@ -111,6 +111,7 @@ class Head:
         bias: (K,) float32.
         labels: K class names, in column order; ``("value",)`` for regression.
         sequence: the last label event that the head includes.
+        lam: λ; of several blocks, their mean by α.
         fallback: nothing stands, and this is the head of the last promoted bundle.
         further: of several tasks, the heads of those beside the first, by name; all at one sequence.
     """
@@ -129,6 +130,20 @@ class Head:
     def of(self, task: str) -> Head:
         """The head of the task of this name."""
         return self.further.get(task, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Features with a head of their own: a member of a fusion of logits, whose scores count with the share ``alpha``.
+
+    Attributes:
+        start, stop: its columns among the features.
+        alpha: the shares of all blocks sum to 1.
+    """
+
+    start: int
+    stop: int
+    alpha: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +206,7 @@ class Version:
     """A registered bundle. ``version`` is the SHA-256 of its manifest; ``manifest`` the parsed JSON.
 
     ``origin`` is foreign where this home did not make it: it is then tried in a limited process before it is served.
+    ``job`` is the job that made it, where one did.
     """
 
     scene: str
@@ -201,3 +217,4 @@ class Version:
     reason: str = ""
     created_at: float = 0.0
     origin: Literal["own", "foreign"] = "own"
+    job: str | None = None

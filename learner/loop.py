@@ -21,6 +21,7 @@ from learner.lesson import EMBED_AT_ONCE, Lesson
 from learner.metrics import Metrics
 from learner.monitor import Monitor
 from learner.referee import judge
+from learner.schedule import look
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Learner:
         self._lease: Lease | None = None
         self._renew_at = 0.0
         self._join_at = 0.0
+        self._cause_at = 0.0
         self._monitors: dict[str, Monitor] = {}
         self._watch_at = 0.0 if home.settings.drift.every_seconds else math.inf
 
@@ -97,7 +99,7 @@ class Learner:
         return any(lesson.behind for lesson in self._lessons.values())
 
     def lead(self) -> bool:
-        """Hold or take the lead, and look after waiting labels while leading."""
+        """Hold or take the lead, and look after waiting labels and causes for retraining while leading."""
         now = self._clock()
         if now >= self._renew_at:
             seconds = self._home.settings.learner.lease_seconds
@@ -114,6 +116,9 @@ class Learner:
         if self._lease is not None and now >= self._join_at:
             self._join_at = now + JOIN_SECONDS
             self._look_after_waiting(now)
+        if self._lease is not None and now >= self._cause_at:
+            self._cause_at = now + self._home.settings.learner.cause_seconds
+            self._look_for_causes(now)
         return self._lease is not None
 
     def step(self) -> None:
@@ -238,3 +243,12 @@ class Learner:
         self._metrics.orphaned.inc(orphaned)
         if orphaned:
             logger.warning("%d labels were given up: their predictions never came", orphaned)
+
+    def _look_for_causes(self, now: float) -> None:
+        try:
+            filed = look(self._home, now)
+        except Exception:  # the cause is still there at the next look
+            logger.exception("causes for retraining could not be looked for")
+            return
+        for job in filed:
+            logger.info("scene %s: filed job %s because of %s", job.scene, job.id, job.cause)

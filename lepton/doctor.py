@@ -87,6 +87,8 @@ def _ports(settings: Settings) -> list[Finding]:
     wanted = {"service port": (settings.serve.host, settings.serve.port)}
     if settings.learner.metrics_port:
         wanted["learner metrics port"] = (settings.learner.metrics_host, settings.learner.metrics_port)
+    if settings.trainer.metrics_port:
+        wanted["trainer metrics port"] = (settings.trainer.metrics_host, settings.trainer.metrics_port)
     return [_port(name, host, port) for name, (host, port) in wanted.items()]
 
 

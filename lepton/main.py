@@ -9,7 +9,21 @@ import typer
 from rich.markup import escape
 
 from core.errors import LeptonError
-from lepton import challenge, compress, demo, doctor, imports, models, pretrain, processes, registry, served
+from lepton import (
+    challenge,
+    compress,
+    demo,
+    doctor,
+    fuse,
+    imports,
+    jobs,
+    models,
+    policy,
+    pretrain,
+    processes,
+    registry,
+    served,
+)
 from lepton.output import notes
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer carries its own click and does not name this
@@ -20,7 +34,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Carry a pretrained model to your scene, serve it, and let it learn from labels while it serves.",
 )
-for group in (models, compress, served, pretrain, registry, imports, challenge, processes, doctor, demo):
+GROUPS = (
+    models,
+    compress,
+    fuse,
+    served,
+    pretrain,
+    registry,
+    imports,
+    challenge,
+    jobs,
+    policy,
+    processes,
+    doctor,
+    demo,
+)
+for group in GROUPS:
     group.add_to(app)
 
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import re
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 from core import config
+from core import export as exporting
 from core.bundle import metrics_of, read, write
 from core.errors import Conflict, InvalidInput
 from core.home import Home, open_home
 from core.ids import check_scene
 from core.registry import short
-from core.types import Scene, Version
+from core.types import Version
+from lepton import jobs
 from lepton.compress import measured
 from lepton.extra import training
 from lepton.output import Stages, as_json, fact, say, show_metrics, table
-from lepton.served import served
 from lepton.shown import show_transfer, transfer_json
 
 if TYPE_CHECKING:
@@ -59,7 +57,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     task: list[str] = TASK,
     backbone: list[str] = BACKBONES,
     recipe: str = typer.Option("auto", help="auto or closed_form."),
-    fuse: str = typer.Option("auto", help="auto or none."),
+    fuse: str = typer.Option("auto", help="auto, none, features or logits: how the backbones compared are fused."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
     unlabelled: Path = UNLABELLED,
@@ -67,10 +65,10 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
     budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
+    queue: bool = typer.Option(False, "--queue", help="File it as a job for a trainer instead of doing it now."),
     json: bool = JSON,
 ) -> None:
     """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
-    _one_of("fuse", fuse, ["auto", "none"])
     _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
@@ -86,13 +84,16 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
         transform=None if transform == "auto" else transform,
-        budget=_seconds(budget),
+        budget=seconds(budget),
         size=size,
         seed=seed,
         unlabelled=unlabelled,
         validate=validate,
         new_labels=new_labels,
+        fuse=fuse,
     )
+    if queue:
+        return jobs.filed(training("filing").file(home, "adapt", _from_root(request)), json)
     with Stages() as stages:
         done = pipeline.adapt(home, request, stages)
     return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
@@ -109,27 +110,14 @@ def export(
 ) -> None:
     """Copy a version's bundle to a folder, every digest checked; in a lower precision where one is asked for."""
     home = open_home(config.load())
-    held, chosen, _ = served(home, scene, version)
-    if out.exists() and any(out.iterdir()):
-        raise Conflict(f"the folder {out} is not empty", "name another one")
-    if statistics and precision not in {None, chosen.manifest["precision"]}:
-        raise InvalidInput(
-            f"--statistics would be those of {short(chosen.version)}, and not of its features in {precision}",
-            f"make it a version first: lepton compress {scene} --precision {precision}; then export that one",
-        )
+    chosen = exporting.champion_or(home, scene, version)
     if precision in {None, chosen.manifest["precision"]}:
-        shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
-        written = read(out, chosen.version).version
+        done = exporting.export(home, scene, version, out, statistics)
     else:
-        request = training("compress").Request(scene=held, version=chosen, precision=precision)
-        made = measured(home, request, force=force, json=json)
-        written = read(out, write(out, made.manifest, made.files)).version
-    if statistics:
-        _write_statistics(home, held, chosen, out / "statistics.safetensors")
-    size = sum(file.stat().st_size for file in out.iterdir())
+        done = _compressed(home, chosen, precision or "", out, statistics, force=force, json=json)
     if json:
-        return as_json({"scene": scene, "version": written, "out": str(out), "bytes": size})
-    return say(f"{scene} {short(written)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
+        return as_json({"scene": scene} | asdict(done))
+    return say(f"{scene} {short(done.version)} is in {out} ({done.bytes / 1e6:.1f} MB), every digest checked")
 
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
@@ -147,17 +135,28 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
     )
 
 
-def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
-    from safetensors.numpy import save_file
+def _compressed(
+    home: Home, chosen: Version, precision: str, out: Path, statistics: bool, *, force: bool, json: bool
+) -> exporting.Exported:
+    """A lower precision of a version, measured first, written to a folder alone."""
+    if statistics:
+        raise InvalidInput(
+            f"--statistics would be those of {short(chosen.version)}, and not of its features in {precision}",
+            f"make it a version first: lepton compress {chosen.scene} --precision {precision}; then export that one",
+        )
+    if out.exists() and any(out.iterdir()):
+        raise Conflict(f"the folder {out} is not empty", "name another one")
+    request = training("compress").Request(scene=home.registry.scene(chosen.scene), version=chosen, precision=precision)
+    made = measured(home, request, force=force, json=json)
+    written = read(out, write(out, made.manifest, made.files)).version
+    size = sum(file.stat().st_size for file in out.iterdir())
+    return exporting.Exported(version=written, out=out, bytes=size)
 
-    follower = home.follower(scene, version)
-    follower.catch_up()
-    for each in follower.tasks:
-        sums = each.state.statistics
-        arrays = {name: np.ascontiguousarray(array) for name, array in sums.arrays().items()}
-        told = {"columns": jsonlib.dumps(sorted(sums.cross)), "extractor": follower.extractor, "grid": "2**-15"}
-        first = each is follower.tasks[0]
-        save_file(arrays, file if first else file.with_stem(f"{file.stem}.{each.task.task_name}"), metadata=told)
+
+def _from_root(request: Any) -> dict[str, Any]:
+    """A request as it is filed: its paths from the root, since a trainer runs in another folder."""
+    told = asdict(request)
+    return {name: value.absolute() if isinstance(value, Path) else value for name, value in told.items()}
 
 
 def _kinds(told: list[str]) -> str | dict[str, str] | None:
@@ -180,7 +179,8 @@ def _one_of(option: str, value: str, choices: list[str]) -> None:
         raise InvalidInput(f"--{option} is {value!r}", f"choose {' or '.join(choices)}")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time such as 90s, 5m or 1h, in seconds."""
     match = DURATION.fullmatch(text.strip())
     if match is None or float(match["number"]) <= 0:
         raise InvalidInput(f"--budget is {text!r}", "give a time such as 90s, 5m or 1h")
@@ -198,6 +198,7 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "metrics": done.version.manifest["metrics"],
         **_tasks_json(done),
         "candidates": [asdict(candidate) for candidate in done.candidates],
+        "fusion": done.fusion.model_dump() if done.fusion else None,
         "parity": asdict(done.parity),
         "transfer": transfer_json(done.decision),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import sys
@@ -100,6 +101,15 @@ class Stages:
         elif self._bar is None and (time.monotonic() - self._last > PLAIN_SECONDS):
             self._last = time.monotonic()
             notes.print(f"  {escape(self._title)}: {done} of {total}", soft_wrap=True)
+
+    def metric(self, name: str, step: int, value: float) -> None:
+        """A metric has this value at this step."""
+        notes.print(f"  {escape(name)} at {step}: {value:.4g}", soft_wrap=True)
+
+
+def moment(seconds: float) -> str:
+    """A moment by the clock of this machine: ``2026-11-30 14:05``."""
+    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
 def interval(metric: Mapping[str, float]) -> str:

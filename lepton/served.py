@@ -11,6 +11,7 @@ import typer
 
 from core import config
 from core.errors import InvalidInput, LeptonError, NotFound
+from core.export import champion_or
 from core.home import Home, open_home
 from core.preprocess import Preprocessor
 from core.registry import short
@@ -120,12 +121,7 @@ def predict(
 def served(home: Home, scene: str, version: str | None) -> tuple[Scene, Version, Head]:
     """Scene, version and the newest head that serves it."""
     held = home.registry.scene(scene)
-    if version is None:
-        alias = home.registry.champion(scene)
-        if alias is None:
-            raise NotFound(f"scene {scene!r} has no version yet", "make one with lepton adapt")
-        version = alias.version
-    chosen = home.registry.version(scene, version)
+    chosen = champion_or(home, scene, version)
     revision = home.registry.latest_revision(scene, chosen.version)
     if revision is None:
         raise NotFound(

@@ -36,13 +36,37 @@ Recipe `{manifest.recipe}`, feature transform `{manifest.transform}`, λ {manife
 
 {_metrics(manifest)}
 
-## To know before use
+{_fused(manifest)}## To know before use
 
 The figures hold for inputs like those of the data with digest `{manifest.lineage.data_digest[:16]}`. Nobody has
 measured the model on other scenes, on attacks, or on groups of people. The head stored here includes labels up to
 event {manifest.lineage.sequence}; what a service answers with may include later ones. The backbone's licence applies
 to the weights inside.{_lowered(manifest)}{_transferred(manifest)}
 """
+
+
+def _fused(manifest: Manifest) -> str:
+    """How it was fused, and what each member is worth."""
+    fusion = manifest.fusion
+    if fusion is None:
+        return ""
+    members = "\n".join(
+        f"| {m.name} | {m.alpha:.4g} | {_figure(m.alone)} | {_figure(m.without)} |" for m in fusion.members
+    )
+    return f"""## Fused by `{fusion.method}`
+
+| member | share α | alone | the others without it |
+|---|---|---|---|
+{members}
+
+All together {fusion.score:.4f} ({fusion.metric}, {fusion.rows} rows); the best member alone {fusion.best:.4f}, which is
+{fusion.score - fusion.best:+.4f} ({fusion.low:+.4f} to {fusion.high:+.4f}).
+
+"""
+
+
+def _figure(score: float | None) -> str:
+    return "" if score is None else f"{score:.4f}"
 
 
 def _labels(manifest: Manifest) -> str:

@@ -263,7 +263,7 @@ def _left_out(original: Head, candidate: Head, first: Followed, second: Followed
         if task.task == "regression" or all(known[digest].column in head.labels for head in heads)
     ]
     answers = tuple(
-        Answers(outputs=closed_form.learned(followed, head, names).held_NK, labels=head.labels)
+        Answers(outputs=closed_form.of_task(followed, head, names).held_NK, labels=head.labels)
         for followed, head in zip((first, second), heads, strict=True)
     )
     examples = [_example(task, digest, known[digest].column, known[digest].target) for digest in names]

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from core import plugins
-from core.bundle import Metric
+from core.bundle import Fusion, Metric
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
@@ -30,6 +30,7 @@ from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
 from training.data import Asked, Dataset
 from training.listing import Columns, read
+from training.merge import candidates as fusing
 from training.select import Candidate, select
 from training.tasks import by_task
 from training.unlabelled import Decision, Judges
@@ -49,6 +50,9 @@ class Reporter(Protocol):
     def progress(self, done: int, total: int) -> None:
         """The present stage has come this far."""
 
+    def metric(self, name: str, step: int, value: float) -> None:
+        """A metric has this value at this step, such as the loss after an epoch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -65,6 +69,7 @@ class Request:
         size: side of the pictures in pixels; None follows the data and the budget.
         unlabelled: inputs of the scene that is to be served, without labels. validate: some with labels, to judge by.
         new_labels: whether feedback may bring unknown labels; None keeps what the scene says, reject where it is new.
+        fuse: auto, none, or how the backbones that were compared are fused.
     """
 
     scene: str
@@ -82,6 +87,7 @@ class Request:
     unlabelled: Path | None = None
     validate: Path | None = None
     new_labels: Policy | None = None
+    fuse: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +100,7 @@ class Adapted:
     report: Path
     candidates: tuple[Candidate, ...]
     parity: Parity
+    fusion: Fusion | None = None
     decision: Decision | None = None
 
 
@@ -106,6 +113,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     """
     recipe = "closed_form" if request.recipe == "auto" else request.recipe
     plugins.load("training.adapt", recipe)
+    fusing.check(request.fuse)
     for name in request.backbones:
         zoo.resolve(name)
     reporter.stage("reading and checking the data")
@@ -114,7 +122,8 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
     reporter.stage("choosing a backbone")
     setting = _setting(request, dataset)
-    candidates = _choose(home, request, dataset, setting)
+    selected = _fused(home, request, dataset, setting, _choose(home, request, dataset, setting))
+    candidates, joint = selected.candidates, selected.joint
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
     if others:
@@ -123,7 +132,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     drawn = _draw(taught, request.seed)
     threads = os.cpu_count() or 1
     backbones = [zoo.load(name, setting) for name in chosen]
-    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits)
+    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
     parity = package.check_parity(assembly, drawn)
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
     rows = _extract(home, assembly, dataset, reporter)
@@ -131,16 +140,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     decision = _transfer(scene, assembly, others, judges, request.seed, reporter) if others else None
     assembly = decision.assembly if decision else assembly
     reporter.stage("solving the head")
-    learned = closed_form.learn(
-        home,
-        scene,
-        assembly.session,
-        assembly.preprocessor,
-        assembly.extractor,
-        taught,
-        _stack(rows, taught),
-        reporter.progress,
-    )
+    learned = closed_form.learn(home, scene, assembly, taught, _stack(rows, taught), reporter.progress)
     dataset = _with_label_errors(dataset, scene, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
     metrics = {} if request.names else _measure(scene, learned, dataset, rows, request.seed)
@@ -155,6 +155,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         further={task.task_name: metrics.get(task.task_name, {}) for task in scene.further},
         data_digest=dataset.digest,
         parent=champion.version if champion else None,
+        fusion=selected.fusion,
     )
     return Adapted(
         version=package.register(home, scene, assembly, learned.head, drawn, origin),
@@ -163,6 +164,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         report=_write_report(home, request.scene, dataset),
         candidates=candidates,
         parity=parity,
+        fusion=selected.fusion,
         decision=decision,
     )
 
@@ -186,6 +188,11 @@ def _transfer(
         reporter.stage(f"trying {name} on {len(others)} inputs without labels")
 
     return unlabelled.choose(scene, assembly, others, judges, seed, told)
+
+
+def report_of(home: Home, scene: str) -> Path:
+    """Where the page of a scene's data report lies."""
+    return home.settings.home / "reports" / f"{check_scene(scene)}-data.html"
 
 
 def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
@@ -247,6 +254,19 @@ def _choose(home: Home, request: Request, dataset: Dataset, setting: Setting) ->
             seed=request.seed,
         )
     return tuple(found)
+
+
+def _fused(
+    home: Home, request: Request, dataset: Dataset, setting: Setting, candidates: tuple[Candidate, ...]
+) -> fusing.Chosen:
+    """Several of the candidates, where they are better together; the parts of a mixture are together anyway."""
+    if len(parts.names(dataset.modality)) > 1:
+        if request.fuse not in (fusing.AUTO, fusing.NONE):
+            message = f"the data are {dataset.modality}, whose parts share one head; {request.fuse} is for one part"
+            raise InvalidInput(message, "leave --fuse out")
+        return fusing.Chosen(candidates=candidates)
+    scene = _shape(request, dataset, dataset.modality)
+    return fusing.fused(home, scene, dataset.of("train"), candidates, setting, request.fuse, request.seed)
 
 
 def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[str, tuple[str, ...]]:
@@ -354,9 +374,8 @@ def _measure(
 
 def _write_report(home: Home, scene: str, dataset: Dataset) -> Path:
     """The data report as JSON and as a page; returns the page's path."""
-    folder = home.settings.home / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{check_scene(scene)}-data.html"
+    file = report_of(home, scene)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".json").write_text(json.dumps(dataset.report.to_json(), indent=2), encoding="utf-8")
     page.write(dataset.report, file)
     return file

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from core.calibrate import leave_one_out
 from core.errors import InvalidInput, LeptonError
-from core.preprocess import Limits
+from core.preprocess import Limits, Preprocessor
+from core.session import Session
 from core.types import Doubles, Example, GridRows, Scene, Task
 from training import features, zoo
 from training.assemble import Assembly, alone
@@ -180,6 +181,29 @@ def outcomes(features_ND: GridRows, rows: Sequence[Example], task: Task) -> Doub
     return right_N
 
 
+def interval(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> tuple[float, float]:
+    """95 % percentile bootstrap of the score; rows are drawn again within their groups, so that none is ever empty."""
+    rng = np.random.default_rng(seed)
+    totals_R = np.zeros(_RESAMPLES)
+    members = _members(groups_N)
+    for rows in members:
+        drawn_RN = rng.integers(len(rows), size=(_RESAMPLES, len(rows)))
+        totals_R += outcomes_N[rows][drawn_RN].mean(axis=1)
+    low, high = np.percentile(totals_R / len(members), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def latency(session: Session, preprocessor: Preprocessor, example: Example) -> float:
+    """Milliseconds of one example, alone in its batch (median)."""
+    inputs = preprocessor.batch([preprocessor.read(features.content(example))])
+    seconds = []
+    for _ in range(_WARM + _PROBES):
+        begun = time.perf_counter()
+        session.features(inputs)
+        seconds.append(time.perf_counter() - begun)
+    return 1000 * float(np.median(seconds[_WARM:]))
+
+
 def _draw(examples: Sequence[Example], scene: Scene, seed: int) -> Drawn:
     """The subsample of every task."""
     most = SAMPLE // len(scene.tasks)
@@ -232,33 +256,11 @@ def _try(name: str, assembly: Assembly, drawn: Drawn, cache: Path, seed: int) ->
         score=score(outcomes_N, groups_N),
         low=low,
         high=high,
-        milliseconds=_latency(assembly, drawn[0][1][0]),
+        milliseconds=latency(session, assembly.preprocessor, drawn[0][1][0]),
         model_bytes=len(assembly.model),
         dimension=session.width,
     )
     return Trial(candidate=candidate, outcomes_N=outcomes_N)
-
-
-def _latency(assembly: Assembly, example: Example) -> float:
-    inputs = assembly.preprocessor.batch([assembly.preprocessor.read(features.content(example))])
-    seconds = []
-    for _ in range(_WARM + _PROBES):
-        begun = time.perf_counter()
-        assembly.session.features(inputs)
-        seconds.append(time.perf_counter() - begun)
-    return 1000 * float(np.median(seconds[_WARM:]))
-
-
-def interval(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> tuple[float, float]:
-    """95 % percentile bootstrap of the score; rows are drawn again within their groups, so that none is ever empty."""
-    rng = np.random.default_rng(seed)
-    totals_R = np.zeros(_RESAMPLES)
-    members = _members(groups_N)
-    for rows in members:
-        drawn_RN = rng.integers(len(rows), size=(_RESAMPLES, len(rows)))
-        totals_R += outcomes_N[rows][drawn_RN].mean(axis=1)
-    low, high = np.percentile(totals_R / len(members), (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _members(groups_N: Sequence[str]) -> list[NDArray[np.intp]]:

@@ -21,6 +21,7 @@ from core.database import (
     prediction_tables,
 )
 from core.errors import BadConfiguration, Unavailable
+from core.job_tables import jobs
 from core.migrations.run import NEWEST
 from core.sqlite import wal_is_safe
 
@@ -44,6 +45,7 @@ def count_up(database: Database, by: int = 1) -> None:
 
 def test_the_migrated_schema_is_the_one_in_the_code(tmp_path: Path, kind: str) -> None:
     opener, tables = OPENERS[kind]
+    assert jobs.metadata is ledger_tables
     database = opener(tmp_path)
     made = sa.create_engine("sqlite://")
     tables.create_all(made)
