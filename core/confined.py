@@ -17,7 +17,9 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,50 @@ class Outcome:
     stopped: bool = False
 
 
-def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: float, megabytes: int) -> Outcome:
+class Leash:
+    """Holds a child while it works; one thread at a time has work done on it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pulled = False
+
+    def pull(self) -> None:
+        """End the child that works, and any that is put on later; from any thread."""
+        with self._lock:
+            self._pulled = True
+            if self._child is not None:
+                self._child.terminate()
+
+    @contextmanager
+    def on(self, child: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Hold a child as long as the block runs."""
+        with self._lock:
+            self._child = child
+            if self._pulled:
+                child.terminate()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._child = None
+
+
+def run(
+    module: str,
+    arguments: Sequence[str],
+    data: bytes = b"",
+    *,
+    seconds: float,
+    megabytes: int,
+    leash: Leash | None = None,
+) -> Outcome:
     """Have ``module.work(arguments, data)`` done in a child.
 
     Args:
         seconds: by the wall clock, its start included.
         megabytes: of memory that the child may write to, its libraries' (about 250) included.
+        leash: by which another thread may end the child.
     """
     command = [sys.executable, "-m", "core.confined", str(os.getpid()), str(seconds), str(megabytes), module]
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -63,7 +103,8 @@ def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: fl
         start_new_session=True,  # what is typed at the terminal is meant for who asked
     )
     try:
-        said, _ = child.communicate(data, timeout=seconds)
+        with (leash or Leash()).on(child):
+            said, _ = child.communicate(data, timeout=seconds)
     except subprocess.TimeoutExpired:
         return Outcome(reason=f"it did not end within {seconds:g} seconds")
     finally:

@@ -5,21 +5,17 @@ Promises that the folder is there whole or not at all, every digest checked. Kno
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from core.artifacts import UNFINISHED, unwritable
 from core.bundle import read
 from core.errors import BrokenBundle, Conflict, NotFound
+from core.federation import FILE, to_bytes
 from core.home import Home
 from core.types import Scene, Version
-
-STATISTICS = "statistics.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +81,7 @@ def _copy(home: Home, scene: Scene, version: Version, out: Path, statistics: boo
             shutil.copytree(home.artifacts.bundle(version.version), staged, dirs_exist_ok=True)
             read(staged, version.version)
             if statistics:
-                _write_statistics(home, scene, version, staged / STATISTICS)
+                _write_statistics(home, scene, version, staged / FILE)
             staged.chmod(0o755)
             staged.replace(out)
         finally:
@@ -95,13 +91,9 @@ def _copy(home: Home, scene: Scene, version: Version, out: Path, statistics: boo
 
 
 def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
-    from safetensors.numpy import save_file
-
-    follower = home.follower(scene, version)
+    """The sums of what stands here, those of other sites left out: whoever adds them up counts each site once."""
+    follower = home.follower(scene, version, alone=True)
     follower.catch_up()
     for each in follower.tasks:
-        sums = each.state.statistics
-        arrays = {name: np.ascontiguousarray(array) for name, array in sums.arrays().items()}
-        told = {"columns": json.dumps(sorted(sums.cross)), "extractor": follower.extractor, "grid": "2**-15"}
-        first = each is follower.tasks[0]
-        save_file(arrays, file if first else file.with_stem(f"{file.stem}.{each.task.task_name}"), metadata=told)
+        share = to_bytes(follower.share(each))
+        (file if each is follower.tasks[0] else file.with_stem(f"{file.stem}.{each.task.task_name}")).write_bytes(share)

@@ -7,18 +7,20 @@ training all use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from core.errors import InvalidInput
 from core.events import Ledger
 from core.evidence import EvidenceStore
+from core.federation import Share, site_of
 from core.head import HeadState, Row
 from core.labels import target_of
 from core.standing import Outcome, Standing
 from core.statistics import VALUE
-from core.types import GridRows, Head, LabelEvent, Scene
+from core.types import Block, GridRows, Head, LabelEvent, Scene
 
 
 class Followed:
@@ -30,9 +32,18 @@ class Followed:
         conflicts, missing: as :class:`Follower` says.
     """
 
-    def __init__(self, task: Scene, width: int, weight_of: Callable[[str], int]):
+    def __init__(
+        self,
+        task: Scene,
+        width: int,
+        weight_of: Callable[[str], int],
+        blocks: Sequence[Block] = (),
+        foreign: Share | None = None,
+    ):
         self.task = task
-        self.state = HeadState(width, task=task.task, declared=task.labels, key=task.hash_key)
+        self.state = HeadState(
+            width, task=task.task, declared=task.labels, key=task.hash_key, blocks=blocks, foreign=foreign
+        )
         self.conflicts: set[str] = set()
         self.missing: set[str] = set()
         self._standing = Standing(weight_of, task.task_name)
@@ -85,7 +96,7 @@ class Followed:
         return head
 
     def _row(self, example: str, outcome: Outcome, features: GridRows) -> Row:
-        assert features.dtype == np.int16 and features.shape == (self.state.statistics.width,)
+        assert features.dtype == np.int16 and features.shape == (self.state.width,)
         if outcome.value is not None:
             return Row(example, features, VALUE, target_of(self.task, outcome.value), outcome.weight)
         assert outcome.label is not None
@@ -109,12 +120,18 @@ class Follower:
         extractor: str,
         width: int,
         weight_of: Callable[[str], int],
+        blocks: Sequence[Block] = (),
+        foreign: Share | None = None,
     ):
         self.scene = scene
         self.extractor = extractor
         self.width = width
         self.sequence = 0
-        self.tasks = tuple(Followed(task, width, weight_of) for task in scene.tasks)
+        first, *others = scene.tasks
+        self.tasks = (
+            Followed(first, width, weight_of, blocks, foreign),
+            *(Followed(task, width, weight_of, blocks) for task in others),
+        )
         self._ledger = ledger
         self._evidence = evidence
 
@@ -174,6 +191,30 @@ class Follower:
         head = each.head(self.sequence, known or blank(each.task, self.width))
         assert head is not None, "a fallback always serves"
         return head
+
+    def share(self, each: Followed) -> Share:
+        """The sums of what stands for a task, those of other sites included, for other sites to add.
+
+        Raises:
+            InvalidInput: no class has two examples.
+        """
+        task, state = each.task, each.state
+        head = state.solve()
+        if head is None:
+            raise InvalidInput(f"nothing stands in scene {task.name!r}", "label two examples of a class first")
+        foreign = state.foreign
+        return Share(
+            sites=(site_of(task), *(foreign.sites if foreign else ())),
+            extractor=self.extractor,
+            task=task.task,
+            offset=task.offset,
+            scale=task.scale,
+            blocks=state.blocks,
+            parts=state.parts,
+            lams=state.lams(),
+            temperature=head.temperature,
+            examples=len(state.rows) + (foreign.examples if foreign else 0),
+        )
 
     def _features(self, examples: set[str]) -> dict[str, GridRows]:
         """Features of these examples: one array an example, however many tasks it is in."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.artifacts import Artifacts
-from core.bundle import Bundle, read
+from core.bundle import Bundle, blocks_of, checked, read
 from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
@@ -15,6 +15,7 @@ from core.drift import DriftReadings
 from core.errors import BrokenBundle, Unavailable
 from core.events import Ledger
 from core.evidence import EvidenceStore
+from core.federation import FOREIGN, Share, from_bytes
 from core.follow import Follower
 from core.jobs import Jobs
 from core.policies import Policies
@@ -87,8 +88,23 @@ class Home:
             )
         return read(folder, version)
 
-    def follower(self, scene: Scene, version: Version) -> Follower:
-        """A follower of the scene's labels for a version, from the start of the ledger."""
+    def foreign(self, version: Version) -> Share | None:
+        """The sums of other sites that a version was fused with; None where there are none.
+
+        Raises:
+            BrokenBundle: the file is not what the manifest says.
+        """
+        files = version.manifest.get("files")
+        digest = files.get(FOREIGN) if isinstance(files, dict) else None
+        if digest is None:
+            return None
+        return from_bytes(checked(self.artifacts.bundle(version.version), FOREIGN, str(digest)), FOREIGN)
+
+    def follower(self, scene: Scene, version: Version, *, alone: bool = False) -> Follower:
+        """A follower of the scene's labels for a version, from the start of the ledger.
+
+        ``alone`` leaves out the sums of other sites.
+        """
         return Follower(
             self.ledger,
             self.evidence,
@@ -96,6 +112,8 @@ class Home:
             extractor=str(version.manifest["extractor"]),
             width=int(str(version.manifest["features"])),
             weight_of=self.settings.labels.weight,
+            blocks=blocks_of(version.manifest),
+            foreign=None if alone else self.foreign(version),
         )
 
     def close(self) -> None:

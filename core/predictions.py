@@ -21,6 +21,7 @@ PAGE = 500
 ROWS = 1024  # in one statement; SQLite takes 32,766 values, PostgreSQL 65,535
 
 _values = attrgetter(*predictions.c.keys())
+_FEATURES, _FURTHER = (predictions.c.keys().index(name) for name in ("features", "further"))
 _REPLY = tuple(Reply.__dataclass_fields__)
 _reply = attrgetter(*_REPLY)
 
@@ -153,7 +154,7 @@ class PredictionLog:
 
 
 def _insert(
-    connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[object, ...]], sign: str, otherwise: str
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Sequence[object]], sign: str, otherwise: str
 ) -> None:
     """Insert rows, ``otherwise`` where the primary key is known, by as few statements as their number has bits.
 
@@ -171,17 +172,15 @@ def _insert(
         start += count
 
 
-def _row(prediction: Prediction) -> tuple[object, ...]:
-    return tuple(_cell(value) for value in _values(prediction))
+def _row(prediction: Prediction) -> list[object]:
+    row = list(_values(prediction))
+    row[_FEATURES] = prediction.features.tobytes()
+    row[_FURTHER] = _told(prediction.further) if prediction.further else None
+    return row
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return value.tobytes()
-    if isinstance(value, Mapping):  # what was said for further tasks
-        told = {name: dict(zip(_REPLY, _reply(said), strict=True)) for name, said in value.items()}
-        return json.dumps(told) if told else None
-    return value
+def _told(further: Mapping[str, Reply]) -> str:
+    return json.dumps({name: dict(zip(_REPLY, _reply(said), strict=True)) for name, said in further.items()})
 
 
 def replies(further: str | None) -> dict[str, Reply]:

@@ -111,6 +111,7 @@ class Head:
         bias: (K,) float32.
         labels: K class names, in column order; ``("value",)`` for regression.
         sequence: the last label event that the head includes.
+        lam: λ; of several blocks, their mean by α.
         fallback: nothing stands, and this is the head of the last promoted bundle.
         further: of several tasks, the heads of those beside the first, by name; all at one sequence.
     """
@@ -129,6 +130,20 @@ class Head:
     def of(self, task: str) -> Head:
         """The head of the task of this name."""
         return self.further.get(task, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Features with a head of their own: a member of a fusion of logits, whose scores count with the share ``alpha``.
+
+    Attributes:
+        start, stop: its columns among the features.
+        alpha: the shares of all blocks sum to 1.
+    """
+
+    start: int
+    stop: int
+    alpha: float
 
 
 @dataclass(frozen=True, kw_only=True)

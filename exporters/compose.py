@@ -76,7 +76,7 @@ def compose(
         filled = _filled(member, scaled, f"m{number}/scaled")
         made += [*part.graph.node, *added[0], *filled[0]]
         constants += [*part.graph.initializer, *added[1], *filled[1]]
-    width = sum(_width(part.graph.output[0]) for part in parts)
+    width = sum(m.transform.width(_width(p.graph.output[0])) for m, p in zip(members, parts, strict=True))
     answers = [_answer(task, offset, scale), *(_answer(t.task, t.offset, t.scale, t.task_name) for t in further)]
     for more, initializers in (_join(len(parts)), grid_nodes("joined", "features"), *answers):
         made += more
@@ -121,6 +121,32 @@ def with_head(model: bytes, head: Head) -> bytes:
     return _bytes(proto)
 
 
+def cut(model: bytes) -> tuple[bytes, int]:
+    """What a composed model computes before the grid, as a member graph with the output ``raw``, and its width.
+
+    So a version can be a member of another with nothing but its model at hand.
+
+    Raises:
+        BrokenBundle: no model of ours.
+    """
+    proto = read(model)
+    kept, needed = _leading_to(proto, "joined")
+    stored = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
+    weight, _ = head_names("")
+    if not kept or weight not in stored:
+        raise BrokenBundle("the model has no joined features", "use a model.onnx written by lepton export")
+    width = stored[weight][0]
+    inputs = [value for value in proto.graph.input if value.name in needed and value.name not in stored]
+    constants = [tensor for tensor in proto.graph.initializer if tensor.name in needed]
+    raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", width])
+    last = helper.make_node("Identity", ["joined"], ["raw"])
+    graph = helper.make_graph([*kept, last], "member", inputs, [raw], constants)
+    graph.sparse_initializer.extend(proto.graph.sparse_initializer)
+    made = helper.make_model(graph, opset_imports=list(proto.opset_import), ir_version=_IR, producer_name="lepton")
+    made.functions.extend(proto.functions)
+    return _bytes(made), width
+
+
 def stored_heads(model: bytes) -> dict[str, tuple[Floats, Floats]]:
     """Weight and bias of every head in the graph, by task; the first task's name is empty."""
     held = {tensor.name: tensor for tensor in read(model).graph.initializer}
@@ -139,16 +165,11 @@ def extractor_digest(model: bytes) -> str:
         BrokenBundle: no model, or one without features.
     """
     graph = read(model)
-    needed = {"features"}
-    kept: list[NodeProto] = []
-    for node in reversed(graph.graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(_reads(node))
+    kept, needed = _leading_to(graph, "features")
     if not kept:
         raise BrokenBundle("the model does not compute features", "use a model.onnx written by lepton export")
     digest = hashlib.sha256()
-    parts = [*graph.opset_import, *reversed(kept), *graph.functions]
+    parts = [*graph.opset_import, *kept, *graph.functions]
     parts += [value for value in graph.graph.input if value.name in needed]
     parts += sorted((t for t in graph.graph.initializer if t.name in needed), key=lambda tensor: tensor.name)
     for part in parts:
@@ -326,6 +347,16 @@ def _opsets(parts: Sequence[ModelProto]) -> list[onnx.OperatorSetIdProto]:
                     "export the members with the same version of that operator set",
                 )
     return [helper.make_opsetid(domain, version) for domain, version in versions.items()]
+
+
+def _leading_to(model: ModelProto, tensor: str) -> tuple[list[NodeProto], set[str]]:
+    """The nodes that a tensor depends on, in their order, and the names of all that they read."""
+    needed, kept = {tensor}, list[NodeProto]()
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(_reads(node))
+    return kept[::-1], needed
 
 
 def _reads(node: NodeProto) -> set[str]:

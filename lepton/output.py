@@ -121,7 +121,7 @@ def show_metrics(title: str, metrics: Mapping[str, Mapping[str, float]]) -> None
     """Print metrics with their intervals."""
 
     def figure(name: str, metric: Mapping[str, float]) -> str:
-        if name.endswith(("rmse", "mae", "r2")):
+        if name.removesuffix(", fp32").endswith(("rmse", "mae", "r2")):
             return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"
         return interval(metric)
 

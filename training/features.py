@@ -9,6 +9,7 @@ Legend: N examples, B batch, D features.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -41,7 +42,7 @@ def extract(
     preprocessor: Preprocessor,
     extractor: str,
     examples: Sequence[Example],
-    cache: Path,
+    cache: Path | None,
     progress: Progress | None = None,
 ) -> GridRows:
     """(N, D) int16 features of the examples, in their order; only what the cache lacks is computed.
@@ -49,7 +50,7 @@ def extract(
     Args:
         preprocessor: reads examples for that session.
         extractor: name of the session's extractor (exporters.compose.extractor_name).
-        cache: folder of the cache; made where it is missing.
+        cache: folder of the cache, made where it is missing; None: nothing is kept, as of what is only tried.
         progress: called with (done, total) after every batch, and once at the start.
 
     Raises:
@@ -58,19 +59,21 @@ def extract(
     """
     key = f"{extractor}/{preprocessor.key}"
     by_digest = {example.digest: example for example in examples}
-    with FeatureCache(cache) as store:
-        found = store.known(key, list(by_digest), session.width)
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(FeatureCache(cache)) if cache is not None else None
+        found = store.known(key, list(by_digest), session.width) if store is not None else {}
         missing = [example for digest, example in by_digest.items() if digest not in found]
         _report(progress, len(found), len(by_digest))
         with ThreadPoolExecutor(_DECODERS, "decode") as pool:
             for start in range(0, len(missing), AHEAD):
                 ahead = missing[start : start + AHEAD]
-                read = list(zip(ahead, pool.map(lambda example: _row(example, preprocessor), ahead), strict=True))
-                read.sort(key=lambda pair: _size(pair[1]))
-                for batch in (read[place : place + BATCH] for place in range(0, len(read), BATCH)):
+                rows = list(zip(ahead, pool.map(lambda example: read(example, preprocessor), ahead), strict=True))
+                rows.sort(key=lambda pair: _size(pair[1]))
+                for batch in (rows[place : place + BATCH] for place in range(0, len(rows), BATCH)):
                     rows_BD = session.features(preprocessor.batch([row for _, row in batch]))
                     digests = [example.digest for example, _ in batch]
-                    store.keep(key, digests, rows_BD)
+                    if store is not None:
+                        store.keep(key, digests, rows_BD)
                     found |= dict(zip(digests, rows_BD, strict=True))
                     _report(progress, len(found), len(by_digest))
     rows_ND = np.empty((len(examples), session.width), np.int16)
@@ -80,13 +83,16 @@ def extract(
 
 
 def graph(backbone: Backbone, cache: Path) -> bytes:
-    """The backbone's member graph, exported once and kept as a file in ``cache``.
+    """The backbone's member graph, exported once and kept as a file in ``cache``; not that of a tuned one, which holds
+    what it learned of people, and of which a search makes many.
 
     Raises:
         InvalidInput: it cannot be exported; BadConfiguration: the cache cannot be written.
     """
     from exporters.backbone import EXPORTER, member
 
+    if backbone.recipe:
+        return member(backbone)
     inputs = [(name, held.shape, held.dtype.str) for name, held in backbone.inputs.items()]
     identity = (backbone.name, backbone.digest, inputs, backbone.dimension, EXPORTER, version("torch"))
     name = hashlib.sha256("\n".join(str(part) for part in identity).encode()).hexdigest()
@@ -129,7 +135,8 @@ def content(example: Example) -> bytes:
     return data
 
 
-def _row(example: Example, preprocessor: Preprocessor) -> Row:
+def read(example: Example, preprocessor: Preprocessor) -> Row:
+    """An example as a model takes it. Raises as ``content``, and what the preprocessor raises, named by its path."""
     data = content(example)
     try:
         return preprocessor.read(data)

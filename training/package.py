@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from core import bundle
-from core.bundle import FurtherTask, Golden, Lineage, Manifest, Member, Metric
+from core.bundle import FurtherTask, Fusion, Golden, Lineage, Manifest, Member, Metric
 from core.failpoint import passes
 from core.home import Home
 from core.mixture import PRESENT
@@ -25,9 +26,10 @@ from core.preprocess import Inputs
 from core.session import Session
 from core.types import Example, Head, Scene, Version
 from exporters import parity
+from exporters.backbone import Backbone
 from exporters.compose import OPSET, with_head
 from exporters.parity import Parity
-from training import card, features
+from training import card, features, tuned
 from training.assemble import Assembly
 
 GOLDEN_ROWS = 4
@@ -35,7 +37,15 @@ GOLDEN_ROWS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What the manifest tells of the making; ``further`` has the metrics of tasks beside the first, by name."""
+    """What the manifest tells of the making.
+
+    Attributes:
+        further: metrics of the tasks beside the first, by name.
+        validation: the blob that lists examples on which no weight was tuned.
+        members: what the graph is made of, where its members are graphs that are made of several themselves.
+        alphas: the share of each of what was fused, where the assembly does not say it.
+        fusion: how and why it was fused. parents: the versions that it was fused of.
+    """
 
     recipe: str
     transform: str
@@ -43,6 +53,11 @@ class Origin:
     data_digest: str
     parent: str | None
     further: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
+    validation: str = ""
+    members: tuple[Member, ...] = ()
+    alphas: tuple[float, ...] = (1.0,)
+    fusion: Fusion | None = None
+    parents: tuple[str, ...] = ()
 
 
 def check_parity(assembly: Assembly, examples: Sequence[Example]) -> Parity:
@@ -69,19 +84,31 @@ def register(
         Unavailable: the disk is full or cannot be written; nothing is registered.
     """
     model = with_head(assembly.model, head)
-    manifest = _manifest(scene, assembly, head, origin)
+    manifest = _manifest(scene, assembly, head, origin, origin.members or _members(home, assembly))
+    golden = _golden(assembly, model, examples)
+    return write(home, manifest, model, golden, head, assembly.preprocessor.files)
+
+
+def write(
+    home: Home, manifest: Manifest, model: bytes, golden: Golden, head: Head, more: Mapping[str, bytes]
+) -> Version:
+    """Write a bundle, put it in its place and register it, with further files.
+
+    Raises:
+        Unavailable: the disk is full or cannot be written; nothing is registered.
+    """
     files = {
         bundle.MODEL: model,
-        bundle.GOLDEN: bundle.golden_bytes(_golden(assembly, model, examples)),
+        bundle.GOLDEN: bundle.golden_bytes(golden),
         bundle.CARD: card.render(manifest).encode(),
-        **assembly.preprocessor.files,
+        **more,
     }
     with tempfile.TemporaryDirectory() as folder:
         version = bundle.write(Path(folder), manifest, files)
         home.artifacts.adopt(Path(folder), version)
     told = home.bundle(version).manifest.model_dump(mode="json")
     passes("version.written")
-    made = home.registry.register(scene.name, version, told, head)
+    made = home.registry.register(manifest.scene, version, told, head)
     passes("version.registered")
     return made
 
@@ -113,7 +140,28 @@ def _noise(array: NDArray[Any]) -> NDArray[Any]:
     return np.random.default_rng(0).integers(0, 256, array.shape, np.uint8)
 
 
-def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin) -> Manifest:
+def _members(home: Home, assembly: Assembly) -> tuple[Member, ...]:
+    """The backbones of the graph; the weights of a tuned one are kept, so that they can be fused and tuned on."""
+    return tuple(
+        Member(
+            name=backbone.name,
+            source=backbone.source,
+            digest=backbone.digest,
+            licence=backbone.licence,
+            dimension=backbone.dimension,
+            parameters=backbone.parameters,
+            tuned=bool(backbone.recipe),
+            weights=tuned.keep(home.artifacts, backbone) if _can_be_kept(backbone) else "",
+        )
+        for backbone in assembly.backbones
+    )
+
+
+def _can_be_kept(backbone: Backbone) -> bool:
+    return bool(backbone.recipe and backbone.zoo_name) and isinstance(backbone.body, torch.nn.Module)
+
+
+def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin, members: tuple[Member, ...]) -> Manifest:
     return Manifest(
         scene=scene.name,
         task=scene.task,
@@ -127,20 +175,11 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin) -> M
         },
         extractor=assembly.extractor,
         features=assembly.session.width,
-        members=tuple(
-            Member(
-                name=backbone.name,
-                source=backbone.source,
-                digest=backbone.digest,
-                licence=backbone.licence,
-                dimension=backbone.dimension,
-                parameters=backbone.parameters,
-                tuned=bool(backbone.recipe),
-            )
-            for backbone in assembly.backbones
-        ),
+        members=members,
         transform=origin.transform,
-        alphas=(1.0,),
+        alphas=assembly.joint.alphas if assembly.joint else origin.alphas,
+        blocks=assembly.blocks,
+        fusion=origin.fusion,
         lam=head.lam,
         temperature=head.temperature,
         target_offset=scene.offset,
@@ -152,6 +191,8 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin) -> M
             data_digest=origin.data_digest,
             sequence=head.sequence,
             parent=origin.parent,
+            parents=origin.parents,
+            validation=origin.validation,
             code=importlib.metadata.version("lepton"),
         ),
         files={},

@@ -17,21 +17,23 @@ from typing import Protocol
 import numpy as np
 
 from core import plugins
-from core.bundle import Metric
+from core.bundle import Fusion, Metric
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
 from core.types import Example, GridRows, Head, Policy, Scene, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, features, kinds, measure, names, package, page, parts, zoo
+from training import clean, data, features, inputs, kinds, measure, names, package, page, parts, unlabelled, zoo
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
 from training.data import Asked, Dataset
 from training.listing import Columns, read
+from training.merge import candidates as fusing
 from training.select import Candidate, select
 from training.tasks import by_task
+from training.unlabelled import Decision, Judges
 from training.zoo import Setting
 
 DRAWN = 256  # training examples on which parity is shown and a standardised transform is measured
@@ -65,7 +67,9 @@ class Request:
         modality: what the inputs are; None follows the data.
         transform: how features are scaled; None follows the backbone.
         size: side of the pictures in pixels; None follows the data and the budget.
+        unlabelled: inputs of the scene that is to be served, without labels. validate: some with labels, to judge by.
         new_labels: whether feedback may bring unknown labels; None keeps what the scene says, reject where it is new.
+        fuse: auto, none, or how the backbones that were compared are fused.
     """
 
     scene: str
@@ -80,7 +84,10 @@ class Request:
     budget: float = 300.0
     size: int | None = None
     seed: int = 0
+    unlabelled: Path | None = None
+    validate: Path | None = None
     new_labels: Policy | None = None
+    fuse: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +100,8 @@ class Adapted:
     report: Path
     candidates: tuple[Candidate, ...]
     parity: Parity
+    fusion: Fusion | None = None
+    decision: Decision | None = None
 
 
 def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
@@ -104,38 +113,40 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     """
     recipe = "closed_form" if request.recipe == "auto" else request.recipe
     plugins.load("training.adapt", recipe)
+    fusing.check(request.fuse)
     for name in request.backbones:
         zoo.resolve(name)
     reporter.stage("reading and checking the data")
     dataset = _read(home, request, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
+    others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
     reporter.stage("choosing a backbone")
     setting = _setting(request, dataset)
-    candidates = _choose(home, request, dataset, setting)
+    selected = _fused(home, request, dataset, setting, _choose(home, request, dataset, setting))
+    candidates, joint = selected.candidates, selected.joint
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
+    if others:
+        unlabelled.check(scene)
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
     drawn = _draw(taught, request.seed)
     threads = os.cpu_count() or 1
     backbones = [zoo.load(name, setting) for name in chosen]
-    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits)
+    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
     parity = package.check_parity(assembly, drawn)
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
     rows = _extract(home, assembly, dataset, reporter)
+    judges = _judges(home, request, dataset, rows)
+    decision = _transfer(scene, assembly, others, judges, request.seed, reporter) if others else None
+    assembly = decision.assembly if decision else assembly
     reporter.stage("solving the head")
-    learned = closed_form.learn(
-        home,
-        scene,
-        assembly.session,
-        assembly.preprocessor,
-        assembly.extractor,
-        taught,
-        _stack(rows, taught),
-        reporter.progress,
-    )
+    learned = closed_form.learn(home, scene, assembly, taught, _stack(rows, taught), reporter.progress)
     dataset = _with_label_errors(dataset, scene, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
     metrics = {} if request.names else _measure(scene, learned, dataset, rows, request.seed)
+    if decision is not None:
+        metrics = {"": unlabelled.metrics(scene, learned.head, decision, judges, metrics[""], request.seed)}
+        recipe = recipe if decision.method == unlabelled.FLOOR else decision.method
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
         recipe=recipe,
@@ -144,6 +155,7 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         further={task.task_name: metrics.get(task.task_name, {}) for task in scene.further},
         data_digest=dataset.digest,
         parent=champion.version if champion else None,
+        fusion=selected.fusion,
     )
     return Adapted(
         version=package.register(home, scene, assembly, learned.head, drawn, origin),
@@ -152,7 +164,30 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         report=_write_report(home, request.scene, dataset),
         candidates=candidates,
         parity=parity,
+        fusion=selected.fusion,
+        decision=decision,
     )
+
+
+def _judges(home: Home, request: Request, dataset: Dataset, rows: dict[str, GridRows]) -> Judges:
+    """Who says whether inputs without labels help: validation rows, or labelled rows of the target that are given."""
+    if request.validate is None or request.unlabelled is None:
+        return Judges(source=dataset.examples, rows=rows)
+    target = data.load(
+        request.validate, label=request.label, modality=dataset.modality, task=dataset.task, limits=home.limits
+    )
+    return Judges(source=dataset.examples, rows=rows, target=target.examples)
+
+
+def _transfer(
+    scene: Scene, assembly: Assembly, others: Sequence[Example], judges: Judges, seed: int, reporter: Reporter
+) -> Decision:
+    """The extractor for the target, of which there are inputs."""
+
+    def told(name: str) -> None:
+        reporter.stage(f"trying {name} on {len(others)} inputs without labels")
+
+    return unlabelled.choose(scene, assembly, others, judges, seed, told)
 
 
 def report_of(home: Home, scene: str) -> Path:
@@ -161,6 +196,10 @@ def report_of(home: Home, scene: str) -> Path:
 
 
 def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
+    if request.validate is not None and request.unlabelled is None:
+        raise InvalidInput("--validate judges what inputs without labels bring", "give them with --unlabelled")
+    if request.names is not None and request.unlabelled is not None:
+        raise InvalidInput("--unlabelled needs labelled examples to start from", "give DATA instead of --labels")
     if (request.data is None) == (request.names is None):
         raise InvalidInput("adapt takes data, or labels in words", "give one of DATA and --labels")
     if request.names is not None:
@@ -215,6 +254,19 @@ def _choose(home: Home, request: Request, dataset: Dataset, setting: Setting) ->
             seed=request.seed,
         )
     return tuple(found)
+
+
+def _fused(
+    home: Home, request: Request, dataset: Dataset, setting: Setting, candidates: tuple[Candidate, ...]
+) -> fusing.Chosen:
+    """Several of the candidates, where they are better together; the parts of a mixture are together anyway."""
+    if len(parts.names(dataset.modality)) > 1:
+        if request.fuse not in (fusing.AUTO, fusing.NONE):
+            message = f"the data are {dataset.modality}, whose parts share one head; {request.fuse} is for one part"
+            raise InvalidInput(message, "leave --fuse out")
+        return fusing.Chosen(candidates=candidates)
+    scene = _shape(request, dataset, dataset.modality)
+    return fusing.fused(home, scene, dataset.of("train"), candidates, setting, request.fuse, request.seed)
 
 
 def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[str, tuple[str, ...]]:

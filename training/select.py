@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from core.calibrate import leave_one_out
 from core.errors import InvalidInput, LeptonError
-from core.preprocess import Limits
+from core.preprocess import Limits, Preprocessor
+from core.session import Session
 from core.types import Doubles, Example, GridRows, Scene, Task
 from training import features, zoo
 from training.assemble import Assembly, alone
@@ -143,7 +144,7 @@ def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple
     near: list[int] = []
     for place, trial in enumerate(ranked):
         behind = _score(best.candidate) - _score(trial.candidate)
-        low, _ = _interval(best.outcomes_N - trial.outcomes_N, groups_N, seed)
+        low, _ = interval(best.outcomes_N - trial.outcomes_N, groups_N, seed)
         told_apart = low > 0
         if behind <= _WORTH and not told_apart:
             near.append(place)
@@ -178,6 +179,29 @@ def outcomes(features_ND: GridRows, rows: Sequence[Example], task: Task) -> Doub
     left = leave_one_out(features_ND, np.eye(len(classes))[truth_N], np.ones(len(rows)))
     right_N: Doubles = (left.scores_NK.argmax(axis=1) == truth_N).astype(np.float64)
     return right_N
+
+
+def interval(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> tuple[float, float]:
+    """95 % percentile bootstrap of the score; rows are drawn again within their groups, so that none is ever empty."""
+    rng = np.random.default_rng(seed)
+    totals_R = np.zeros(_RESAMPLES)
+    members = _members(groups_N)
+    for rows in members:
+        drawn_RN = rng.integers(len(rows), size=(_RESAMPLES, len(rows)))
+        totals_R += outcomes_N[rows][drawn_RN].mean(axis=1)
+    low, high = np.percentile(totals_R / len(members), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def latency(session: Session, preprocessor: Preprocessor, example: Example) -> float:
+    """Milliseconds of one example, alone in its batch (median)."""
+    inputs = preprocessor.batch([preprocessor.read(features.content(example))])
+    seconds = []
+    for _ in range(_WARM + _PROBES):
+        begun = time.perf_counter()
+        session.features(inputs)
+        seconds.append(time.perf_counter() - begun)
+    return 1000 * float(np.median(seconds[_WARM:]))
 
 
 def _draw(examples: Sequence[Example], scene: Scene, seed: int) -> Drawn:
@@ -225,40 +249,18 @@ def _try(name: str, assembly: Assembly, drawn: Drawn, cache: Path, seed: int) ->
         share = len(set(groups_N)) / (len(drawn) * mine)  # so that the mean over groups is the mean over tasks
         counted.append(outcomes(features_ND, rows, task.task) * share)
     outcomes_N = np.concatenate(counted)
-    low, high = _interval(outcomes_N, groups_N, seed)
+    low, high = interval(outcomes_N, groups_N, seed)
     candidate = Candidate(
         name=name,
         size=session.size[0] if "image" in session.inputs else None,
         score=score(outcomes_N, groups_N),
         low=low,
         high=high,
-        milliseconds=_latency(assembly, drawn[0][1][0]),
+        milliseconds=latency(session, assembly.preprocessor, drawn[0][1][0]),
         model_bytes=len(assembly.model),
         dimension=session.width,
     )
     return Trial(candidate=candidate, outcomes_N=outcomes_N)
-
-
-def _latency(assembly: Assembly, example: Example) -> float:
-    inputs = assembly.preprocessor.batch([assembly.preprocessor.read(features.content(example))])
-    seconds = []
-    for _ in range(_WARM + _PROBES):
-        begun = time.perf_counter()
-        assembly.session.features(inputs)
-        seconds.append(time.perf_counter() - begun)
-    return 1000 * float(np.median(seconds[_WARM:]))
-
-
-def _interval(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> tuple[float, float]:
-    """95 % percentile bootstrap of the score; rows are drawn again within their groups, so that none is ever empty."""
-    rng = np.random.default_rng(seed)
-    totals_R = np.zeros(_RESAMPLES)
-    members = _members(groups_N)
-    for rows in members:
-        drawn_RN = rng.integers(len(rows), size=(_RESAMPLES, len(rows)))
-        totals_R += outcomes_N[rows][drawn_RN].mean(axis=1)
-    low, high = np.percentile(totals_R / len(members), (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _members(groups_N: Sequence[str]) -> list[NDArray[np.intp]]:

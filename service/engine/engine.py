@@ -33,6 +33,7 @@ from service.engine.turns import Turns
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5  # until the registry is read again, where it could not be
+UNREAD = ""  # in the place of a version, where it is not known which one a scene should have
 
 
 class Listener(Protocol):
@@ -48,7 +49,7 @@ class EngineSettings:
 
     ``keep_previous``: the champion before the present one stays in memory, so that a rollback is at once.
     ``turns``: how many workers of this host may prepare beside what serves at a time.
-    ``trial``: loads a foreign version somewhere else first, and raises where that goes wrong.
+    ``trial``: loads a foreign version somewhere else first, and raises where that goes wrong; ``stop_trial`` ends it.
     """
 
     threads: int
@@ -58,6 +59,7 @@ class EngineSettings:
     keep_previous: bool = True
     turns: int = 1
     trial: Trial = refuse
+    stop_trial: Callable[[], None] = lambda: None
     gpu: Gpu | None = None
 
 
@@ -130,6 +132,7 @@ class Engine:
     def stop(self) -> None:
         """Stop following; what is served stays as it is."""
         self._stopped = True
+        self._settings.stop_trial()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -217,14 +220,26 @@ class Engine:
         challenges = self._home.challenges.all()
         expected = set()
         for scene in self._scenes.values():
-            alias = self._home.registry.champion(scene.name)
-            if alias is None:
-                continue
-            expected.add(scene.name)
-            version = self._choose(scene.name, alias.version)
-            if version is not None:
-                self._bring_up_to_date(scene, version, challenges.get(scene.name))
+            try:
+                if self._look(scene, challenges.get(scene.name)):
+                    expected.add(scene.name)
+                self._faults.forget(scene.name, UNREAD)
+            except Exception as error:  # its rows cannot be read; those of other scenes may be
+                logger.exception("scene %s could not be looked at; trying again", scene.name)
+                expected.add(scene.name)
+                unread = Unavailable(f"its rows cannot be read: {error}", "they are read again in a few seconds")
+                self._faults.failed(scene.name, UNREAD, unread)
         self._expected = frozenset(expected)
+
+    def _look(self, scene: Scene, challenge: Challenge | None) -> bool:
+        """Bring a scene up to date; False where it has no champion yet."""
+        alias = self._home.registry.champion(scene.name)
+        if alias is None:
+            return False
+        version = self._choose(scene.name, alias.version)
+        if version is not None:
+            self._bring_up_to_date(scene, version, challenge)
+        return True
 
     def _choose(self, scene: str, champion: str) -> str | None:
         """The champion, where it can be served; else what serves, or the last champion before it that can be."""

@@ -2,7 +2,8 @@
 
 When to use it: always first; it is done in seconds and, with few labels, better than a tuned logistic regression.
 Limit: it cannot move the features. Promises the very head that the learner would publish for the same labels, since
-the examples enter the ledger as events and the head is solved from what stands there. Knows nothing of files on disk.
+the examples enter the ledger as events and the head is solved from what stands there. As a recipe it moves no weight.
+Knows nothing of files on disk.
 
 Reference: Hoerl and Kennard, "Ridge regression", Technometrics 12 (1970).
 """
@@ -16,21 +17,24 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import softmax
 
-from core.calibrate import held_out_scores
 from core.embed import embed
 from core.errors import InvalidInput
 from core.events import Feedback
 from core.evidence import Evidence
 from core.follow import Followed, Follower
 from core.home import Home
-from core.preprocess import Preprocessor
-from core.session import Session
-from core.solve import factorise, one_thread, solve
-from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows, Head, Scene
+from exporters.backbone import Backbone
+from training.assemble import Assembly
+from training.recipe import Context, Rows, Tuned
 from training.tasks import by_task
 
 _WRITERS = 16  # threads that wait for the disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Nothing to set: λ and temperature follow the rows."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,21 @@ class Learned:
         return self.further.get(task, self)
 
 
+def examples() -> tuple[Config, ...]:
+    """The one there is."""
+    return (Config(),)
+
+
+def tune(base: Backbone, rows: Rows, config: Config, context: Context) -> Tuned:
+    """The backbone as it is: every backbone takes this recipe, those that are ONNX graphs too."""
+    del rows, config, context
+    return Tuned(backbone=base, stopped="this recipe moves no weight")
+
+
 def learn(
     home: Home,
     scene: Scene,
-    session: Session,
-    preprocessor: Preprocessor,
-    extractor: str,
+    assembly: Assembly,
     examples: Sequence[Example],
     features_ND: GridRows,
     progress: Callable[[int, int], None],
@@ -69,31 +82,40 @@ def learn(
 
     Args:
         examples: training examples, N of them.
-        features_ND: their features under ``extractor``.
+        features_ND: their features by the assembly.
 
     Raises:
         InvalidInput: no class has two examples, in one of the tasks.
     """
-    kept = [
-        Evidence(example=e.digest, features={extractor: row}, media=_media(scene), path=e.path or None)
-        for e, row in zip(examples, features_ND, strict=True)
-    ]
-    _keep_contents(home, examples)
-    home.evidence.keep(kept)
-    home.ledger.teach(scene.name, [_said(task, e) for task, mine in by_task(scene, examples) for e in mine])
+    _teach(home, scene, assembly, examples, features_ND)
+    return study(home, scene, assembly, [e.digest for e in examples], progress)
+
+
+def study(
+    home: Home, scene: Scene, assembly: Assembly, examples: Sequence[str], progress: Callable[[int, int], None]
+) -> Learned:
+    """Solve the head of everything that stands, after what lacks features has got them.
+
+    Args:
+        examples: those of which leave-one-out answers are wanted.
+
+    Raises:
+        InvalidInput: no class has two examples, in one of the tasks.
+    """
     follower = Follower(
         home.ledger,
         home.evidence,
         scene,
-        extractor=extractor,
-        width=session.width,
+        extractor=assembly.extractor,
+        width=assembly.session.width,
         weight_of=home.settings.labels.weight,
+        blocks=assembly.blocks,
     )
     follower.catch_up()
     if follower.missing:
-        embed(home.evidence, session, preprocessor, extractor, follower.missing, progress=progress)
+        session, preprocessor = assembly.session, assembly.preprocessor
+        embed(home.evidence, session, preprocessor, assembly.extractor, follower.missing, progress=progress)
         follower.catch_up()
-    digests = [e.digest for e in examples]
     for each in follower.tasks:
         if not each.state.served():
             told = f"task {each.task.task_name!r} of {scene.name!r}" if scene.further else f"{scene.name!r}"
@@ -102,9 +124,38 @@ def learn(
             )
     head = follower.head()
     assert head is not None, "every task is served"
-    first, *others = (_learned(each, head.of(each.task.task_name), digests) for each in follower.tasks)
-    names = [task.task_name for task in scene.further]
+    return learned(follower, head, examples)
+
+
+def learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
+    """The head with leave-one-out answers to those of the examples that stand, task by task."""
+    first, *others = (of_task(each, head.of(each.task.task_name), digests) for each in follower.tasks)
+    names = [task.task_name for task in follower.scene.further]
     return replace(first, further=dict(zip(names, others, strict=True)))
+
+
+def of_task(followed: Followed, head: Head, digests: Sequence[str]) -> Learned:
+    """The same of one task."""
+    state = followed.state
+    standing = [digest for digest in digests if digest in state.rows]
+    rows, seen = {example: place for place, example in enumerate(standing)}, frozenset(state.rows)
+    if not standing:
+        return Learned(head, rows, seen, np.zeros((0, len(head.labels))))
+    alphas_M = np.array([block.alpha for block in state.blocks])
+    held_NK = np.tensordot(alphas_M, state.held_out(standing, head.labels), axes=1)
+    if state.task == "regression":
+        return Learned(head, rows, seen, held_NK * followed.task.scale + followed.task.offset)
+    return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
+
+
+def _teach(home: Home, scene: Scene, assembly: Assembly, examples: Sequence[Example], features_ND: GridRows) -> None:
+    kept = [
+        Evidence(example=e.digest, features={assembly.extractor: row}, media=_media(scene), path=e.path or None)
+        for e, row in zip(examples, features_ND, strict=True)
+    ]
+    _keep_contents(home, examples)
+    home.evidence.keep(kept)
+    home.ledger.teach(scene.name, [_said(task, e) for task, mine in by_task(scene, examples) for e in mine])
 
 
 def _said(task: Scene, example: Example) -> Feedback:
@@ -130,23 +181,3 @@ def _keep_contents(home: Home, examples: Sequence[Example]) -> None:
     with ThreadPoolExecutor(_WRITERS, "blobs") as pool:
         for _ in pool.map(home.artifacts.put, contents):
             pass
-
-
-def _learned(followed: Followed, head: Head, digests: Sequence[str]) -> Learned:
-    state = followed.state
-    standing = [state.rows[digest] for digest in digests if digest in state.rows]
-    features_ND = np.stack([row.features for row in standing])
-    weights_N = np.array([row.weight for row in standing], np.float64)
-    with one_thread():
-        factor = factorise(state.statistics, head.lam)
-        weight_DK, bias_K = solve(state.statistics, factor, head.labels)
-        scores_NK = from_grid(features_ND) @ weight_DK + bias_K
-        if state.task == "regression":
-            targets_NK = from_grid(np.array([[row.target or 0] for row in standing], np.int16))
-        else:
-            targets_NK = np.array([[row.column == label for label in head.labels] for row in standing], np.float64)
-        held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
-    rows, seen = {row.example: place for place, row in enumerate(standing)}, frozenset(state.rows)
-    if state.task == "regression":
-        return Learned(head, rows, seen, held_NK * followed.task.scale + followed.task.offset)
-    return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))

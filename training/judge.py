@@ -1,0 +1,204 @@
+"""Two backbones beside each other on the rows of one scene, by what would be served of them.
+
+Promises that a backbone, tuned or not, is judged as it would answer: exported, compared with its original on real rows,
+features through ONNX Runtime, a closed-form head of the training rows, answers to the validation rows. The same rows,
+the same head, so that outcomes pair. Features of what is only tried are kept nowhere. Knows nothing of recipes.
+
+The rule of ``decide``: the tuned backbone takes the floor's place where its score on the validation rows is not lower.
+The score is the mean over classes of the share of right answers, or R squared. Where rows are few, the interval of the
+paired difference (bootstrap within classes) says how little that may mean; it is told, and does not decide. The same
+rows chose the epoch, by the loss of the trained head, which flatters what was tuned by a little.
+
+Legend: N rows, D features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import InvalidInput
+from core.head import HeadState, Row
+from core.preprocess import Limits
+from core.statistics import VALUE, to_grid
+from core.types import Doubles, Example, GridRows, Head, Scene
+from exporters.backbone import Backbone
+from exporters.parity import Parity
+from exporters.transform import Kind
+from training import features, measure, package, select
+from training.assemble import Assembly, assemble
+from training.recipe import Rows
+
+DRAWN = 256  # training rows on which parity is shown and a standardised transform is measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What stands around a judgement, the same for all that are compared.
+
+    Attributes:
+        kind: how features are scaled; None follows the backbone.
+        cache: folder of the feature cache, for backbones that no recipe moved.
+    """
+
+    scene: Scene
+    cache: Path
+    limits: Limits
+    kind: Kind | None = None
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A backbone, and how its closed form did.
+
+    Attributes:
+        head: of the training rows alone. features: by example, of training and validation rows.
+        outcomes_N: what each validation row counts: 1 or 0 (right or not), or 1 - squared error / variance.
+        groups_N: their classes. score: mean over the classes. low, high: 95 % interval of it.
+    """
+
+    assembly: Assembly
+    parity: Parity
+    head: Head = field(repr=False)
+    features: dict[str, GridRows] = field(repr=False)
+    outcomes_N: Doubles = field(repr=False)
+    groups_N: tuple[str, ...] = field(repr=False)
+    score: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Whether the candidate takes the floor's place; ``difference`` is candidate minus floor, with its interval."""
+
+    accepted: bool
+    floor: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+    rows: int
+    words: str
+
+
+def judge(backbone: Backbone, rows: Rows, bench: Bench, progress: Callable[[int, int], None] | None = None) -> Judged:
+    """Assemble, show parity, extract, solve on the training rows, answer the validation rows.
+
+    Raises:
+        LeptonError: it cannot be exported, or the export is not faithful; there are too few rows.
+    """
+    drawn = draw(rows.train, bench.seed)
+    assembly = assemble([backbone], bench.kind, bench.scene, bench.cache, drawn, bench.threads, bench.limits)
+    parity = package.check_parity(assembly, drawn)
+    return of_assembly(assembly, parity, rows, bench, progress)
+
+
+def of_assembly(
+    assembly: Assembly,
+    parity: Parity,
+    rows: Rows,
+    bench: Bench,
+    progress: Callable[[int, int], None] | None = None,
+) -> Judged:
+    """The same of what is assembled, its parity shown."""
+    examples = [*rows.train, *rows.validation]
+    cache = None if any(backbone.recipe for backbone in assembly.backbones) else bench.cache
+    found_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, examples, cache, progress)
+    held = {example.digest: row for example, row in zip(examples, found_ND, strict=True)}
+    head = solve(bench.scene, rows.train, held)
+    outcomes_N, groups_N = outcomes(bench.scene, head, rows.validation, held)
+    low, high = select.interval(outcomes_N, groups_N, bench.seed)
+    return Judged(
+        assembly=assembly,
+        parity=parity,
+        head=head,
+        features=held,
+        outcomes_N=outcomes_N,
+        groups_N=groups_N,
+        score=select.score(outcomes_N, groups_N),
+        low=low,
+        high=high,
+    )
+
+
+def decide(floor: Judged, candidate: Judged, recipe: str, seed: int) -> Decision:
+    """The rule at the top of this module."""
+    assert floor.groups_N == candidate.groups_N, "both answered the same rows"
+    difference = candidate.score - floor.score
+    low, high = select.interval(candidate.outcomes_N - floor.outcomes_N, floor.groups_N, seed)
+    accepted = bool(difference >= 0)
+    rows = len(floor.groups_N)
+    words = (
+        f"{recipe} scores {100 * candidate.score:.1f} % on {rows} validation rows, the closed form on the untouched "
+        f"backbone {100 * floor.score:.1f} %: {100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+    )
+    return Decision(
+        accepted=accepted,
+        floor=floor.score,
+        candidate=candidate.score,
+        difference=difference,
+        low=low,
+        high=high,
+        rows=rows,
+        words=words + (", so it takes its place" if accepted else ", so the untouched backbone stays"),
+    )
+
+
+def draw(examples: Sequence[Example], seed: int) -> list[Example]:
+    """Some of the examples, at random."""
+    chosen = np.random.default_rng(seed).permutation(len(examples))
+    return [examples[place] for place in chosen[:DRAWN]]
+
+
+def solve(scene: Scene, examples: Sequence[Example], held: dict[str, GridRows]) -> Head:
+    """The closed-form head of labelled rows.
+
+    Raises:
+        InvalidInput: no class has two examples.
+    """
+    state = HeadState(len(next(iter(held.values()))), task=scene.task, declared=scene.labels, key=scene.hash_key)
+    state.add(_row(scene, example, held[example.digest]) for example in examples)
+    head = state.solve()
+    if head is None:
+        raise InvalidInput("no class has two training examples", "give at least two examples of a class")
+    return head
+
+
+def outcomes(
+    scene: Scene, head: Head, examples: Sequence[Example], held: dict[str, GridRows]
+) -> tuple[Doubles, tuple[str, ...]]:
+    """(N,) what each row counts when ``head`` answers it, and its class; a class that the head lacks is always wrong.
+
+    Raises:
+        InvalidInput: there is no row.
+    """
+    if not examples:
+        raise InvalidInput("there is no validation row to judge a backbone by", "give more labelled examples")
+    answered_NK = measure.answers(scene, head, np.stack([held[example.digest] for example in examples]))
+    if scene.task == "regression":
+        values_N = np.array([example.value for example in examples], np.float64)
+        spread = max(float(values_N.var()), np.finfo(np.float64).tiny)
+        return 1.0 - np.square(answered_NK[:, 0] - values_N) / spread, ("",) * len(examples)
+    said = [head.labels[place] for place in answered_NK.argmax(axis=1)]
+    truths = tuple(example.label or "" for example in examples)
+    return np.array([float(word == truth) for word, truth in zip(said, truths, strict=True)]), truths
+
+
+def trained_score(judged: Judged, head: Head, rows: Rows, scene: Scene) -> float:
+    """What the head that was trained beside the weights would have scored on the same features and rows."""
+    outcomes_N, groups_N = outcomes(scene, head, rows.validation, judged.features)
+    return select.score(outcomes_N, groups_N)
+
+
+def _row(scene: Scene, example: Example, features_D: GridRows) -> Row:
+    if scene.task == "regression":
+        assert example.value is not None, "a regression's examples have values"
+        target = int(to_grid(np.array((example.value - scene.offset) / scene.scale)))
+        return Row(example.digest, features_D, VALUE, target, 1)
+    return Row(example.digest, features_D, example.label or "", None, 1)
