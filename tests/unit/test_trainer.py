@@ -22,6 +22,7 @@ from training.assignment import Assignment, Teller
 from training.child import log_of
 from training.jobs import adapt
 from training.metrics import Metrics
+from training.pipeline import Request
 from training.worker import Trainer, folder_of, tidy
 
 SCENE = "shapes"
@@ -99,7 +100,7 @@ def test_an_adaptation_that_finds_its_version_registered_tells_of_it(home: Home)
     made = rows.register(home)
     job = home.jobs.file("adapt", made.scene.name, {})
     given = Assignment(home=home, job=job, reporter=Teller(home, job.id), versions=(made.version.version,))
-    told = adapt.work(given, adapt.Request(scene=made.scene.name, data=Path("/nowhere")))
+    told = adapt.work(given, Request(scene=made.scene.name, data=Path("/nowhere")))
     assert (told["version"], told["number"]) == (made.version.version, 1)
 
 
