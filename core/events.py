@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
-from core.database import Database, counters, label_events, tombstones, waiting
+from core.database import Database, counters, insert, label_events, tombstones, waiting
 from core.errors import Conflict, NotFound, Withdrawn
 from core.evidence import Evidence, keep
 from core.ids import uuid7
@@ -377,7 +376,7 @@ class Ledger:
 
 def next_sequence(connection: sa.Connection, count: int) -> int:
     """Take the next ``count`` sequences; returns the last. The counter stays locked until the transaction ends."""
-    statement = insert(counters).values(name="sequence", value=count)
+    statement = insert(connection, counters).values(name="sequence", value=count)
     raised = statement.on_conflict_do_update(
         index_elements=["name"], set_={"value": counters.c.value + count}
     ).returning(counters.c.value)

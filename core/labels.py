@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.errors import InvalidInput
-from core.statistics import to_grid
+from core.statistics import from_grid, to_grid
 from core.types import Scene
 
 LONGEST_LABEL = 1000
@@ -49,3 +49,8 @@ def _some(labels: Sequence[str]) -> str:
 def target_of(scene: Scene, value: float) -> int:
     """A regression value on the scene's 16-bit grid."""
     return int(to_grid(np.array([(value - scene.offset) / scene.scale]))[0])
+
+
+def value_of(scene: Scene, target: int) -> float:
+    """The value of a target on the grid."""
+    return float(from_grid(np.array([target], np.int16))[0]) * scene.scale + scene.offset

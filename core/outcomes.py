@@ -207,7 +207,7 @@ def _first_words(home: Home, task: Scene, since: float, most: int) -> dict[str, 
         .where(here)
         .group_by(example)
         .having(sa.func.min(label_events.c.received_at) >= since)
-        .having(sa.func.max(label_events.c.source != TRAINING) == sa.true())
+        .having(sa.func.max(sa.case((label_events.c.source != TRAINING, 1), else_=0)) == 1)
         .order_by(sa.desc("first"))
         .limit(most)
     )

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from core.audit import note
 from core.challenges import end_of
-from core.database import Database, aliases, audit, revisions, scenes, versions
+from core.database import Database, aliases, audit, insert, revisions, scenes, versions
 from core.errors import Conflict, NotFound
 from core.ids import check_scene
 from core.lease import Lease, confirm
@@ -40,10 +39,14 @@ class Alias:
 
 
 class Registry:
-    """Reads and writes scenes, versions, aliases and revisions."""
+    """Reads and writes scenes, versions, aliases and revisions.
+
+    ``job`` is the job that this process works for; it is noted with every version that is registered.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time):
         self.database = database
+        self.job: str | None = None
         self._clock = clock
 
     def declare(self, scene: Scene) -> Scene:
@@ -102,7 +105,7 @@ class Registry:
                 last = sa.select(sa.func.max(versions.c.number)).where(versions.c.scene == scene)
                 number = (connection.execute(last).scalar() or 0) + 1
                 row = {"scene": scene, "version": version, "number": number, "manifest": dict(manifest)}
-                row["origin"] = origin
+                row |= {"origin": origin, "job": self.job}
                 connection.execute(sa.insert(versions), row | {"state": "ready", "created_at": self._clock()})
                 first = Revision(scene=scene, version=version, number=0, head=head)
                 insert_revision(connection, first, self._clock())
@@ -316,7 +319,7 @@ class Registry:
         moved = Alias(version=version, generation=(held.generation if held else 0) + 1, updated_at=self._clock())
         row = {"version": version, "generation": moved.generation, "updated_at": moved.updated_at}
         connection.execute(
-            insert(aliases)
+            insert(connection, aliases)
             .values(scene=scene, alias=CHAMPION, **row)
             .on_conflict_do_update(index_elements=["scene", "alias"], set_=row)
         )

@@ -206,6 +206,7 @@ class Version:
     """A registered bundle. ``version`` is the SHA-256 of its manifest; ``manifest`` the parsed JSON.
 
     ``origin`` is foreign where this home did not make it: it is then tried in a limited process before it is served.
+    ``job`` is the job that made it, where one did.
     """
 
     scene: str
@@ -216,3 +217,4 @@ class Version:
     reason: str = ""
     created_at: float = 0.0
     origin: Literal["own", "foreign"] = "own"
+    job: str | None = None

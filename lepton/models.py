@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from core import config
-from core.bundle import metrics_of, read
+from core import export as exporting
+from core.bundle import metrics_of, read, write
 from core.errors import Conflict, InvalidInput
-from core.federation import FILE, to_bytes
 from core.home import Home, open_home
 from core.ids import check_scene
 from core.registry import short
-from core.types import Scene, Version
+from core.types import Version
+from lepton import jobs
+from lepton.compress import measured
 from lepton.extra import training
 from lepton.output import Stages, as_json, fact, say, show_metrics, table
-from lepton.served import served
+from lepton.shown import show_transfer, transfer_json
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
@@ -31,6 +32,10 @@ OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is emp
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
 LABEL = typer.Option(None, "--label", help="Label column of a table; several make a task each. Default: label.")
 TASK = typer.Option(["auto"], "--task", help="auto, classification or regression; of one among several: NAME=KIND.")
+PRECISION = typer.Option(None, "--precision", help="fp16 or int8: measured first, as by lepton compress.")
+FORCE = typer.Option(False, "--force", help="Export it even if it loses more than a point.")
+UNLABELLED = typer.Option(None, "--unlabelled", help="Inputs without labels of the scene that is to be served.")
+VALIDATE = typer.Option(None, "--validate", help="With --unlabelled: some labelled inputs of that scene, to judge by.")
 LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -55,9 +60,12 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     fuse: str = typer.Option("auto", help="auto, none, features or logits: how the backbones compared are fused."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
+    unlabelled: Path = UNLABELLED,
+    validate: Path = VALIDATE,
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
     budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
+    queue: bool = typer.Option(False, "--queue", help="File it as a job for a trainer instead of doing it now."),
     json: bool = JSON,
 ) -> None:
     """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
@@ -79,9 +87,13 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         budget=seconds(budget),
         size=size,
         seed=seed,
+        unlabelled=unlabelled,
+        validate=validate,
         new_labels=new_labels,
         fuse=fuse,
     )
+    if queue:
+        return jobs.filed(training("filing").file(home, "adapt", _from_root(request)), json)
     with Stages() as stages:
         done = pipeline.adapt(home, request, stages)
     return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
@@ -91,24 +103,21 @@ def export(
     scene: str,
     version: str = typer.Argument(None),
     out: Path = OUT,
-    precision: str = typer.Option("fp32", help="fp32."),
+    precision: str = PRECISION,
+    force: bool = FORCE,
     statistics: bool = typer.Option(False, "--statistics", help="Write the head's sufficient statistics, too."),
     json: bool = JSON,
 ) -> None:
-    """Copy a version's bundle to a folder, every digest checked on the way out."""
-    _one_of("precision", precision, ["fp32"])
+    """Copy a version's bundle to a folder, every digest checked; in a lower precision where one is asked for."""
     home = open_home(config.load())
-    held, chosen, _ = served(home, scene, version)
-    if out.exists() and any(out.iterdir()):
-        raise Conflict(f"the folder {out} is not empty", "name another one")
-    shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
-    read(out, chosen.version)
-    if statistics:
-        _write_statistics(home, held, chosen, out / FILE)
-    size = sum(file.stat().st_size for file in out.iterdir())
+    chosen = exporting.champion_or(home, scene, version)
+    if precision in {None, chosen.manifest["precision"]}:
+        done = exporting.export(home, scene, version, out, statistics)
+    else:
+        done = _compressed(home, chosen, precision or "", out, statistics, force=force, json=json)
     if json:
-        return as_json({"scene": scene, "version": chosen.version, "out": str(out), "bytes": size})
-    return say(f"{scene} {short(chosen.version)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
+        return as_json({"scene": scene} | asdict(done))
+    return say(f"{scene} {short(done.version)} is in {out} ({done.bytes / 1e6:.1f} MB), every digest checked")
 
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
@@ -126,13 +135,28 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
     )
 
 
-def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
-    """The sums of what stands here, those of other sites left out: whoever adds them up counts each site once."""
-    follower = home.follower(scene, version, alone=True)
-    follower.catch_up()
-    for each in follower.tasks:
-        share = to_bytes(follower.share(each))
-        (file if each is follower.tasks[0] else file.with_stem(f"{file.stem}.{each.task.task_name}")).write_bytes(share)
+def _compressed(
+    home: Home, chosen: Version, precision: str, out: Path, statistics: bool, *, force: bool, json: bool
+) -> exporting.Exported:
+    """A lower precision of a version, measured first, written to a folder alone."""
+    if statistics:
+        raise InvalidInput(
+            f"--statistics would be those of {short(chosen.version)}, and not of its features in {precision}",
+            f"make it a version first: lepton compress {chosen.scene} --precision {precision}; then export that one",
+        )
+    if out.exists() and any(out.iterdir()):
+        raise Conflict(f"the folder {out} is not empty", "name another one")
+    request = training("compress").Request(scene=home.registry.scene(chosen.scene), version=chosen, precision=precision)
+    made = measured(home, request, force=force, json=json)
+    written = read(out, write(out, made.manifest, made.files)).version
+    size = sum(file.stat().st_size for file in out.iterdir())
+    return exporting.Exported(version=written, out=out, bytes=size)
+
+
+def _from_root(request: Any) -> dict[str, Any]:
+    """A request as it is filed: its paths from the root, since a trainer runs in another folder."""
+    told = asdict(request)
+    return {name: value.absolute() if isinstance(value, Path) else value for name, value in told.items()}
 
 
 def _kinds(told: list[str]) -> str | dict[str, str] | None:
@@ -176,6 +200,7 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "candidates": [asdict(candidate) for candidate in done.candidates],
         "fusion": done.fusion.model_dump() if done.fusion else None,
         "parity": asdict(done.parity),
+        "transfer": transfer_json(done.decision),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
 
@@ -207,6 +232,8 @@ def _show_adapted(home: Home, done: Adapted) -> None:
             for c in done.candidates
         ],
     )
+    if done.decision is not None:
+        show_transfer(done.decision)
     for name, metrics in metrics_of(done.version.manifest).items():
         head, which = done.head.of(name), f"{done.version.scene} {name}".strip()
         show_metrics(f"{which}: {len(head.labels)} labels, {head.examples} examples", metrics)

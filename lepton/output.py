@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import sys
@@ -101,6 +102,15 @@ class Stages:
             self._last = time.monotonic()
             notes.print(f"  {escape(self._title)}: {done} of {total}", soft_wrap=True)
 
+    def metric(self, name: str, step: int, value: float) -> None:
+        """A metric has this value at this step."""
+        notes.print(f"  {escape(name)} at {step}: {value:.4g}", soft_wrap=True)
+
+
+def moment(seconds: float) -> str:
+    """A moment by the clock of this machine: ``2026-11-30 14:05``."""
+    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
 
 def interval(metric: Mapping[str, float]) -> str:
     """A figure with its interval, as a percentage: ``93.1 % (91.8 to 94.3)``."""
@@ -111,7 +121,7 @@ def show_metrics(title: str, metrics: Mapping[str, Mapping[str, float]]) -> None
     """Print metrics with their intervals."""
 
     def figure(name: str, metric: Mapping[str, float]) -> str:
-        if name.endswith(("rmse", "mae", "r2")):
+        if name.removesuffix(", fp32").endswith(("rmse", "mae", "r2")):
             return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"
         return interval(metric)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +15,7 @@ from core.home import open_home
 from core.promotion import prepare, promote
 from core.registry import short
 from core.types import Head, Scene, Version
-from lepton.output import Stages, as_json, interval, say, table
+from lepton.output import Stages, as_json, interval, moment, say, table
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
@@ -97,7 +96,7 @@ def list_versions(
                 version.state + (f": {version.reason}" if version.reason else ""),
                 _backbones(version),
                 _accuracy(version),
-                datetime.datetime.fromtimestamp(version.created_at).strftime("%Y-%m-%d %H:%M"),
+                moment(version.created_at),
             ]
             for version in found
         ],

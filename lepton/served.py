@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
 
 from core import config
 from core.errors import InvalidInput, LeptonError, NotFound
+from core.export import champion_or
 from core.home import Home, open_home
 from core.preprocess import Preprocessor
 from core.registry import short
@@ -21,9 +22,14 @@ from core.types import Example, Floats, GridRows, Head, Scene, Version
 from lepton.extra import training
 from lepton.instances import instances
 from lepton.output import Stages, as_json, say, show_metrics, table
+from lepton.shown import damage_json, show_damage
+
+if TYPE_CHECKING:
+    from training.robustness import Hurt
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 LABEL = typer.Option(None, "--label", help="Label column; of several tasks those to measure. Default: label, or all.")
+ROBUSTNESS = typer.Option(False, "--robustness", help="Also on inputs gone wrong: noise, blur, typing errors …")
 VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 FILES = typer.Argument(None, help="Files, each one input.")
 TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
@@ -41,6 +47,7 @@ def evaluate(
     data: Path,
     version: str = VERSION,
     label: list[str] = LABEL,
+    robustness: bool = ROBUSTNESS,
     json: bool = JSON,
 ) -> None:
     """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
@@ -54,20 +61,21 @@ def evaluate(
         stages.stage("extracting features")
         bundle = home.bundle(chosen.version)
         session = Session(bundle.model, threads=2)
-        rows_ND = extracting.extract(
-            session,
-            home.preprocessor(bundle, session),
-            bundle.manifest.extractor,
-            examples,
-            home.cache,
-            stages.progress,
-        )
+        reader = home.preprocessor(bundle, session)
+        rows_ND = extracting.extract(session, reader, bundle.manifest.extractor, examples, home.cache, stages.progress)
+        damage: dict[str, list[Hurt]] = {}
+        if robustness:
+            stages.stage("answering inputs gone wrong")
+            damage = training("robustness").table(read, head, session, reader, examples, 0, stages.progress)
     rows = {example.digest: row for example, row in zip(examples, rows_ND, strict=True)}
     told = {
         task.task_name: _measured(home, task, head.of(task.task_name), mine, rows)
         for task, mine in training("tasks").by_task(read, examples)
         if not asked or task.task_name in asked
     }
+    for name, hurt in damage.items():
+        if name in told:
+            told[name]["robustness"] = [damage_json(each) for each in hurt]
     if json:
         several = {"tasks": told} if len(told) > 1 else {}
         return as_json({"scene": scene, "version": chosen.version} | next(iter(told.values())) | several)
@@ -75,6 +83,8 @@ def evaluate(
         count, learned = each["examples"], each["learned"]
         which = f"{scene} {name}".strip()
         show_metrics(f"{which} {short(chosen.version)} on {count} examples", each["metrics"])
+        if name in damage:
+            show_damage(damage[name])
         if learned:
             say(f"{learned} of them are labelled in the ledger, so the head has learned from them: this flatters it")
     return None
@@ -111,12 +121,7 @@ def predict(
 def served(home: Home, scene: str, version: str | None) -> tuple[Scene, Version, Head]:
     """Scene, version and the newest head that serves it."""
     held = home.registry.scene(scene)
-    if version is None:
-        alias = home.registry.champion(scene)
-        if alias is None:
-            raise NotFound(f"scene {scene!r} has no version yet", "make one with lepton adapt")
-        version = alias.version
-    chosen = home.registry.version(scene, version)
+    chosen = champion_or(home, scene, version)
     revision = home.registry.latest_revision(scene, chosen.version)
     if revision is None:
         raise NotFound(

@@ -105,4 +105,5 @@ async def _made(context: Context, scene: Scene, data: bytes) -> Evidence:
     snapshot = context.engine.snapshot(scene.name)
     read, given = await context.embed(snapshot, data)
     await context.store(context.home.artifacts.put, data)
-    return Evidence(example=read.example, features={snapshot.extractor: given.features}, media=read.media)
+    known = read.identity()
+    return Evidence(example=known.example, features={snapshot.extractor: given.features}, media=known.media)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from core import plugins
 from core.bundle import Manifest, Metric
+
+METHODS = "training.transfer"
 
 
 def render(manifest: Manifest) -> str:
@@ -38,7 +41,7 @@ Recipe `{manifest.recipe}`, feature transform `{manifest.transform}`, λ {manife
 The figures hold for inputs like those of the data with digest `{manifest.lineage.data_digest[:16]}`. Nobody has
 measured the model on other scenes, on attacks, or on groups of people. The head stored here includes labels up to
 event {manifest.lineage.sequence}; what a service answers with may include later ones. The backbone's licence applies
-to the weights inside.
+to the weights inside.{_lowered(manifest)}{_transferred(manifest)}
 """
 
 
@@ -91,6 +94,26 @@ def _table(metrics: Mapping[str, Metric]) -> str:
         for name, m in sorted(metrics.items())
     )
     return f"| metric | value | 95 % interval | rows |\n|---|---|---|---|\n{lines}"
+
+
+def _lowered(manifest: Manifest) -> str:
+    if manifest.precision == "fp32":
+        return ""
+    return f"""
+
+The backbone computes in {manifest.precision}; it was made of version {str(manifest.lineage.parent)[:12]}, beside which
+agreement, changes and shares above were measured on one processor. Its features are its own: they pair with those of no
+other version. Transform, grid and head are float32."""
+
+
+def _transferred(manifest: Manifest) -> str:
+    if manifest.recipe not in plugins.names(METHODS):
+        return ""
+    return f"""
+
+Labels come from one scene, and this model is for another, of which there were inputs without labels:
+`{manifest.recipe}` fitted the extractor to them. Figures named source were measured on the scene of the labels, by the
+extractor of that scene. Nothing says how well the model does on the other one but figures named target."""
 
 
 def _code(label: str) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from core import bundle
 from core.bundle import FurtherTask, Fusion, Golden, Lineage, Manifest, Member, Metric
+from core.failpoint import passes
 from core.home import Home
 from core.mixture import PRESENT
 from core.preprocess import Inputs
@@ -106,7 +107,10 @@ def write(
         version = bundle.write(Path(folder), manifest, files)
         home.artifacts.adopt(Path(folder), version)
     told = home.bundle(version).manifest.model_dump(mode="json")
-    return home.registry.register(manifest.scene, version, told, head)
+    passes("version.written")
+    made = home.registry.register(manifest.scene, version, told, head)
+    passes("version.registered")
+    return made
 
 
 def inputs_of(assembly: Assembly, examples: Sequence[Example]) -> Inputs:

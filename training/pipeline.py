@@ -24,7 +24,7 @@ from core.ids import check_scene
 from core.types import Example, GridRows, Head, Policy, Scene, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, features, kinds, measure, names, package, page, parts, zoo
+from training import clean, data, features, inputs, kinds, measure, names, package, page, parts, unlabelled, zoo
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
@@ -33,6 +33,7 @@ from training.listing import Columns, read
 from training.merge import candidates as fusing
 from training.select import Candidate, select
 from training.tasks import by_task
+from training.unlabelled import Decision, Judges
 from training.zoo import Setting
 
 DRAWN = 256  # training examples on which parity is shown and a standardised transform is measured
@@ -49,6 +50,9 @@ class Reporter(Protocol):
     def progress(self, done: int, total: int) -> None:
         """The present stage has come this far."""
 
+    def metric(self, name: str, step: int, value: float) -> None:
+        """A metric has this value at this step, such as the loss after an epoch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -63,6 +67,7 @@ class Request:
         modality: what the inputs are; None follows the data.
         transform: how features are scaled; None follows the backbone.
         size: side of the pictures in pixels; None follows the data and the budget.
+        unlabelled: inputs of the scene that is to be served, without labels. validate: some with labels, to judge by.
         new_labels: whether feedback may bring unknown labels; None keeps what the scene says, reject where it is new.
         fuse: auto, none, or how the backbones that were compared are fused.
     """
@@ -79,6 +84,8 @@ class Request:
     budget: float = 300.0
     size: int | None = None
     seed: int = 0
+    unlabelled: Path | None = None
+    validate: Path | None = None
     new_labels: Policy | None = None
     fuse: str = "auto"
 
@@ -94,6 +101,7 @@ class Adapted:
     candidates: tuple[Candidate, ...]
     parity: Parity
     fusion: Fusion | None = None
+    decision: Decision | None = None
 
 
 def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
@@ -111,12 +119,15 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     reporter.stage("reading and checking the data")
     dataset = _read(home, request, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
+    others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
     reporter.stage("choosing a backbone")
     setting = _setting(request, dataset)
     selected = _fused(home, request, dataset, setting, _choose(home, request, dataset, setting))
     candidates, joint = selected.candidates, selected.joint
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
+    if others:
+        unlabelled.check(scene)
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
     drawn = _draw(taught, request.seed)
     threads = os.cpu_count() or 1
@@ -125,11 +136,17 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     parity = package.check_parity(assembly, drawn)
     reporter.stage(f"extracting features by {' + '.join(chosen)}")
     rows = _extract(home, assembly, dataset, reporter)
+    judges = _judges(home, request, dataset, rows)
+    decision = _transfer(scene, assembly, others, judges, request.seed, reporter) if others else None
+    assembly = decision.assembly if decision else assembly
     reporter.stage("solving the head")
     learned = closed_form.learn(home, scene, assembly, taught, _stack(rows, taught), reporter.progress)
     dataset = _with_label_errors(dataset, scene, taught, learned)
     reporter.stage("measuring, writing and registering the bundle")
     metrics = {} if request.names else _measure(scene, learned, dataset, rows, request.seed)
+    if decision is not None:
+        metrics = {"": unlabelled.metrics(scene, learned.head, decision, judges, metrics[""], request.seed)}
+        recipe = recipe if decision.method == unlabelled.FLOOR else decision.method
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
         recipe=recipe,
@@ -148,10 +165,41 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         candidates=candidates,
         parity=parity,
         fusion=selected.fusion,
+        decision=decision,
     )
 
 
+def _judges(home: Home, request: Request, dataset: Dataset, rows: dict[str, GridRows]) -> Judges:
+    """Who says whether inputs without labels help: validation rows, or labelled rows of the target that are given."""
+    if request.validate is None or request.unlabelled is None:
+        return Judges(source=dataset.examples, rows=rows)
+    target = data.load(
+        request.validate, label=request.label, modality=dataset.modality, task=dataset.task, limits=home.limits
+    )
+    return Judges(source=dataset.examples, rows=rows, target=target.examples)
+
+
+def _transfer(
+    scene: Scene, assembly: Assembly, others: Sequence[Example], judges: Judges, seed: int, reporter: Reporter
+) -> Decision:
+    """The extractor for the target, of which there are inputs."""
+
+    def told(name: str) -> None:
+        reporter.stage(f"trying {name} on {len(others)} inputs without labels")
+
+    return unlabelled.choose(scene, assembly, others, judges, seed, told)
+
+
+def report_of(home: Home, scene: str) -> Path:
+    """Where the page of a scene's data report lies."""
+    return home.settings.home / "reports" / f"{check_scene(scene)}-data.html"
+
+
 def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
+    if request.validate is not None and request.unlabelled is None:
+        raise InvalidInput("--validate judges what inputs without labels bring", "give them with --unlabelled")
+    if request.names is not None and request.unlabelled is not None:
+        raise InvalidInput("--unlabelled needs labelled examples to start from", "give DATA instead of --labels")
     if (request.data is None) == (request.names is None):
         raise InvalidInput("adapt takes data, or labels in words", "give one of DATA and --labels")
     if request.names is not None:
@@ -326,9 +374,8 @@ def _measure(
 
 def _write_report(home: Home, scene: str, dataset: Dataset) -> Path:
     """The data report as JSON and as a page; returns the page's path."""
-    folder = home.settings.home / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{check_scene(scene)}-data.html"
+    file = report_of(home, scene)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".json").write_text(json.dumps(dataset.report.to_json(), indent=2), encoding="utf-8")
     page.write(dataset.report, file)
     return file

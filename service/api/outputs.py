@@ -128,9 +128,9 @@ def _declared(name: str, datatype: str, shape: list[int], meaning: str) -> dict[
 def _tensor(name: str, snapshot: Snapshot, answered: Sequence[Answered]) -> Tensor:
     batch = len(answered)
     if name == "prediction_id":
-        return Tensor(name, "BYTES", (batch,), [each.prediction.prediction_id for each in answered])
+        return Tensor(name, "BYTES", (batch,), [each.prediction_id for each in answered])
     if name == "features":
-        features_BD = np.stack([each.prediction.features for each in answered]).astype(np.float32) / np.float32(GRID)
+        features_BD = np.stack([each.given.features for each in answered]).astype(np.float32) / np.float32(GRID)
         return Tensor(name, "FP32", features_BD.shape, features_BD)
     word, _, task = name.partition(".")
     if word == "label":

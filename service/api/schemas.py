@@ -40,7 +40,7 @@ def _open_name(value: str) -> str:
 
 def _moment(value: str) -> str:
     try:
-        datetime.fromisoformat(value)
+        datetime.fromisoformat(value if value.isprintable() else "")
     except ValueError:
         raise ValueError(f"{value[:40]!r} is no ISO 8601 time; send one such as 2026-11-03T09:30:00Z") from None
     return value

@@ -22,10 +22,11 @@ from typing import Protocol
 
 import numpy as np
 
-from core.errors import BrokenBundle, LeptonError, Unavailable
+from core.errors import LeptonError, Unavailable
 from core.preprocess import Row
 from core.session import Output, Session
 from service.engine.admission import Overloaded
+from service.engine.faults import explained
 from service.engine.pace import Pace
 from service.engine.queues import FOREVER, Answer, Item, Queues
 from service.engine.snapshot import Snapshot
@@ -175,7 +176,7 @@ class Batcher:
             output = snapshot.run([item.row for item in batch])
         except Exception as error:
             if len(batch) == 1:
-                return [(batch[0], _explained(error))]
+                return [(batch[0], explained(error))]
             return [result for item in batch for result in self._results([item])]
         seconds = self.clock() - begun
         self._pace(snapshot).ran(len(batch), seconds)
@@ -184,7 +185,7 @@ class Batcher:
         for outputs_BK in output.further.values():
             fine &= np.isfinite(outputs_BK).all(axis=1)
         return [
-            (item, _row(output, b, begun - item.since, seconds) if fine[b] else _explained(ValueError(ENDLESS)))
+            (item, _row(output, b, begun - item.since, seconds) if fine[b] else explained(ValueError(ENDLESS)))
             for b, item in enumerate(batch)
         ]
 
@@ -226,12 +227,3 @@ def _settle(future: Future[Answer] | asyncio.Future[Answer], result: Result) -> 
         future.set_exception(result)
     else:
         future.set_result(result)
-
-
-def _explained(error: Exception) -> LeptonError:
-    if isinstance(error, LeptonError):
-        return error
-    return BrokenBundle(
-        f"the model could not answer: {type(error).__name__}: {str(error)[:200]}",
-        "try another input; where every input fails, roll back to a version that answers",
-    )

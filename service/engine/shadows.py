@@ -19,10 +19,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from core.errors import BrokenBundle, LeptonError
+from core.errors import LeptonError
 from core.ids import prediction_id
 from core.types import GridRows, Prediction
 from service.engine.answer import Verdict, verdict
+from service.engine.faults import explained
 from service.engine.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ class Shadows:
             further = {task: outputs_BK[0] for task, outputs_BK in output.further.items()}
             said = verdict(copy.snapshot, output.outputs[0], further)
         except Exception as error:
-            broken = error if isinstance(error, LeptonError) else BrokenBundle(str(error)[:200], "see the log")
+            broken = explained(error)
             logger.warning("scene %s: the challenger failed: %s", copy.snapshot.scene.name, broken)
             self._judge.judge(copy.snapshot, broken)
             return "failed"

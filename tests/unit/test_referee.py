@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.challenges import Challenge
-from core.config import ChallengeSettings, Settings
+from core.config import ChallengeSettings, DatabaseSettings, Settings
 from core.errors import BadConfiguration, InvalidInput
 from core.gate import evidence
 from core.home import Home, open_home
@@ -68,8 +68,8 @@ class Duel:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    opened = open_home(Settings(home=tmp_path, challenge=SETTINGS))
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    opened = open_home(Settings(home=tmp_path, database=DatabaseSettings(url=url), challenge=SETTINGS))
     yield opened
     opened.close()
 

@@ -53,8 +53,8 @@ A, B = "a" * 64, "b" * 64
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    opened = home_at(tmp_path)
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    opened = home_at(tmp_path, url)
     assert opened.registry.declare(WARD) == WARD
     yield opened
     opened.close()

@@ -129,12 +129,13 @@ def study(
 
 def learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
     """The head with leave-one-out answers to those of the examples that stand, task by task."""
-    first, *others = (_of_task(each, head.of(each.task.task_name), digests) for each in follower.tasks)
+    first, *others = (of_task(each, head.of(each.task.task_name), digests) for each in follower.tasks)
     names = [task.task_name for task in follower.scene.further]
     return replace(first, further=dict(zip(names, others, strict=True)))
 
 
-def _of_task(followed: Followed, head: Head, digests: Sequence[str]) -> Learned:
+def of_task(followed: Followed, head: Head, digests: Sequence[str]) -> Learned:
+    """The same of one task."""
     state = followed.state
     standing = [digest for digest in digests if digest in state.rows]
     rows, seen = {example: place for place, example in enumerate(standing)}, frozenset(state.rows)
