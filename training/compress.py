@@ -24,6 +24,7 @@ from core import bundle, plugins
 from core.bundle import Bundle, Golden, Manifest, Metric
 from core.embed import embed
 from core.errors import InvalidInput
+from core.federation import FOREIGN
 from core.follow import Followed, Follower
 from core.home import Home
 from core.labels import value_of
@@ -37,7 +38,7 @@ from exporters.precision import Lowered
 from training import card, comparison, data, features, measure, unlabelled
 from training.adapt import closed_form
 from training.comparison import Answers
-from training.pipeline import Reporter
+from training.reporter import Reporter
 from training.tasks import by_task
 
 WORST = 0.01  # a point
@@ -153,6 +154,11 @@ def _check(request: Request, manifest: Manifest) -> None:
             f"version {request.version.version[:12]} was made by {manifest.recipe} for inputs without labels: its "
             "labelled examples keep features of another extractor, which a lower precision would not give again",
             "compress a version that was adapted without --unlabelled",
+        )
+    if FOREIGN in manifest.files:
+        raise InvalidInput(
+            f"version {request.version.version[:12]} holds sums of other sites, which are of its features alone",
+            "compress the version before they were added, and let every site do the same",
         )
     if manifest.modality == "tabular":
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Registered versions to a new one (``training.merge.versions``)."""
+"""Versions of a scene fused into a new one, where that pays (``training.merge.versions``)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from training.merge.versions import Request
 def work(given: Assignment, request: Request) -> dict[str, Any]:
     """Fuse; where an attempt before has come as far as registering, that version is the one."""
     if given.versions:
-        version = given.home.registry.version(request.scene, given.versions[-1])
-        return {"version": version.version, "number": version.number, "reason": ""}
-    done = versions.fuse(given.home, request, given.reporter)
-    if done.version is None:
-        return {"version": None, "number": None, "reason": done.verdict.words}
-    return {"version": done.version.version, "number": done.version.number, "reason": done.verdict.words}
+        made = given.home.registry.version(request.scene, given.versions[-1])
+        return {"accepted": True, "version": made.version, "number": made.number}
+    fused = versions.fuse(given.home, request, given.reporter)
+    told = {"accepted": fused.verdict.accepted, "reason": fused.verdict.words}
+    return told if fused.version is None else told | {"version": fused.version.version, "number": fused.version.number}
 
 
 def examples() -> Sequence[Request]:
-    """By what pays, and by a method with its own time."""
+    """By whatever pays, and by one method."""
     return (
         Request(scene="ward", versions=("1", "2")),
-        Request(scene="ward", versions=("1", "2", "3"), method="distill", budget=60.0),
+        Request(scene="ward", versions=("1", "2", "3"), method="logits", budget=60.0),
     )
