@@ -309,6 +309,11 @@ def _fused(
     home: Home, request: Request, dataset: Dataset, setting: Setting, candidates: tuple[Candidate, ...]
 ) -> fusing.Chosen:
     """Several of the candidates, where they are better together; the parts of a mixture are together anyway."""
+    if request.unlabelled is not None:
+        if request.fuse not in (fusing.AUTO, fusing.NONE):
+            message = f"{request.fuse} fuses several backbones, and one is moved to inputs without labels"
+            raise InvalidInput(message, "leave --fuse out, or --unlabelled")
+        return fusing.Chosen(candidates=candidates)
     if len(parts.names(dataset.modality)) > 1:
         if request.fuse not in (fusing.AUTO, fusing.NONE):
             message = f"the data are {dataset.modality}, whose parts share one head; {request.fuse} is for one part"
