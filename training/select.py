@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from core.calibrate import leave_one_out
 from core.errors import InvalidInput, LeptonError
-from core.preprocess import Limits
+from core.preprocess import Limits, Preprocessor
+from core.session import Session
 from core.types import Doubles, Example, GridRows, Scene, Task
 from training import features, zoo
 from training.assemble import Assembly, alone
@@ -191,6 +192,17 @@ def interval(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> tuple[f
     return float(low), float(high)
 
 
+def latency(session: Session, preprocessor: Preprocessor, example: Example) -> float:
+    """Milliseconds of one example, alone in its batch (median)."""
+    inputs = preprocessor.batch([preprocessor.read(features.content(example))])
+    seconds = []
+    for _ in range(_WARM + _PROBES):
+        begun = time.perf_counter()
+        session.features(inputs)
+        seconds.append(time.perf_counter() - begun)
+    return 1000 * float(np.median(seconds[_WARM:]))
+
+
 def _try_all(
     candidates: Sequence[tuple[str, Setting]], budget: float, clock: Clock, attempt: Callable[[str, Setting], Trial]
 ) -> tuple[list[Trial], list[Candidate]]:
@@ -225,21 +237,11 @@ def _try(name: str, assembly: Assembly, rows: Sequence[Example], cache: Path, ta
         score=score(outcomes_N, groups_N),
         low=low,
         high=high,
-        milliseconds=_latency(assembly, rows[0]),
+        milliseconds=latency(assembly.session, assembly.preprocessor, rows[0]),
         model_bytes=len(assembly.model),
         dimension=session.width,
     )
     return Trial(candidate=candidate, outcomes_N=outcomes_N)
-
-
-def _latency(assembly: Assembly, example: Example) -> float:
-    inputs = assembly.preprocessor.batch([assembly.preprocessor.read(features.content(example))])
-    seconds = []
-    for _ in range(_WARM + _PROBES):
-        begun = time.perf_counter()
-        assembly.session.features(inputs)
-        seconds.append(time.perf_counter() - begun)
-    return 1000 * float(np.median(seconds[_WARM:]))
 
 
 def _members(groups_N: Sequence[str]) -> list[NDArray[np.intp]]:
