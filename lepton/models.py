@@ -24,10 +24,10 @@ from core.tally import labelled
 from core.types import Head, Scene, Version
 from lepton.instances import instances
 from lepton.output import Stages, as_json, fact, interval, say, table
+from lepton.tuning import attempt_json, rewriter_of, settings_of, show_attempt
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
-    from training.tuning import Attempt
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 FILES = typer.Argument(None, help="Files, each one input.")
@@ -35,6 +35,7 @@ TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
 FEATURES = typer.Option(None, "--features", help='A row of a table, as {"column": value}; may be given several times.')
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
 SETTINGS = typer.Option(None, "--set", help="A setting of the recipe, such as epochs=5; may be given several times.")
+REWRITER = typer.Option(None, help="MODULE:FUNCTION that says a text in other words, such as a back-translation.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
 VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
@@ -62,6 +63,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     backbone: list[str] = BACKBONES,
     recipe: str = typer.Option("auto", help="How weights are moved: auto and closed_form move none; finetune …"),
     settings: list[str] = SETTINGS,
+    rewriter: str = REWRITER,
     fuse: str = typer.Option("auto", help="auto or none."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
@@ -87,15 +89,18 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         task=None if task == "auto" else task,
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
-        settings=_settings(settings or []),
+        settings=settings_of(settings or []),
+        rewriter=rewriter_of(rewriter),
         transform=None if transform == "auto" else transform,
         budget=_seconds(budget),
         size=size,
         seed=seed,
         new_labels=new_labels,
     )
-    with Stages() as stages:
-        done = pipeline.adapt(home, request, stages)
+    with _training("tune.device").joined() as device, Stages(quiet=not device.first) as stages:
+        done = pipeline.adapt(home, request, stages, device)
+    if done is None:
+        return None
     return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
 
 
@@ -104,6 +109,9 @@ def evaluate(
     data: Path,
     version: str = VERSION,
     label: str = typer.Option(None, help="Label column."),
+    attack: str = typer.Option(None, help="Also on pictures changed against the model: fgsm or pgd."),
+    epsilon: float = typer.Option(2.0, help="By how much the attack may change a pixel, of 0 to 255."),
+    steps: int = typer.Option(10, help="Steps of pgd."),
     json: bool = JSON,
 ) -> None:
     """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
@@ -133,7 +141,13 @@ def evaluate(
             home.cache,
             stages.progress,
         )
-    metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, 0)
+        metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, 0)
+        if attack is not None:
+            stages.stage(f"attacking by {attack}, at most {epsilon:g} of 255 a pixel")
+            attacked = _training("attacked")
+            how = attacked.Attack(name=attack, epsilon=epsilon, steps=steps)
+            left = attacked.robust(home, held, bundle, head, examples, how, stages.progress)
+            metrics[f"accuracy_under_{attack}_{epsilon:g}"] = left
     told = {name: metric.model_dump() for name, metric in metrics.items()}
     learned = len(labelled(home.ledger.database, scene, [example.digest for example in examples]))
     if json:
@@ -287,20 +301,6 @@ def _one_of(option: str, value: str, choices: list[str]) -> None:
         raise InvalidInput(f"--{option} is {value!r}", f"choose {' or '.join(choices)}")
 
 
-def _settings(given: list[str]) -> dict[str, object]:
-    """``name=value`` each; a value is JSON, or a plain word."""
-    found: dict[str, object] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise InvalidInput(f"--set is {text!r}", "give a name and a value, such as --set epochs=5")
-        try:
-            found[name.strip()] = jsonlib.loads(value)
-        except ValueError:
-            found[name.strip()] = value.strip()
-    return found
-
-
 def _seconds(text: str) -> float:
     match = DURATION.fullmatch(text.strip())
     if match is None or float(match["number"]) <= 0:
@@ -319,34 +319,10 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "metrics": done.version.manifest["metrics"],
         "candidates": [asdict(candidate) for candidate in done.candidates],
         "recipe": done.version.manifest["recipe"],
-        "attempt": _attempt_json(done.attempt) if done.attempt else None,
+        "attempt": attempt_json(done.attempt) if done.attempt else None,
         "parity": asdict(done.parity),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
-
-
-def _attempt_json(attempt: Attempt) -> dict[str, Any]:
-    made = attempt.tuned
-    told = {} if made is None else {"best": made.best, "seconds": made.seconds, "stopped": made.stopped}
-    epochs = [] if made is None else [asdict(epoch) for epoch in made.history]
-    return {
-        "recipe": attempt.name,
-        "words": attempt.words,
-        "decision": asdict(attempt.decision) if attempt.decision else None,
-        "trained": attempt.trained,
-        "settings": {} if made is None else dict(made.settings),
-        "epochs": epochs,
-    } | told
-
-
-def _show_attempt(attempt: Attempt) -> None:
-    fact(recipe=attempt.words)
-    made = attempt.tuned
-    if made is not None:
-        epochs = made.history[-1].number if made.history else 0
-        fact(tuning=f"{epochs} epochs in {made.seconds:.0f} s, the best was {made.best}; it ended {made.stopped}")
-    if attempt.decision is not None:
-        fact(trained_head=f"{100 * attempt.trained:.1f} % on the same rows; the closed form serves instead of it")
 
 
 def _show_adapted(home: Home, done: Adapted) -> None:
@@ -370,7 +346,7 @@ def _show_adapted(home: Home, done: Adapted) -> None:
         ],
     )
     if done.attempt:
-        _show_attempt(done.attempt)
+        show_attempt(done.attempt)
     metrics = done.version.manifest["metrics"]
     assert isinstance(metrics, dict)
     _show_metrics(f"{done.version.scene}: {len(done.head.labels)} labels, {done.head.examples} examples", metrics)

@@ -58,10 +58,12 @@ def fact(**facts: object) -> None:
 class Stages:
     """Stages of long work as they come and go, with their progress; on standard error, so that results stay clean."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
+        """``quiet``: nothing is told, as by all but the first of several processes."""
         self._bar: Progress | None = None
         self._title, self._last = "", 0.0
-        if notes.is_terminal:
+        self._quiet = quiet
+        if notes.is_terminal and not quiet:
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -85,6 +87,8 @@ class Stages:
     def stage(self, title: str) -> None:
         """A new stage begins; the one before is finished."""
         self._title, self._last = title, time.monotonic()
+        if self._quiet:
+            return
         if self._bar is None:
             notes.print(f"… {escape(title)}", soft_wrap=True)
             return
@@ -97,13 +101,14 @@ class Stages:
         """The present stage has come this far."""
         if self._bar is not None and self._bar.tasks:
             self._bar.update(self._bar.tasks[-1].id, total=total, completed=done)
-        elif self._bar is None and (time.monotonic() - self._last > PLAIN_SECONDS):
+        elif self._bar is None and not self._quiet and (time.monotonic() - self._last > PLAIN_SECONDS):
             self._last = time.monotonic()
             notes.print(f"  {escape(self._title)}: {done} of {total}", soft_wrap=True)
 
     def note(self, words: str) -> None:
         """A line of its own, above the bar where there is one."""
-        notes.print(f"  {escape(words)}", soft_wrap=True)
+        if not self._quiet:
+            notes.print(f"  {escape(words)}", soft_wrap=True)
 
 
 def interval(metric: Mapping[str, float]) -> str:

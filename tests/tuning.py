@@ -17,10 +17,10 @@ import torch
 from core.preprocess import Limits
 from core.types import Example, Scene, Split
 from exporters.backbone import Backbone, Normalised, pictures
+from tests.pico import png
 from training import judge
 from training.judge import Bench, Judged
 from training.recipe import Context, Rows
-from tests.pico import png
 
 SIDE, WIDTH = 32, 32
 LABELS = ("bottom", "left", "right", "top")

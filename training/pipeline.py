@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from training.listing import read
 from training.ready import Ready, Reporter, extracted, kept_apart, tuned
 from training.recipe import FLOOR
 from training.select import Candidate, select
+from training.tune.device import Device
 from training.tuning import Ask, Attempt
 from training.zoo import Setting
 
@@ -50,6 +51,7 @@ class Request:
         names: a file of labels in words, for a start without any example.
         backbones: names, or empty for the choice among those that load offline.
         recipe, settings: how weights are moved, and its settings by name; auto moves none.
+        rewriter: says a text in other words that mean the same, for recipes that vary texts.
         budget: seconds for trying backbones and for tuning one.
         modality: what the inputs are; None follows the data.
         transform: how features are scaled; None follows the backbone.
@@ -66,6 +68,7 @@ class Request:
     backbones: tuple[str, ...] = ()
     recipe: str = "auto"
     settings: Mapping[str, object] = field(default_factory=dict)
+    rewriter: Callable[[str], str] | None = None
     transform: Kind | None = None
     budget: float = 300.0
     size: int | None = None
@@ -86,8 +89,11 @@ class Adapted:
     attempt: Attempt | None = None
 
 
-def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
+def adapt(home: Home, request: Request, reporter: Reporter, device: Device | None = None) -> Adapted | None:
     """Data, selection, features, parity, head, measurement, bundle, registry.
+
+    ``device`` is one of several where torchrun started them to tune one backbone together; all but the first then help
+    with that alone, and get None.
 
     Raises:
         LeptonError: what is wrong with the data, the backbones, the graph or the disk, with the remedy.
@@ -95,6 +101,8 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     """
     recipe = FLOOR if request.recipe == "auto" else request.recipe
     config = recipes.configure(recipe, request.settings)
+    device = device or Device()
+    tuning.check_processes(recipe, request.backbones, device)
     for name in request.backbones:
         zoo.resolve(name)
     reporter.stage("reading and checking the data")
@@ -113,10 +121,11 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
     drawn = judge.draw(taught, request.seed)
     threads = os.cpu_count() or 1
-    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits)
-    parity = package.check_parity(assembly, drawn)
-    reporter.stage(f"extracting features by {' + '.join(chosen)}")
-    floor = ready = extracted(home, assembly, parity, dataset, reporter)
+    with device.first_goes_ahead():
+        assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits)
+        parity = package.check_parity(assembly, drawn)
+        reporter.stage(f"extracting features by {' + '.join(chosen)}")
+        ready = extracted(home, assembly, parity, dataset, reporter)
     if recipe != FLOOR:
         reporter.stage(f"tuning {' + '.join(chosen)} by {recipe}")
         bench = Bench(
@@ -127,7 +136,10 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
             threads=threads,
             seed=request.seed,
         )
-        ready = tuned(home, scene, dataset, floor, Ask(name=recipe, config=config, budget=left), bench, reporter)
+        ask = Ask(name=recipe, config=config, budget=left, rewriter=request.rewriter, device=device)
+        ready = tuned(home, scene, dataset, ready, ask, bench, reporter)
+    if not device.first:
+        return None
     reporter.stage("solving the head")
     learned = closed_form.learn(
         home,

@@ -92,9 +92,10 @@ def tuned(
             reporter.progress(at.number, epochs)
 
     sides = tuning.sides(dataset.examples, scene.task, bench.seed)
-    asked = replace(ask, epoch=epoch, noted=reporter.note)
+    asked = replace(ask, epoch=epoch, noted=reporter.note if ask.device.first else ask.noted)
     attempt = tuning.attempt(floor.assembly, floor.parity, sides, bench, asked)
-    reporter.note(attempt.words)
+    if ask.device.first:
+        reporter.note(attempt.words)
     if attempt.judged is None:
         return replace(floor, attempt=attempt)
     found = attempt.judged

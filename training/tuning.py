@@ -42,6 +42,7 @@ class Ask:
     config: Any
     budget: float
     unlabelled: Sequence[Example] = ()
+    rewriter: Callable[[str], str] | None = None
     device: Device = field(default_factory=Device)
     epoch: Callable[[recipe.Epoch], None] = field(default=lambda epoch: None, repr=False)
     noted: Callable[[str], None] = field(default=lambda words: None, repr=False)
@@ -87,12 +88,15 @@ def attempt(floor: Assembly, parity: Parity, rows: Rows, bench: Bench, ask: Ask)
             budget=ask.budget,
             device=ask.device,
             unlabelled=ask.unlabelled,
+            rewriter=ask.rewriter,
             told=ask.epoch,
             noted=ask.noted,
         )
         made = recipe.load(ask.name).tune(base, rows, ask.config, context)
     except TooFew as few:
         return Attempt(name=ask.name, rows=rows, words=f"{few.message}: {stays}")
+    if not ask.device.first:
+        return Attempt(name=ask.name, rows=rows, words="the first process goes on", tuned=made)
     if not made.moved:
         why = f"{ask.name} found nothing better than its start ({made.stopped}): {stays}"
         return Attempt(name=ask.name, rows=rows, words=why, tuned=made)
@@ -128,6 +132,19 @@ def check(name: str, backbones: Sequence[Backbone]) -> None:
             "name one by --backbone, or use --recipe closed_form",
         )
     network.torch_body(backbones[0])
+
+
+def check_processes(name: str, backbones: Sequence[str], device: Device) -> None:
+    """Several processes tune one backbone that was named: a choice by time could fall out differently in each.
+
+    Raises:
+        InvalidInput: they were started for anything else.
+    """
+    if device.world > 1 and (name == recipe.FLOOR or len(backbones) != 1):
+        raise InvalidInput(
+            f"{device.world} processes were started, and they can only tune one backbone together",
+            "give --recipe (not closed_form) and one --backbone, or start one process",
+        )
 
 
 def sides(examples: Sequence[Example], task: Task, seed: int) -> Rows:

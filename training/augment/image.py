@@ -77,7 +77,8 @@ def coloured(pixels_BHWC: torch.Tensor, strength: float, chance: np.random.Gener
     middle = bright.mean(dim=(1, 2, 3), keepdim=True)
     clear = (bright - middle) * contrast + middle
     grey = clear.mean(dim=3, keepdim=True)
-    return ((clear - grey) * saturation + grey).clamp(0.0, 255.0)
+    found: torch.Tensor = ((clear - grey) * saturation + grey).clamp(0.0, 255.0)
+    return found
 
 
 def erased(pixels_BHWC: torch.Tensor, strength: float, chance: np.random.Generator) -> torch.Tensor:
