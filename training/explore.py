@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from exporters.backbone import Backbone
 from training import judge, narrow, recipe, select, tuned
-from training.judge import Bench, Decision, Judged
+from training.judge import Bench, Judged
 from training.recipe import FLOOR, Context, Rows, Tuned
 from training.search import Outcome, Trial, Turn, front
 from training.space import Choice
@@ -51,10 +51,25 @@ class Made:
     tuned: Tuned = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Explored:
+    """What a budget was spent on.
+
+    Attributes:
+        notes: what was found, why it went on, why it stopped; a sentence each.
+        trials: all of the search, those of earlier days included. chosen: the one that takes the floor's place.
+    """
+
+    notes: tuple[str, ...]
+    trials: tuple[Trial, ...] = ()
+    floor: Outcome | None = None
+    chosen: Trial | None = None
+
+
 class Explorer:
     """Tries choices, and remembers what they gave."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what stands around a trial
         self,
         rows: Rows,
         bench: Bench,
@@ -89,6 +104,16 @@ class Explorer:
         self._grounds[choice.ground] = Ground(backbone=backbone, judged=judged, milliseconds=milliseconds)
         return self._grounds[choice.ground]
 
+    def ground(self, choice: Choice) -> Ground:
+        """What a choice stands on."""
+        if choice.ground not in self._grounds:
+            backbone = self._load(choice.backbone, choice.size)
+            if choice.width is not None:
+                drawn = judge.draw(self._rows.train, self._bench.seed)
+                backbone = narrow.narrowed(backbone, choice.width, drawn, self._bench.limits, self._bench.seed)
+            self.stand(choice, judge.judge(backbone, self._rows, self._bench))
+        return self._grounds[choice.ground]
+
     def estimate(self, choice: Choice) -> float:
         """Seconds that trying a choice takes, to begin with; whoever searches corrects it by what trials took."""
         known = choice.ground in self._grounds
@@ -99,6 +124,10 @@ class Explorer:
         tuning = max(FEWEST * epoch, min(self._share - judging, Plan().epochs * epoch))
         return base + tuning + judging
 
+    def closing(self, choice: Choice, rows: int) -> float:
+        """Seconds that bringing so many rows through a choice takes, when all is decided."""
+        return self._seconds(choice) * rows
+
     def attempt(self, choice: Choice, turn: Turn) -> Outcome:
         """Try a choice.
 
@@ -106,7 +135,7 @@ class Explorer:
             LeptonError: it cannot be loaded, tuned or exported. GivenUp: by whoever is told the epochs.
         """
         begun = self._clock()
-        ground = self._ground(choice)
+        ground = self.ground(choice)
         if choice.recipe == FLOOR:
             return self.outcome(ground, ground.judged)
         left = min(self._share, turn.seconds) - (self._clock() - begun) - self._judging(choice)
@@ -151,7 +180,7 @@ class Explorer:
             NotFound: it is on neither.
         """
         assert trial.outcome is not None, "it was tried to its end"
-        ground = self._ground(trial.choice)
+        ground = self.ground(trial.choice)
         if not trial.outcome.best:
             return Made(judged=ground.judged, tuned=Tuned(backbone=ground.backbone))
         if trial.number not in self._made:
@@ -173,15 +202,6 @@ class Explorer:
         )
         config = recipe.configure(choice.recipe, choice.settings)
         return recipe.load(choice.recipe).tune(ground.backbone, self._rows, config, context)
-
-    def _ground(self, choice: Choice) -> Ground:
-        if choice.ground not in self._grounds:
-            backbone = self._load(choice.backbone, choice.size)
-            if choice.width is not None:
-                drawn = judge.draw(self._rows.train, self._bench.seed)
-                backbone = narrow.narrowed(backbone, choice.width, drawn, self._bench.limits, self._bench.seed)
-            self.stand(choice, judge.judge(backbone, self._rows, self._bench))
-        return self._grounds[choice.ground]
 
     def _seconds(self, choice: Choice) -> float:
         """Of one row through the backbone."""
@@ -221,7 +241,7 @@ class Explorer:
         return Made(judged=judge.judge(backbone, self._rows, self._bench), tuned=made)
 
 
-def choose(floor: Outcome, trials: Iterable[Trial], groups_N: tuple[str, ...], seed: int) -> Trial | None:
+def choose(floor: Outcome, trials: Iterable[Trial], groups_N: Sequence[str], seed: int) -> Trial | None:
     """The trial that takes the floor's place, or None: the quickest of those not told apart from the best.
 
     What scores below the floor is out of the question. The rule is that of training.select: at most a point behind the
@@ -231,8 +251,6 @@ def choose(floor: Outcome, trials: Iterable[Trial], groups_N: tuple[str, ...], s
     lines = [_line("", floor), *(_line(str(trial.number), trial.outcome) for trial in listed if trial.outcome)]
     (chosen,) = (line for line in select.decide(lines, groups_N, seed) if line.chosen)
     return next((trial for trial in listed if str(trial.number) == chosen.name), None)
-
-
 
 
 def _line(name: str, outcome: Outcome) -> select.Trial:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -23,12 +24,13 @@ from core.ids import check_scene
 from core.types import Example, Head, Policy, Scene, Task, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, judge, kinds, measure, names, package, page, parts, tuning, zoo
+from training import auto, clean, data, judge, kinds, measure, names, package, page, parts, tuning, zoo
 from training import recipe as recipes
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import assemble
 from training.data import Dataset
+from training.explore import Explored
 from training.judge import Bench
 from training.listing import read
 from training.ready import Ready, Reporter, extracted, kept_apart, tuned
@@ -50,7 +52,7 @@ class Request:
     Attributes:
         names: a file of labels in words, for a start without any example.
         backbones: names, or empty for the choice among those that load offline.
-        recipe, settings: how weights are moved, and its settings by name; auto moves none.
+        recipe, settings: how weights are moved, and its settings by name; auto and search find out.
         rewriter: says a text in other words that mean the same, for recipes that vary texts.
         budget: seconds for trying backbones and for tuning one.
         modality: what the inputs are; None follows the data.
@@ -87,6 +89,7 @@ class Adapted:
     candidates: tuple[Candidate, ...]
     parity: Parity
     attempt: Attempt | None = None
+    explored: Explored | None = None
 
 
 def adapt(home: Home, request: Request, reporter: Reporter, device: Device | None = None) -> Adapted | None:
@@ -99,7 +102,8 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         LeptonError: what is wrong with the data, the backbones, the graph or the disk, with the remedy.
         LookupError: an unknown backbone or recipe; the message lists the choices.
     """
-    recipe = FLOOR if request.recipe == "auto" else request.recipe
+    strategy = request.recipe if request.recipe in auto.STRATEGIES else None
+    recipe = FLOOR if strategy else request.recipe
     config = recipes.configure(recipe, request.settings)
     device = device or Device()
     tuning.check_processes(recipe, request.backbones, device)
@@ -110,10 +114,9 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     taught = [example for example in dataset.examples if example.split != "test"]
     reporter.stage("choosing a backbone")
     setting, begun = _setting(request, dataset), time.monotonic()
-    share = request.budget if recipe == FLOOR else CHOOSING * request.budget
+    share = request.budget if request.recipe == FLOOR else CHOOSING * request.budget
     candidates = _choose(home, replace(request, budget=share), dataset, setting)
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
-    left = request.budget - (time.monotonic() - begun)
     backbones = [zoo.load(name, setting) for name in chosen]
     if recipe != FLOOR:
         tuning.check(recipe, backbones)
@@ -126,16 +129,15 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         parity = package.check_parity(assembly, drawn)
         reporter.stage(f"extracting features by {' + '.join(chosen)}")
         ready = extracted(home, assembly, parity, dataset, reporter)
+    bench = Bench(
+        scene=scene, cache=home.cache, limits=home.limits, kind=request.transform, threads=threads, seed=request.seed
+    )
+    left = request.budget - (time.monotonic() - begun)
+    if strategy:
+        reporter.stage("spending what is left of the budget by evidence")
+        ready = auto.explored(home, dataset, ready, _plan(strategy, candidates, setting, left), bench, reporter)
     if recipe != FLOOR:
         reporter.stage(f"tuning {' + '.join(chosen)} by {recipe}")
-        bench = Bench(
-            scene=scene,
-            cache=home.cache,
-            limits=home.limits,
-            kind=request.transform,
-            threads=threads,
-            seed=request.seed,
-        )
         ask = Ask(name=recipe, config=config, budget=left, rewriter=request.rewriter, device=device)
         ready = tuned(home, scene, dataset, ready, ask, bench, reporter)
     if not device.first:
@@ -172,6 +174,22 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         candidates=candidates,
         parity=ready.parity,
         attempt=ready.attempt,
+        explored=ready.explored,
+    )
+
+
+def _plan(strategy: str, candidates: Sequence[Candidate], setting: Setting, budget: float) -> auto.Plan:
+    """What may be explored: the backbone that was chosen, and those whose intervals reach its own."""
+    chosen = [candidate for candidate in candidates if candidate.chosen]
+    rivals = [each for each in candidates if not each.chosen and each.score is not None and each.high >= chosen[0].low]
+    torch = [each.name for each in rivals if tuning.can_move(zoo.load(each.name, setting))]
+    return auto.Plan(
+        strategy=cast("auto.Strategy", strategy),
+        backbones=(chosen[0].name, *torch),
+        load=lambda name, size: zoo.load(name, replace(setting, size=size)),
+        size=setting.size,
+        latencies={each.name: each.milliseconds for each in candidates if each.score is not None},
+        budget=budget,
     )
 
 

@@ -1,14 +1,14 @@
 """A search among choices by trying them: several objectives, a budget in seconds that is kept, and resumable.
 
 Promises: no trial is begun that cannot end in the time that is left, as far as earlier ones tell; every trial that
-ended is on disk before the next begins; a search that was cut off, even by a kill, goes on with the very choices that it
-would have made; the same seed and the same outcomes give the same choices. A trial whose score after some epochs is
-below the median of what earlier ones had reached by then is given up. Knows nothing of how a choice is tried, of models
-or of data.
+ended is on disk before the next begins; a search that was cut off, even by a kill, goes on with the very choices that
+it would have made; the same seed and the same outcomes give the same choices. A trial whose score after some epochs is
+below the median of what earlier ones had reached by then is given up. Knows nothing of how a choice is tried, of
+models or of data.
 
 The sampler is Optuna's tree of Parzen estimators, for score, milliseconds and bytes at once; it gets a seed of its own
-for every trial, so that it has no state to lose. What it knows is a journal, a line of JSON an event. Giving up early is
-done here, since Optuna does not for several objectives.
+for every trial, so that it has no state to lose. What it knows is a journal, a line of JSON an event. Giving up early
+is done here, since Optuna does not for several objectives.
 
 References: Akiba et al., Optuna, arXiv 1907.10902; Golovin et al., Google Vizier, KDD 2017 (the median rule).
 """
@@ -134,7 +134,7 @@ class Search:
         """Try choices until something ends it; returns what did, a clause.
 
         Args:
-            attempt: tries one; LeptonError where that is not possible.
+            attempt: tries one; LeptonError or LookupError where that is not possible.
             estimate: seconds that trying one takes, as far as can be known before.
             firsts: what is tried first. enough: a reason to stop, given what was tried. heard: called with each.
         """
@@ -188,7 +188,7 @@ class Search:
             outcome = attempt(choice, Turn(number=trial.number, seconds=left, told=told))
         except GivenUp as given:
             ended, reason = "given up", str(given)
-        except (LeptonError, MemoryError) as error:
+        except (LeptonError, LookupError, MemoryError) as error:
             ended, reason = "failed", str(error) or "memory does not suffice"
         made = Trial(
             number=trial.number,
