@@ -24,7 +24,7 @@ from core.tally import labelled
 from core.types import Head, Scene, Version
 from lepton.instances import instances
 from lepton.output import Stages, as_json, fact, interval, say, table
-from lepton.tuning import attempt_json, rewriter_of, settings_of, show_attempt
+from lepton.tuning import attempt_json, explored_json, rewriter_of, settings_of, show_attempt, show_explored
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
@@ -34,6 +34,7 @@ FILES = typer.Argument(None, help="Files, each one input.")
 TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
 FEATURES = typer.Option(None, "--features", help='A row of a table, as {"column": value}; may be given several times.')
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
+RECIPE = typer.Option("auto", help="auto: by evidence, within the budget; search; closed_form: none moves; finetune …")
 SETTINGS = typer.Option(None, "--set", help="A setting of the recipe, such as epochs=5; may be given several times.")
 REWRITER = typer.Option(None, help="MODULE:FUNCTION that says a text in other words, such as a back-translation.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
@@ -61,7 +62,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     label: str = typer.Option(None, help="Label column of a table; default: label."),
     task: str = typer.Option("auto", help="auto, classification or regression."),
     backbone: list[str] = BACKBONES,
-    recipe: str = typer.Option("auto", help="How weights are moved: auto and closed_form move none; finetune …"),
+    recipe: str = RECIPE,
     settings: list[str] = SETTINGS,
     rewriter: str = REWRITER,
     fuse: str = typer.Option("auto", help="auto or none."),
@@ -321,6 +322,8 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "recipe": done.version.manifest["recipe"],
         "attempt": attempt_json(done.attempt) if done.attempt else None,
         "parity": asdict(done.parity),
+        "explored": explored_json(done.explored) if done.explored else None,
+        "report": str(done.story),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
 
@@ -345,6 +348,8 @@ def _show_adapted(home: Home, done: Adapted) -> None:
             for c in done.candidates
         ],
     )
+    if done.explored:
+        show_explored(done.explored)
     if done.attempt:
         show_attempt(done.attempt)
     metrics = done.version.manifest["metrics"]
@@ -355,6 +360,7 @@ def _show_adapted(home: Home, done: Adapted) -> None:
     fact(
         parity=f"{done.parity.max_abs:.1e} at most on {done.parity.rows} rows (allowed: {done.parity.tolerance:.1e})",
         data_report=done.report,
+        report=done.story,
         version=f"{done.version.version} (number {done.version.number})",
         champion="yes"
         if champion

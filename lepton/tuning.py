@@ -9,9 +9,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 from core.errors import InvalidInput
-from lepton.output import fact
+from lepton.output import fact, say, table
 
 if TYPE_CHECKING:
+    from training.explore import Explored
+    from training.search import Trial
     from training.tuning import Attempt
 
 
@@ -81,3 +83,37 @@ def show_attempt(attempt: Attempt) -> None:
         fact(tuning=f"{epochs} epochs in {made.seconds:.0f} s, the best was {made.best}; it ended {made.stopped}")
     if attempt.decision is not None:
         fact(trained_head=f"{100 * attempt.trained:.1f} % on the same rows; the closed form serves instead of it")
+
+
+def explored_json(explored: Explored) -> dict[str, Any]:
+    """What a budget was spent on, for programs."""
+    trials = [_trial_json(trial) for trial in explored.trials]
+    chosen = None if explored.chosen is None else explored.chosen.number
+    return {"notes": list(explored.notes), "trials": trials, "chosen": chosen}
+
+
+def show_explored(explored: Explored) -> None:
+    """What a budget was spent on, for people."""
+    if explored.trials:
+        table(
+            "Trials (on the validation rows)",
+            ["trial", "score", "ms each", "MB", "seconds", "ended"],
+            [_trial_row(trial) for trial in explored.trials],
+        )
+    for note in explored.notes:
+        say(note)
+
+
+def _trial_json(trial: Trial) -> dict[str, Any]:
+    told = asdict(trial)
+    if trial.outcome is not None:
+        del told["outcome"]["outcomes"]
+    return told
+
+
+def _trial_row(trial: Trial) -> list[str]:
+    made = trial.outcome
+    figures = ["", "", ""]
+    if made is not None:
+        figures = [f"{100 * made.score:.1f} %", f"{made.milliseconds:.1f}", f"{made.model_bytes / 1e6:.1f}"]
+    return [trial.choice.words(), *figures, f"{trial.seconds:.0f}", trial.reason or trial.ended]

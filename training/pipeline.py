@@ -17,14 +17,27 @@ from typing import cast
 
 import numpy as np
 
-from core.bundle import Metric
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
 from core.types import Example, Head, Policy, Scene, Task, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import auto, clean, data, judge, kinds, measure, names, package, page, parts, tuning, zoo
+from training import (
+    answered,
+    auto,
+    clean,
+    data,
+    judge,
+    kinds,
+    names,
+    package,
+    page,
+    parts,
+    telling,
+    tuning,
+    zoo,
+)
 from training import recipe as recipes
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
@@ -33,9 +46,10 @@ from training.data import Dataset
 from training.explore import Explored
 from training.judge import Bench
 from training.listing import read
-from training.ready import Ready, Reporter, extracted, kept_apart, tuned
+from training.ready import Reporter, extracted, kept_apart, tuned
 from training.recipe import FLOOR
 from training.select import Candidate, select
+from training.telling import Timed
 from training.tune.device import Device
 from training.tuning import Ask, Attempt
 from training.zoo import Setting
@@ -80,12 +94,13 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Adapted:
-    """What came of it."""
+    """What came of it; ``report`` is the page about the data, ``story`` the one about everything else."""
 
     version: Version
     head: Head
     dataset: Dataset
     report: Path
+    story: Path
     candidates: tuple[Candidate, ...]
     parity: Parity
     attempt: Attempt | None = None
@@ -102,6 +117,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         LeptonError: what is wrong with the data, the backbones, the graph or the disk, with the remedy.
         LookupError: an unknown backbone or recipe; the message lists the choices.
     """
+    reporter = timed = Timed(reporter)
     strategy = request.recipe if request.recipe in auto.STRATEGIES else None
     recipe = FLOOR if strategy else request.recipe
     config = recipes.configure(recipe, request.settings)
@@ -155,7 +171,8 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     )
     dataset = _with_label_errors(dataset, taught, ready.before or learned)
     reporter.stage("measuring, writing and registering the bundle")
-    metrics = {} if request.names else _measure(scene, learned, dataset, ready, request.seed)
+    told = () if request.names else answered.answered(scene, learned, dataset, ready)
+    metrics = answered.metrics(told, request.seed)
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
         recipe=ready.tuning.recipe if ready.tuning else FLOOR,
@@ -166,11 +183,14 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         validation=kept_apart(home, ready),
         tuning=ready.tuning,
     )
+    version = package.register(home, scene, ready.assembly, learned.head, drawn, origin)
+    story = telling.story(version, dataset, candidates, ready, told, metrics, timed.stages(), request.seed)
     return Adapted(
-        version=package.register(home, scene, ready.assembly, learned.head, drawn, origin),
+        version=version,
         head=learned.head,
         dataset=dataset,
         report=_write_report(home, request.scene, dataset),
+        story=telling.write(home.settings.home / "reports", story),
         candidates=candidates,
         parity=ready.parity,
         attempt=ready.attempt,
@@ -289,23 +309,6 @@ def _with_label_errors(dataset: Dataset, taught: Sequence[Example], learned: Lea
     labels = learned.head.labels
     errors = clean.label_errors(held_NK, [labels.index(example.label or "") for example in standing])
     return data.with_label_errors(dataset, standing, errors, labels)
-
-
-def _measure(scene: Scene, learned: Learned, dataset: Dataset, ready: Ready, seed: int) -> dict[str, Metric]:
-    """Test rows that the head has not learned; and leave-one-out, of rows that no weight was tuned on."""
-    apart = ready.validation or [example for example in dataset.examples if example.split != "test"]
-    standing = [example for example in apart if example.digest in learned.rows]
-    held_NK = learned.held_NK[[learned.rows[example.digest] for example in standing]]
-    labels = learned.head.labels
-    metrics = {
-        f"leave_one_out_{name}": metric
-        for name, metric in measure.of_examples(scene, held_NK, standing, labels, seed).items()
-    }
-    tested = [example for example in dataset.of("test") if example.digest not in learned.seen]
-    if tested:
-        answered_NK = measure.answers(scene, learned.head, ready.stack(tested))
-        metrics |= measure.of_examples(scene, answered_NK, tested, labels, seed)
-    return metrics
 
 
 def _write_report(home: Home, scene: str, dataset: Dataset) -> Path:
