@@ -100,7 +100,8 @@ def _adapt_all(into: Path) -> None:
 
 def _adapted(into: Path, scene: str, data: Path, backbone: str, instances: Sequence[dict[str, Any]]) -> dict[str, Any]:
     environment = os.environ | {"LEPTON_HOME": str(into.absolute() / "home")}
-    command = [sys.executable, "-m", "lepton.main", "adapt", scene, str(data), "--backbone", backbone, "--json"]
+    chosen = ["--backbone", backbone, "--recipe", "closed_form", "--json"]
+    command = [sys.executable, "-m", "lepton.main", "adapt", scene, str(data), *chosen]
     begun = time.perf_counter()
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     return {"backbone": backbone, "seconds": time.perf_counter() - begun, "instances": list(instances[:ASKED])}

@@ -41,7 +41,8 @@ LABELS = 20  # of the class in the middle, below which tuning rarely beats the c
 VALUES = 60  # the same for a regression
 WORTH = 0.01  # of the score: less is not worth more time
 PATIENCE = 6  # trials in a row that bring nothing better
-SHARE = 0.25  # of the budget, for one trial
+SHARE = 0.5  # of what is left, for one trial: what mostly pays comes first, and gets most
+FAIR = 4  # epochs without which a way of tuning has not been tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,8 @@ def enough(floor: float, mostly: int) -> Callable[[Sequence[Trial]], str]:
         scores = [floor, *(trial.outcome.score if trial.outcome else floor for trial in trials)]
         if 1 - max(scores) < WORTH:
             return f"less than {100 * WORTH:.0f} point is left to gain"
-        if len(trials) >= mostly and max(scores[: mostly + 1]) <= floor:
+        fair = any(trial.history and trial.history[-1].number >= FAIR for trial in trials[:mostly])
+        if fair and len(trials) >= mostly and max(scores[: mostly + 1]) <= floor:
             return f"none of the {mostly} ways of tuning that mostly pay beats the closed form"
         if len(trials) >= mostly + PATIENCE and max(scores[-PATIENCE:]) <= max(scores[:-PATIENCE]):
             return f"the last {PATIENCE} trials brought nothing better"
@@ -147,7 +149,7 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
         bench,
         plan.load,
         folder,
-        share=SHARE * plan.budget,
+        share=SHARE,
         latencies=plan.latencies,
         device=plan.device,
         noted=reporter.note,
@@ -156,6 +158,11 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
     ground = Choice(backbone=plan.backbones[0], size=plan.size)
     own = explorer.outcome(explorer.stand(ground, held), held)
     first = likely(ground)
+
+    def heard(trial: Trial) -> None:
+        explorer.forget(study.trials)
+        reporter.note(_line(trial))
+
     note(_onwards(plan, own, study.trials))
     why = study.run(
         _watched(home, explorer, bench, reporter),
@@ -163,7 +170,7 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
         explorer.estimate,
         firsts=first,
         enough=enough(own.score, len(first)) if plan.strategy == "auto" else lambda trials: "",
-        heard=lambda trial: (explorer.forget(study.trials), reporter.note(_line(trial)))[1],
+        heard=heard,
     )
     trials = study.trials
     note(f"It stopped after {_counted(trials)}: {why}.")

@@ -82,7 +82,7 @@ class Explorer:
         noted: Callable[[str], None] = lambda words: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``share``: seconds that one trial gets. ``latencies``: milliseconds by backbone, where they are known."""
+        """``share``: of what is left, for one trial. ``latencies``: milliseconds by backbone, where they are known."""
         self._rows, self._bench, self._load, self._folder = rows, bench, load, folder
         self._share, self._latencies, self._noted, self._clock = share, dict(latencies), noted, clock
         self._device = device or Device()
@@ -114,14 +114,14 @@ class Explorer:
             self.stand(choice, judge.judge(backbone, self._rows, self._bench))
         return self._grounds[choice.ground]
 
-    def estimate(self, choice: Choice) -> float:
+    def estimate(self, choice: Choice, left: float) -> float:
         """Seconds that trying a choice takes, to begin with; whoever searches corrects it by what trials took."""
         known = choice.ground in self._grounds
         judging, epoch = self._judging(choice), self._epoch(choice)
         base = 0.0 if known else judging
         if choice.recipe == FLOOR:
             return base
-        tuning = max(FEWEST * epoch, min(self._share - judging, Plan().epochs * epoch))
+        tuning = max(FEWEST * epoch, min(self._share * left - judging, Plan().epochs * epoch))
         return base + tuning + judging
 
     def closing(self, choice: Choice, rows: int) -> float:
@@ -138,7 +138,7 @@ class Explorer:
         ground = self.ground(choice)
         if choice.recipe == FLOOR:
             return self.outcome(ground, ground.judged)
-        left = min(self._share, turn.seconds) - (self._clock() - begun) - self._judging(choice)
+        left = self._share * turn.seconds - (self._clock() - begun) - self._judging(choice)
         made = self._tune(ground, choice, turn, max(0.0, left))
         if not made.moved:
             return replace(self.outcome(ground, ground.judged), stopped=made.stopped)

@@ -125,7 +125,7 @@ class Search:
         self,
         attempt: Try,
         seconds: float,
-        estimate: Callable[[Choice], float],
+        estimate: Callable[[Choice, float], float],
         *,
         firsts: Sequence[Choice] = (),
         enough: Callable[[Sequence[Trial]], str] = lambda trials: "",
@@ -135,7 +135,7 @@ class Search:
 
         Args:
             attempt: tries one; LeptonError or LookupError where that is not possible.
-            estimate: seconds that trying one takes, as far as can be known before.
+            estimate: seconds that trying one takes where so many are left, as far as can be known before.
             firsts: what is tried first. enough: a reason to stop, given what was tried. heard: called with each.
         """
         begun, repeats = self._clock(), 0
@@ -150,7 +150,7 @@ class Search:
                     return f"the last {_REPEATS} choices had been tried before"
                 continue
             repeats = 0
-            expected = estimate(choice)
+            expected = estimate(choice, left)
             if expected * _pace(known) > left:
                 self._end(trial, "not begun")
                 took = f"{expected * _pace(known):.0f} s"

@@ -32,6 +32,7 @@ def render(story: Story) -> str:
     sections = [
         _head(story),
         _metrics(story),
+        _notes(story),
         _candidates(story),
         _curves(story),
         *(_answers(story, answers) for answers in story.answers),
@@ -45,14 +46,19 @@ def _head(story: Story) -> str:
     data = story.data
     sides = " · ".join(f"{text(side)} {count}" for side, count in data.splits.items())
     found = ", ".join(f"{text(kind.replace('_', ' '))} {count}" for kind, count in data.counts().items())
-    notes = "".join(f"<p>{text(note)}</p>" for note in story.notes)
     return (
-        f"<h1>{text(story.scene)}</h1><p>{text(story.modality)} · {text(story.task)} · recipe "
-        f"<b>{text(story.recipe)}</b></p><p class='soft'>version <code>{text(story.version)}</code></p>"
+        f"<h1>{text(story.scene)}</h1><p>{text(story.modality)} · {text(story.task)} · "
+        f"recipe <b>{text(story.recipe.replace('_', ' '))}</b></p>"
+        f"<p class='soft'>version <code>{text(story.version)}</code></p>"
         f"<h2>Data</h2><p>{data.seen} inputs seen, <b>{data.kept} kept</b>, {data.dropped} dropped. {sides}</p>"
         f"<p class='soft'>Found: {found or 'nothing worth a word'}. All of it is in the data report beside this "
-        f"page.</p>{notes}"
+        f"page.</p>"
     )
+
+
+def _notes(story: Story) -> str:
+    notes = "".join(f"<p>{text(note)}</p>" for note in story.notes)
+    return f"<h2>What was decided, and why</h2>{notes}" if notes else ""
 
 
 def _metrics(story: Story) -> str:
@@ -81,7 +87,8 @@ def _comparison(told: Comparison, task: str) -> str:
     drawn = table(
         [heads[place] for place in kept], [[row[place] for place in kept] for row in rows], words=_WORDS, chosen=chosen
     )
-    return f'<p class="soft">Scored on {text(told.rows)}.</p>{drawn}{_front(told, task)}'
+    scored = any(entry.score is not None for entry in told.entries)
+    return (f'<p class="soft">Scored on {text(told.rows)}.</p>' if scored else "") + drawn + _front(told, task)
 
 
 def _row(entry: Entry, task: str) -> list[str]:
@@ -129,7 +136,7 @@ def _curves(story: Story) -> str:
         return ""
     drawn = "".join(
         _figure(
-            lines(curves, Axis(title="epoch"), Axis(title=_unit(measure), percent="accuracy" in measure)),
+            lines(curves, Axis(title="epoch", whole=True), Axis(title=_unit(measure), percent="accuracy" in measure)),
             measure.replace("_", " "),
         )
         for measure, curves in measures.items()

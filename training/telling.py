@@ -162,7 +162,7 @@ def _trial(trial: Trial, chosen: Trial | None, best: bool) -> Entry:
         recipe=trial.choice.recipe,
         seconds=trial.seconds,
         chosen=chosen is not None and trial.number == chosen.number,
-        reason=f"{trial.ended}: {trial.reason}" if trial.reason else "on the front" if best else "",
+        reason=_why(trial, best),
     )
     if trial.outcome is None:
         return entry
@@ -175,6 +175,14 @@ def _trial(trial: Trial, chosen: Trial | None, best: bool) -> Entry:
         milliseconds=made.milliseconds,
         model_bytes=made.model_bytes,
     )
+
+
+def _why(trial: Trial, best: bool) -> str:
+    if trial.reason:
+        return f"{trial.ended}: {trial.reason}"
+    if trial.outcome is not None and not trial.outcome.best and trial.choice.recipe != FLOOR:
+        return f"no epoch was better than its start; it ended {trial.outcome.stopped}"
+    return "nothing beats it in score, time and size at once" if best else ""
 
 
 def _name(trial: Trial) -> str:

@@ -20,7 +20,7 @@ from training import auto, explore, narrow
 from training.data import Dataset
 from training.explore import Explored, Explorer
 from training.ready import Ready
-from training.recipe import Rows
+from training.recipe import Epoch, Rows
 from training.report import DataReport
 from training.search import Outcome, Search, Trial
 from training.space import Choice, Space
@@ -131,17 +131,20 @@ def test_what_cannot_be_tuned_stays_or_is_refused_where_a_search_was_asked_for(h
         explored(home, replace(stand, floor=frozen), "search", 120.0)
 
 
-def made(score: float, number: int = 0, milliseconds: float = 1.0) -> Trial:
+def made(score: float, number: int = 0, milliseconds: float = 1.0, epochs: int = 8) -> Trial:
     outcomes = tuple(float(place < 100 * score) for place in range(100))
     outcome = Outcome(score=score, low=score, high=score, milliseconds=milliseconds, model_bytes=1, outcomes=outcomes)
     choice = Choice(backbone="a", recipe="finetune")
-    return Trial(number=number, choice=choice, expected=1, seconds=1, ended="tried", outcome=outcome)
+    last = Epoch(number=epochs, loss=1, validation_loss=1, validation_score=score, rate=0, seconds=1, left=0)
+    return Trial(number=number, choice=choice, expected=1, seconds=1, ended="tried", outcome=outcome, history=(last,))
 
 
 def test_evidence_ends_a_search() -> None:
     said = auto.enough(0.8, mostly=3)
     assert said([made(0.7), made(0.75)]) == ""
     assert "none of the 3 ways" in said([made(0.7), made(0.75), made(0.8)])
+    short = [made(0.7, epochs=1)] * 3
+    assert said(short) == "", "one epoch each is no trial"
     better = [made(0.7), made(0.85), made(0.8)]
     assert said(better) == ""
     assert said([*better, *[made(0.8)] * (auto.PATIENCE - 1)]) == ""
@@ -174,7 +177,7 @@ def test_a_narrower_backbone_is_one_more_layer_and_can_be_tuned_and_read_again(
     choice = Choice(backbone="tiny", size=halves.SIDE, width=8, recipe="finetune", settings={"rate": 0.01})
 
     def explorer() -> Explorer:
-        fresh = Explorer(stand.rows, stand.bench, load, tmp_path / "study", share=60.0, latencies={})
+        fresh = Explorer(stand.rows, stand.bench, load, tmp_path / "study", share=0.5, latencies={})
         fresh.stand(Choice(backbone="tiny", size=halves.SIDE), stand.floor)
         return fresh
 
@@ -192,12 +195,12 @@ def test_a_narrower_backbone_is_one_more_layer_and_can_be_tuned_and_read_again(
 
 
 def test_an_estimate_grows_with_pictures_rows_and_unknown_ground(stand: halves.Stand, tmp_path: Path) -> None:
-    explorer = Explorer(stand.rows, stand.bench, load, tmp_path, share=60.0, latencies={})
+    explorer = Explorer(stand.rows, stand.bench, load, tmp_path, share=0.5, latencies={})
     floor = Choice(backbone="tiny", size=halves.SIDE)
     explorer.stand(floor, stand.floor)
-    assert explorer.estimate(floor) == 0
+    assert explorer.estimate(floor, 60.0) == 0
     other = replace(floor, size=64)
-    assert 0 < explorer.estimate(other) < explorer.estimate(replace(other, size=96, recipe="finetune"))
+    assert 0 < explorer.estimate(other, 60.0) < explorer.estimate(replace(other, size=96, recipe="finetune"), 60.0)
 
 
 def test_directions_are_orthonormal_also_where_rows_are_few() -> None:

@@ -54,7 +54,7 @@ def working(clock: Clock, seconds: float = 10.0) -> Callable[[Choice, Turn], Out
     return attempt
 
 
-def ten(choice: Choice) -> float:
+def ten(choice: Choice, left: float) -> float:
     return 10.0
 
 
