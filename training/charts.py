@@ -88,8 +88,7 @@ def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) ->
     if len(front) > 1:
         path = " ".join(f"{frame.across(a):.1f},{frame.down(b):.1f}" for a, b in front)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="var(--third)" stroke-dasharray="4 3"/>')
-    named: list[Point] = []  # where names stand already: a second one there could not be read
-    for mark in sorted(told, key=lambda mark: not mark.marked):
+    for mark in sorted(told, key=lambda mark: mark.marked):
         colour = COLOURS[1] if mark.marked else COLOURS[0]
         across, down = frame.across(mark.x), frame.down(mark.y)
         if mark.low is not None and mark.high is not None:
@@ -98,11 +97,7 @@ def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) ->
                 f'y2="{frame.down(mark.high):.1f}" stroke="{colour}"/>'
             )
         drawn.append(_mark(frame, mark.name, mark.x, mark.y, colour, 5.0 if mark.marked else 4.0))
-        end = across > _WIDTH * 0.7
-        place = f'x="{across + (-8 if end else 8):.1f}" text-anchor="{"end" if end else "start"}"'
-        if not any(abs(across - x) < _CLOSE and abs(down - y) < _CLOSE / 8 for x, y in named):
-            named.append((across, down))
-            drawn.append(f'<text class="ink" {place} y="{down - 7:.1f}">{text(_short(mark.name))}</text>')
+    drawn += _names(told, frame)
     return _svg(y.title, "".join(drawn), _HEIGHT)
 
 
@@ -240,6 +235,21 @@ def _mark(frame: _Frame, name: str, x: float, y: float, colour: str, radius: flo
         f'<circle cx="{frame.across(x):.1f}" cy="{frame.down(y):.1f}" r="{radius}" fill="{colour}">'
         f"<title>{text(told)}</title></circle>"
     )
+
+
+def _names(marks: Sequence[Dot], frame: _Frame) -> list[str]:
+    """Names beside their marks, that of the marked one first; a second one in the same place could not be read."""
+    drawn: list[str] = []
+    taken: list[Point] = []
+    for mark in sorted(marks, key=lambda mark: not mark.marked):
+        across, down = frame.across(mark.x), frame.down(mark.y)
+        if any(abs(across - x) < _CLOSE and abs(down - y) < _CLOSE / 8 for x, y in taken):
+            continue
+        taken.append((across, down))
+        end = across > _WIDTH * 0.7
+        place = f'x="{across + (-8 if end else 8):.1f}" text-anchor="{"end" if end else "start"}"'
+        drawn.append(f'<text class="ink" {place} y="{down - 7:.1f}">{text(_short(mark.name))}</text>')
+    return drawn
 
 
 def _runs(points: Sequence[Point]) -> list[list[Point]]:

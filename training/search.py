@@ -143,8 +143,8 @@ class Search:
             left = seconds - (self._clock() - begun)
             trial, choice = self._ask(firsts)
             twin = next((each for each in known if each.choice == choice), None)
-            if twin is not None:
-                self._end(trial, _KNOWN, twin.outcome)
+            if twin is not None or _hopeless(choice, known):
+                self._end(trial, _KNOWN, None if twin is None else twin.outcome)
                 repeats += 1
                 if repeats >= _REPEATS:
                     return f"the last {_REPEATS} choices had been tried before"
@@ -255,6 +255,12 @@ def _pace(trials: Sequence[Trial]) -> float:
     """By how much the last trials took longer, or less long, than was expected; the slowest of them counts."""
     ratios = [trial.seconds / trial.expected for trial in trials if trial.ended == "tried" and trial.expected > 0]
     return max(ratios[-5:], default=1.0)
+
+
+def _hopeless(choice: Choice, trials: Sequence[Trial]) -> bool:
+    """Whether nothing could be tried so far on what a choice stands on, and something was to be."""
+    ended = [trial.ended for trial in trials if trial.choice.ground == choice.ground]
+    return bool(ended) and set(ended) == {"failed"}
 
 
 def _failing(trials: Sequence[Trial]) -> str:

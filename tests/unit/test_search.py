@@ -134,10 +134,26 @@ def test_what_cannot_be_tried_is_told_and_ends_a_search_only_if_nothing_can(tmp_
     def attempt(choice: Choice, turn: Turn) -> Outcome:
         raise InvalidInput("no layer fits", "use another")
 
-    study = Search(tmp_path / "s.journal", SPACE, 0, Clock())
+    space = Space(backbones=tuple("abcdefgh"), recipes=("finetune",))
+    study = Search(tmp_path / "s.journal", space, 0, Clock())
     why = study.run(attempt, 1e9, ten)
     assert why == f"the last 5 trials failed ({study.trials[-1].reason})"
     assert "no layer fits" in why
+
+
+def test_what_nothing_can_stand_on_is_not_tried_again(tmp_path: Path) -> None:
+    clock = Clock()
+
+    def attempt(choice: Choice, turn: Turn) -> Outcome:
+        if choice.size == 64:
+            raise InvalidInput("no pictures of 64 pixels", "give others")
+        return working(clock)(choice, turn)
+
+    study = Search(tmp_path / "s.journal", SPACE, 0, clock)
+    study.run(attempt, 200.0, ten)
+    failed = [trial.choice.ground for trial in study.trials if trial.ended == "failed"]
+    assert len(failed) == len(set(failed)) > 0
+    assert any(trial.ended == "tried" for trial in study.trials)
 
 
 def test_a_space_of_one_choice_is_soon_exhausted(tmp_path: Path) -> None:
