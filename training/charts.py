@@ -90,7 +90,7 @@ def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) ->
         drawn.append(f'<polyline points="{path}" fill="none" stroke="var(--third)" stroke-dasharray="4 3"/>')
     for mark in sorted(told, key=lambda mark: mark.marked):
         colour = COLOURS[1] if mark.marked else COLOURS[0]
-        across, down = frame.across(mark.x), frame.down(mark.y)
+        across = frame.across(mark.x)
         if mark.low is not None and mark.high is not None:
             drawn.append(
                 f'<line x1="{across:.1f}" x2="{across:.1f}" y1="{frame.down(mark.low):.1f}" '

@@ -120,7 +120,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     reporter = timed = Timed(reporter)
     strategy = request.recipe if request.recipe in auto.STRATEGIES else None
     recipe = FLOOR if strategy else request.recipe
-    config = recipes.configure(recipe, request.settings)
+    config = _config(request, recipe)
     device = device or Device()
     tuning.check_processes(recipe, request.backbones, device)
     for name in request.backbones:
@@ -196,6 +196,13 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         attempt=ready.attempt,
         explored=ready.explored,
     )
+
+
+def _config(request: Request, recipe: str) -> object:
+    if request.settings and request.recipe in auto.STRATEGIES:
+        message = f"settings were given ({', '.join(request.settings)}), and {request.recipe} finds them itself"
+        raise InvalidInput(message, "name the recipe that they are for, such as --recipe finetune")
+    return recipes.configure(recipe, request.settings)
 
 
 def _plan(strategy: str, candidates: Sequence[Candidate], setting: Setting, budget: float) -> auto.Plan:
