@@ -232,7 +232,7 @@ def _onwards(plan: Plan, floor: Outcome, trials: Sequence[Trial]) -> str:
     if trials:
         return f"It goes on with the search of these data, after {_counted(trials)}."
     if plan.strategy == "search":
-        return f"A search was asked for, and {plan.budget:.0f} s are there."
+        return f"A search was asked for, and {plan.budget:.0f} s are left for it."
     return (
         f"It went on: there are labels enough, up to {100 * (1 - floor.score):.1f} points to gain, and "
         f"{plan.budget:.0f} s left."

@@ -182,7 +182,7 @@ def _why(trial: Trial, best: bool) -> str:
         return f"{trial.ended}: {trial.reason}"
     if trial.outcome is not None and not trial.outcome.best and trial.choice.recipe != FLOOR:
         return f"no epoch was better than its start; it ended {trial.outcome.stopped}"
-    return "nothing beats it in score, time and size at once" if best else ""
+    return "on the Pareto front" if best else ""
 
 
 def _name(trial: Trial) -> str:
