@@ -66,6 +66,11 @@ class Draw:
 class Quiet:
     """A reporter for benchmarks."""
 
+    run = ""
+
+    def metric(self, name: str, step: int, value: float) -> None:
+        """Nothing is shown."""
+
     def stage(self, title: str) -> None:
         """Nothing is shown."""
 

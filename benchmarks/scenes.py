@@ -101,7 +101,7 @@ def _photograph(file: Path) -> bool:
 def _drop_copies(folder: Path) -> None:
     rows, pictures = read(folder).rows, kind("image")
     readable, _ = read_all(rows, pictures, Limits())
-    kept, _ = one_of_each(readable, "classification")
+    kept, _ = one_of_each(readable, ["classification"])
     groups = clusters(pictures.near([item.look for item in kept]))
     spare = {i for group in groups for i in group[1:]}
     names = {item.row.path for i, item in enumerate(kept) if i not in spare}

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import planted
 from benchmarks.generator.driver import Generator
 from benchmarks.report import Claim, Row, finish
 from benchmarks.serving_parts import growth, image, overload, swaps, tiny
@@ -37,7 +38,7 @@ class Asked:
 
     quick: bool
     json: Path | None
-    picture: Path | None
+    picture: Path
     only: tuple[str, ...]
 
 
@@ -54,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows += part.rows
             claims += part.claims
             print("\n".join([*part.notes, f"{name}: measured in {time.monotonic() - begun:.0f} s"]), flush=True)
-            if name == "growth" and asked.picture:
+            if name == "growth":
                 growth.draw(part, asked.picture)
+                print(f"growth: drawn into {asked.picture}", flush=True)
     return finish("The service under load", rows, claims, asked.json)
 
 
@@ -63,7 +65,8 @@ def _asked(argv: Sequence[str] | None) -> Asked:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, within 5 minutes on 2 cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and claims to FILE")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the growth into FILE (PNG)")
+    drawn = planted.PLACE / "growth.png"
+    parser.add_argument("--picture", type=Path, metavar="FILE", default=drawn, help="growth as PNG: %(default)s")
     parser.add_argument("--only", default=",".join(PARTS), metavar="PARTS", help="some of: %(default)s")
     given = parser.parse_args(argv)
     only = tuple(given.only.split(","))

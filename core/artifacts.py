@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Container
 from pathlib import Path
 
 from core.errors import NotFound, Unavailable
@@ -90,6 +91,7 @@ class Artifacts:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.exists():
+                os.utime(place)  # it is wanted again, so no sweep takes it
                 return place
             staged = Path(tempfile.mkdtemp(dir=place.parent, prefix=UNFINISHED))
             try:
@@ -110,9 +112,11 @@ class Artifacts:
             raise unwritable(place.parent, error) from error
         return place
 
-    def sweep(self, now: float) -> int:
-        """Remove what a killed process left unfinished over an hour ago; returns how many."""
-        places = (*self.root.glob(f"blobs/*/{UNFINISHED}*"), *self.root.glob(f"bundles/{UNFINISHED}*"))
+    def sweep(self, now: float, registered: Container[str] | None = None) -> int:
+        """Remove what a killed process left over an hour ago, unfinished or, of bundles, not registered; how many."""
+        places = [*self.root.glob(f"blobs/*/{UNFINISHED}*"), *self.root.glob(f"bundles/{UNFINISHED}*")]
+        if registered is not None:
+            places += [place for place in self.root.glob("bundles/[0-9a-f]*") if place.name not in registered]
         old = [place for place in places if now - _written(place, now) > UNFINISHED_SECONDS]
         for place in old:
             shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from core.audit import note
-from core.database import Database, aliases, challenges, versions
+from core.database import Database, aliases, challenges, insert, versions
 from core.errors import Conflict, InvalidInput, NotFound
 from core.revisions import insert_revision, last_number
 from core.types import Head, Revision
@@ -105,7 +104,7 @@ class Challenges:
             row: dict[str, object] = {"version": version, "mode": mode, "share": share, "generation": generation + 1}
             row |= {"judge": judge, "probation": probation}
             row["began_at"] = held.began_at if held is not None and goes_on else now
-            written = insert(challenges).values(scene=scene, **row)
+            written = insert(connection, challenges).values(scene=scene, **row)
             connection.execute(written.on_conflict_do_update(index_elements=["scene"], set_=row))
             detail: dict[str, object] = {"mode": mode, "share": share}
             detail |= {"judge": judge, "probation": probation} if judge == "evidence" else {}

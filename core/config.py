@@ -9,7 +9,6 @@ A variable is ``LEPTON_`` + section + ``_`` + field: ``LEPTON_SERVE_PORT=8080`` 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadConfiguration
+from core.job_settings import RetrainSettings, TrainerSettings
+from core.ranges import positive
 
 MOST_PIXELS = 89_478_485  # Pillow calls a larger picture a decompression bomb
+LEAST_CONNECTIONS = 8  # two for who writes, and one for each thread of a worker that may wait to write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ class ServeSettings:
     ask for less by the header Lepton-Deadline."""
     poll_seconds: float = 0.05
     """How often a worker looks for a new revision or version."""
+    host_name: str = ""
+    """Name of this host among those that share a database; the system's host name if empty."""
     keep_previous: bool = True
     """Whether a worker keeps the champion before the present one in memory, so that a rollback is at once; it costs the
     memory of one more model for each scene that was promoted."""
@@ -99,12 +103,12 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "serve", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
-        _positive(self, "serve", "max_instance_bytes", "max_image_pixels", "max_audio_seconds", "max_text_characters")
-        _positive(self, "serve", "poll_seconds", "prediction_days", "deadline_seconds")
-        _positive(self, "serve", "trial_seconds", "trial_megabytes")
-        _positive(self, "serve", "prediction_megabytes")
-        _positive(self, "serve", "max_header_bytes", "max_connections", "header_seconds", "body_seconds", "body_rate")
+        positive(self, "serve", "port", "workers", "max_batch", "max_body_bytes", "max_instances", "max_waiting")
+        positive(self, "serve", "max_instance_bytes", "max_image_pixels", "max_audio_seconds", "max_text_characters")
+        positive(self, "serve", "poll_seconds", "prediction_days", "deadline_seconds")
+        positive(self, "serve", "trial_seconds", "trial_megabytes")
+        positive(self, "serve", "prediction_megabytes")
+        positive(self, "serve", "max_header_bytes", "max_connections", "header_seconds", "body_seconds", "body_rate")
         if self.max_image_pixels > MOST_PIXELS:
             raise BadConfiguration(
                 f"serve.max_image_pixels is {self.max_image_pixels}", f"give at most {MOST_PIXELS}, Pillow's own cap"
@@ -131,6 +135,8 @@ class LearnerSettings:
     """Head revisions whose arrays are kept for each version; older ones can be recomputed from the ledger."""
     orphan_seconds: float = 3600.0
     """How long a label may wait for its prediction."""
+    cause_seconds: float = 5.0
+    """How often it looks whether a scene has a cause to be retrained."""
     metrics_host: str = "127.0.0.1"
     """Address of the learner's own ``/metrics``."""
     metrics_port: int = 3001
@@ -138,7 +144,7 @@ class LearnerSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "learner", "poll_seconds", "lease_seconds", "keep_revisions", "orphan_seconds")
+        positive(self, "learner", "poll_seconds", "lease_seconds", "keep_revisions", "orphan_seconds", "cause_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,11 +158,29 @@ class LabelSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "labels", "training", "feedback")
+        positive(self, "labels", "training", "feedback")
 
     def weight(self, source: str) -> int:
         """Weight of a source; any but ``training`` counts as feedback."""
         return self.training if source == "training" else self.feedback
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings:
+    """Where the ledger and the prediction log are."""
+
+    url: str = field(default="", repr=False)  # may hold a password
+    """``postgresql://user:password@host:5432/name`` for several hosts; two SQLite files in ``home`` if empty."""
+    connections: int = 16
+    """Connections to the ledger that a process may open, and as many to the prediction log; three are usual."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.connections < LEAST_CONNECTIONS:
+            raise BadConfiguration(
+                f"database.connections is {self.connections}",
+                f"give {LEAST_CONNECTIONS} or more: a promotion reads on a second one while others wait to write",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +200,7 @@ class DriftSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "drift", "reference", "window", "labels", "level")
+        positive(self, "drift", "reference", "window", "labels", "level")
         if self.every_seconds < 0 or self.level >= 1:
             raise BadConfiguration(
                 f"drift.every_seconds is {self.every_seconds!r} and drift.level {self.level!r}",
@@ -209,16 +233,22 @@ class Settings:
 
     home: Path = Path("lepton-data")
     """Folder of the database, the artifacts and the caches."""
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
     learner: LearnerSettings = field(default_factory=LearnerSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
+    "database": DatabaseSettings,
     "serve": ServeSettings,
     "learner": LearnerSettings,
+    "trainer": TrainerSettings,
+    "retrain": RetrainSettings,
     "labels": LabelSettings,
     "drift": DriftSettings,
     "challenge": ChallengeSettings,
@@ -273,6 +303,9 @@ def _build(owner: type[Any], section: str, values: Mapping[str, Any]) -> Any:
         raise BadConfiguration(
             f"[{section}] has no setting {', '.join(unknown)}", f"known ones are: {', '.join(sorted(fields))}"
         )
+    secret = [key for key, value in values.items() if not fields[key].repr and type(value) is not str]
+    if secret:
+        raise BadConfiguration(f"{section}.{secret[0]} is no str", "give a str")  # what it is instead is not repeated
     return owner(**{key: _convert(f"{section}.{key}", fields[key].default, value) for key, value in values.items()})
 
 
@@ -298,8 +331,10 @@ def _of_kind(name: str, kind: type[Any], value: object, example: object = None) 
     return value
 
 
-def _positive(settings: object, section: str, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if not 0 < value < math.inf:
-            raise BadConfiguration(f"{section}.{name} is {value!r}", "give a number above zero")
+def changed(section: str, held: Any, changes: Mapping[str, Any]) -> Any:
+    """A section with some of its settings changed, each checked as in the file.
+
+    Raises:
+        BadConfiguration: an unknown setting, or a value that does not fit.
+    """
+    return _build(type(held), section, dataclasses.asdict(held) | dict(changes))

@@ -17,7 +17,9 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,50 @@ class Outcome:
     stopped: bool = False
 
 
-def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: float, megabytes: int) -> Outcome:
+class Leash:
+    """Holds a child while it works; one thread at a time has work done on it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pulled = False
+
+    def pull(self) -> None:
+        """End the child that works, and any that is put on later; from any thread."""
+        with self._lock:
+            self._pulled = True
+            if self._child is not None:
+                self._child.terminate()
+
+    @contextmanager
+    def on(self, child: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Hold a child as long as the block runs."""
+        with self._lock:
+            self._child = child
+            if self._pulled:
+                child.terminate()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._child = None
+
+
+def run(
+    module: str,
+    arguments: Sequence[str],
+    data: bytes = b"",
+    *,
+    seconds: float,
+    megabytes: int,
+    leash: Leash | None = None,
+) -> Outcome:
     """Have ``module.work(arguments, data)`` done in a child.
 
     Args:
         seconds: by the wall clock, its start included.
         megabytes: of memory that the child may write to, its libraries' (about 250) included.
+        leash: by which another thread may end the child.
     """
     command = [sys.executable, "-m", "core.confined", str(os.getpid()), str(seconds), str(megabytes), module]
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -63,7 +103,8 @@ def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: fl
         start_new_session=True,  # what is typed at the terminal is meant for who asked
     )
     try:
-        said, _ = child.communicate(data, timeout=seconds)
+        with (leash or Leash()).on(child):
+            said, _ = child.communicate(data, timeout=seconds)
     except subprocess.TimeoutExpired:
         return Outcome(reason=f"it did not end within {seconds:g} seconds")
     finally:
@@ -73,13 +114,23 @@ def run(module: str, arguments: Sequence[str], data: bytes = b"", *, seconds: fl
     return _outcome(said, child.returncode, megabytes)
 
 
+def ended_by(number: int) -> str:
+    """Why a process ended that a signal has ended."""
+    name = signal.Signals(number).name
+    if number in _STOPPED:
+        return f"it was stopped by {name}"
+    why = {"SIGKILL": "it was killed, most likely for memory", "SIGXCPU": "it used up its processor time"}
+    return why.get(name, f"it crashed the process ({name})")
+
+
+def starved(error: Exception) -> bool:
+    """Whether it says that memory ran out."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
 def _outcome(said: bytes, code: int, megabytes: int) -> Outcome:
     if code < 0:
-        name = signal.Signals(-code).name
-        if -code in _STOPPED:
-            return Outcome(reason=f"it was stopped by {name}", stopped=True)
-        why = {"SIGKILL": "it was killed, most likely for memory", "SIGXCPU": "it used up its processor time"}
-        return Outcome(reason=why.get(name, f"it crashed the process ({name})"))
+        return Outcome(reason=ended_by(-code), stopped=-code in _STOPPED)
     try:
         told = json.loads(said.splitlines()[-1])
     except (IndexError, ValueError):
@@ -114,16 +165,11 @@ def _report(module: str, arguments: Sequence[str]) -> dict[str, Any]:
     try:
         work: Work = importlib.import_module(module).work
         return {"told": work(arguments, sys.stdin.buffer.read())}
-    except MemoryError:
-        return {"memory": True}
-    except LeptonError as error:
-        return {"memory": True} if _starved(error) else {"error": error.message}
     except Exception as error:  # whatever foreign bytes bring about
-        return {"memory": True} if _starved(error) else {"error": f"{type(error).__name__}: {str(error)[:300]}"}
-
-
-def _starved(error: Exception) -> bool:
-    return any(words in str(error) for words in _OUT_OF_MEMORY)
+        if starved(error):
+            return {"memory": True}
+        plain = error.message if isinstance(error, LeptonError) else f"{type(error).__name__}: {str(error)[:300]}"
+        return {"error": plain}
 
 
 def _main(parent: str, seconds: str, megabytes: str, module: str, *arguments: str) -> None:

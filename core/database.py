@@ -1,26 +1,28 @@
-"""Engines, tables and migrations of the two databases: the ledger with the registry, and the prediction log.
+"""Tables of the two databases, the ledger with the registry and the prediction log, and how they are read and written.
 
-Promises that a write transaction is atomic and durable when it returns, and that opening brings an older file up to
-date. Knows nothing of what the rows mean.
-
-SQLite older than 3.51.3 (3.50.7, 3.44.6) can corrupt a WAL file when it is reset, so there the rollback journal is
-used, with ``synchronous=FULL``; newer libraries use WAL.
+Two SQLite files under LEPTON_HOME, or two schemas of one PostgreSQL database. Promises that a write transaction is
+atomic and durable when it returns, that nobody writes the ledger meanwhile, and that opening brings an older schema up
+to date. Knows nothing of what the rows mean; what each database does in its own way is in ``core/sqlite.py`` and
+``core/postgres.py``.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import BadConfiguration, Unavailable
+from core.config import DatabaseSettings
+from core.errors import LeptonError, Unavailable
+from core.postgres import PostgreSQL
+from core.sqlite import SQLite
 
-BUSY_SECONDS = 30.0
+Kind = Literal["ledger", "predictions"]
 
 ledger_tables = sa.MetaData()
 prediction_tables = sa.MetaData()
@@ -37,6 +39,8 @@ scenes = sa.Table(
     sa.Column("target_offset", sa.Float, nullable=False),
     sa.Column("target_scale", sa.Float, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("task_name", sa.String, nullable=False, server_default=""),  # of the first of several tasks
+    sa.Column("further", sa.JSON),  # the tasks beside the first; NULL where there are none
 )
 counters = sa.Table(
     "counters",
@@ -63,6 +67,7 @@ label_events = sa.Table(
     sa.Column("subject", sa.String, index=True),
     sa.Column("body_digest", sa.String),
     sa.Column("received_at", sa.Float, nullable=False),
+    sa.Column("task", sa.String, nullable=False, server_default=""),  # its name; empty where the scene has one
     sa.Index("label_events_by_scene", "scene", "sequence"),
 )
 waiting = sa.Table(
@@ -106,6 +111,7 @@ versions = sa.Table(
     sa.Column("reason", sa.String, nullable=False, server_default=""),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("origin", sa.String, nullable=False, server_default="own"),  # or "foreign": not made by this home
+    sa.Column("job", sa.String, index=True),  # that made it, where one did
     sa.UniqueConstraint("scene", "number"),
 )
 aliases = sa.Table(
@@ -157,6 +163,7 @@ revisions = sa.Table(
     sa.Column("examples", sa.Integer, nullable=False),
     sa.Column("fallback", sa.Boolean, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("further", sa.LargeBinary),  # heads of the tasks beside the first, as safetensors; NULL once pruned
 )
 leases = sa.Table(
     "leases",
@@ -196,6 +203,7 @@ predictions = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False, index=True),
     sa.Column("role", sa.String, nullable=False, server_default="champion"),  # of the version that answered
     sa.Column("parent", sa.String),  # of a shadow: the prediction that was answered
+    sa.Column("further", sa.String),  # what was said for the tasks beside the first, as JSON
     sa.Index("predictions_by_scene", "scene", "created_at"),
 )
 instances = sa.Table(
@@ -216,126 +224,133 @@ workers = sa.Table(
 )
 
 
-def wal_is_safe(version: tuple[int, ...]) -> bool:
-    """Whether this SQLite library is free of the WAL-reset bug."""
-    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+TABLES: dict[Kind, sa.MetaData] = {"ledger": ledger_tables, "predictions": prediction_tables}
+
+
+class Watch(Protocol):
+    """Tells whether anybody has committed to the ledger since the last look."""
+
+    def changed(self) -> bool:
+        """True at the first call, and then whenever somebody has committed."""
+
+    def close(self) -> None:
+        """Stop watching."""
 
 
 class Database:
-    """One SQLite file: ``read()`` and ``write()`` give a connection inside a transaction."""
+    """The ledger or the prediction log: ``read()`` and ``write()`` give a connection inside a transaction.
 
-    def __init__(self, path: Path, kind: Literal["ledger", "predictions"]):
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadConfiguration(
-                f"{path.parent} cannot be made: {error.strerror}", "set LEPTON_HOME to a folder that you can write"
-            ) from error
-        address = sa.URL.create("sqlite", database=str(path))  # a path may hold "?" and other signs that a URL reads
-        self.engine = sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
-        sa.event.listen(self.engine, "connect", _prepare)
-        sa.event.listen(self.engine, "begin", _begin)
-        self._migrate(kind)
+    ``fence``, where it is set, is called first in every write transaction, and refuses it by raising.
+
+    Args:
+        dialect: where it is, and what is done there in a way of its own.
+        kind: which of the two.
+
+    Raises:
+        BadConfiguration: it cannot be opened, or a newer Lepton wrote it.
+    """
+
+    def __init__(self, dialect: SQLite | PostgreSQL, kind: Kind):
+        self.dialect = dialect
+        self.kind = kind
+        self.engine = dialect.engine
+        self.name = dialect.name
+        self.shared = dialect.shared
+        self.fence: Callable[[sa.Connection], None] | None = None
+        self._migrate()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A connection that sees one consistent state."""
-        with self.engine.connect() as connection, connection.begin():
-            yield connection
+        """A connection that sees one consistent state.
+
+        Raises:
+            Unavailable: the server is away.
+        """
+        try:
+            with self._connected(self.dialect.reading) as connection, connection.begin():
+                yield connection
+        except SQLAlchemyError as error:
+            told = self.dialect.trouble(error, "read")
+            if told is None:
+                raise
+            raise told from error
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A connection that holds the write lock; committed on leaving, rolled back on an exception.
+        """A connection that may write, the ledger alone; committed on leaving, rolled back on an exception.
 
         Raises:
-            Unavailable: the database stayed locked, or the disk is full; nothing was written.
+            Unavailable: the turn to write did not come, the disk is full or the server away; nothing was written,
+                unless it says otherwise.
         """
+        step: Literal["write", "commit"] = "write"
         try:
-            with self.engine.connect().execution_options(lepton_write=True) as connection, connection.begin():
+            with self._connected(self.dialect.writing) as connection, connection.begin():
+                self.dialect.enter(connection)
+                if self.fence is not None:
+                    self.fence(connection)
                 yield connection
-        except OperationalError as error:
-            reason = str(error.orig)
-            if "full" in reason or "locked" in reason or "readonly" in reason or "disk I/O" in reason:
-                raise Unavailable(
-                    f"the database {self.path.name} could not be written: {reason}",
-                    "free the disk or check its permissions, then send the request again: nothing of it was kept",
-                ) from error
-            raise
+                self.dialect.leave(connection)
+                step = "commit"
+        except SQLAlchemyError as error:
+            told = self.dialect.trouble(error, step)
+            if told is None:
+                raise
+            raise told from error
+
+    def now(self, connection: sa.Connection) -> float:
+        """Seconds since the epoch, by the one clock that all who share this database have."""
+        return self.dialect.now(connection)
+
+    def watch(self) -> Watch:
+        """Watch for commits."""
+        return self.dialect.watch()
 
     def scrub(self) -> None:
-        """Leave nothing of deleted rows in the write-ahead log, where there is one; ``secure_delete`` sees to the rest.
+        """Remove what deleted rows have left behind.
 
         Raises:
-            Unavailable: somebody reads so long that it cannot be done now.
+            Unavailable: it cannot be done now.
         """
-        connection = self.engine.raw_connection()  # a checkpoint runs outside transactions
-        try:
-            busy = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        finally:
-            connection.close()
-        if busy:
-            raise Unavailable(
-                f"old pages of {self.path.name} could not be removed: the database is being read", "send it again"
-            )
+        self.dialect.scrub(sorted(TABLES[self.kind].tables))
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
-    def _migrate(self, kind: str) -> None:
+    def _connected(self, options: dict[str, Any]) -> sa.Connection:
+        return self.engine.connect().execution_options(**options)
+
+    def _migrate(self) -> None:
         from core.migrations.run import upgrade
 
         try:
-            upgrade(self, kind)
-        except (DatabaseError, Unavailable) as error:
-            reason = error.orig if isinstance(error, DatabaseError) else error.message
-            raise BadConfiguration(
-                f"the database {self.path} cannot be opened: {reason}",
-                "check that LEPTON_HOME is on a disk with space and that you may write there",
-            ) from error
+            upgrade(self, self.kind)
+        except (SQLAlchemyError, Unavailable) as error:
+            self.close()
+            cause = error.__cause__ if isinstance(error, Unavailable) else error
+            raise self.dialect.unopened(cause or error) from error
+        except LeptonError:
+            self.close()
+            raise
 
 
-class Watch:
-    """Tells whether anybody has committed to a SQLite file since the last look, at the cost of one pragma."""
-
-    def __init__(self, path: Path):
-        self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        self._seen = -1
-
-    def changed(self) -> bool:
-        """True at the first call, and then whenever another connection has committed."""
-        version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        moved, self._seen = version != self._seen, version
-        return moved
-
-    def close(self) -> None:
-        """Close the watching connection."""
-        self._connection.close()
+def open_ledger(home: Path, settings: DatabaseSettings | None = None) -> Database:
+    """The database of scenes, versions, label events and revisions: the one of ``settings``, else under ``home``."""
+    return _open(home / "lepton.db", "ledger", settings)
 
 
-def open_ledger(home: Path) -> Database:
-    """The database of scenes, versions, label events and revisions under ``home``."""
-    return Database(home / "lepton.db", "ledger")
+def open_predictions(home: Path, settings: DatabaseSettings | None = None) -> Database:
+    """The prediction log: the one of ``settings``, else under ``home``."""
+    return _open(home / "predictions.db", "predictions", settings)
 
 
-def open_predictions(home: Path) -> Database:
-    """The prediction log under ``home``."""
-    return Database(home / "predictions.db", "predictions")
+def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that can say what happens where the key is known, which standard SQL cannot."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def _prepare(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # SQLAlchemy begins transactions, not the driver
-    wal = wal_is_safe(sqlite3.sqlite_version_info)
-    for pragma in (
-        f"journal_mode={'WAL' if wal else 'DELETE'}",
-        "synchronous=FULL",
-        "secure_delete=ON",
-        "foreign_keys=ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("lepton_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _open(file: Path, kind: Kind, settings: DatabaseSettings | None) -> Database:
+    if settings is not None and settings.url:
+        return Database(PostgreSQL(settings.url, kind, settings.connections), kind)
+    return Database(SQLite(file), kind)

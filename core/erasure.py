@@ -1,8 +1,9 @@
 """Erasing a person: inputs, features, labels and every head that was solved with them.
 
 Promises that when it returns nothing of the subject is left in the databases and blobs, and that a crash on the way
-leaves the subject findable, so that erasing again finishes the work. Files that were referred to in place belong to
-the user: they are named in the answer, not deleted. Knows nothing of solving; the learner re-solves without them.
+leaves the subject findable, so that erasing again finishes the work. On PostgreSQL no row is left; free space of the
+server's files may hold bytes until it is used again. Files that were referred to in place belong to the user: they are
+named in the answer, not deleted. Knows nothing of solving; the learner re-solves without them.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ def _bury(connection: sa.Connection, scene: str, events: list[str], first: int) 
     connection.execute(
         sa.update(revisions)
         .where(revisions.c.scene == scene, revisions.c.sequence >= first)
-        .values(weight=None, bias=None)
+        .values(weight=None, bias=None, further=None)
     )
     return sequence
 

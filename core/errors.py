@@ -73,6 +73,12 @@ class Withdrawn(Conflict):
     code = "withdrawn"
 
 
+class Cancelled(Conflict):
+    """The job was cancelled, and may write no more."""
+
+    code = "cancelled"
+
+
 class Unavailable(LeptonError):
     """The thing exists, but cannot be used just now."""
 
@@ -111,6 +117,6 @@ class CapacityReached(LeptonError):
 
 
 class LeadershipLost(LeptonError):
-    """Another learner holds the lease with a newer fencing token."""
+    """Another process holds the lease with a newer fencing token."""
 
     code = "leadership_lost"

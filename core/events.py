@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
-from core.database import Database, counters, label_events, tombstones, waiting
+from core.database import Database, counters, insert, label_events, tombstones, waiting
 from core.errors import Conflict, NotFound, Withdrawn
 from core.evidence import Evidence, keep
 from core.ids import uuid7
-from core.standing import Standing, digest_of
+from core.recall import COLUMNS, event_of, standing_of
+from core.standing import digest_of
 from core.types import LabelEvent
 
 Status = Literal["accepted", "duplicate", "pending", "conflict", "orphaned", "withdrawn"]
@@ -30,7 +30,10 @@ TRAINING = "training"  # source and annotator of the examples that a version was
 
 @dataclass(frozen=True, kw_only=True)
 class Feedback:
-    """A label as it arrives. ``example`` is None where its prediction is not known yet."""
+    """A label as it arrives. ``example`` is None where its prediction is not known yet.
+
+    ``task`` is the name of the task, empty where the scene has one.
+    """
 
     scene: str
     event_id: str | None = None
@@ -43,13 +46,16 @@ class Feedback:
     confidence: float = 1.0
     observed_at: str | None = None
     subject: str | None = None
+    task: str = ""
 
     def digest(self) -> str:
         """SHA-256 of what was said: the same event id with another digest is a contradiction."""
-        told = [self.scene, self.prediction_id, self.label, self.value, self.annotator]
+        told: list[object] = [self.scene, self.prediction_id, self.label, self.value, self.annotator]
         told += [self.source, self.confidence, self.observed_at, self.subject]
         if self.prediction_id is None:
             told.append(self.example)
+        if self.task:
+            told.append({"task": self.task})
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
@@ -115,6 +121,7 @@ class Ledger:
                 "confidence": feedback.confidence,
                 "observed_at": feedback.observed_at,
                 "subject": feedback.subject,
+                "task": feedback.task,
                 "body_digest": body,
                 "received_at": self._clock(),
             }
@@ -126,9 +133,7 @@ class Ledger:
                 )
                 return Receipt(event_id=event_id, status="pending", sequence=sequence)
             keep(connection, [evidence], self._clock())
-            status: Status = (
-                "conflict" if self._in_conflict(connection, feedback.scene, evidence.example) else "accepted"
-            )
+            status: Status = "conflict" if self._in_conflict(connection, row, evidence.example) else "accepted"
             return Receipt(event_id=event_id, status=status, sequence=sequence)
 
     def correct(
@@ -214,17 +219,21 @@ class Ledger:
         with self.database.read() as connection:
             return str(self._find(connection, event_id)["scene"])
 
+    def task_of(self, event_id: str) -> str | None:
+        """The name of the task of an event; None where its scene has one. Raises as ``scene_of``."""
+        with self.database.read() as connection:
+            return str(self._find(connection, event_id)["task"]) or None
+
     def events(self, scene: str, after: int, limit: int = 20_000) -> list[LabelEvent]:
         """The events of a scene with a sequence above ``after``, in order."""
-        columns = [c for c in label_events.c if c.name in LabelEvent.__dataclass_fields__]
         with self.database.read() as connection:
             rows = connection.execute(
-                sa.select(*columns)
+                sa.select(*COLUMNS)
                 .where(label_events.c.scene == scene, label_events.c.sequence > after)
                 .order_by(label_events.c.sequence)
                 .limit(limit)
             ).all()
-            return [_event(connection, row._mapping) for row in rows]
+            return [event_of(connection, row._mapping) for row in rows]
 
     def last_sequence(self, scene: str) -> int:
         """Sequence of the newest event of a scene, 0 where there is none."""
@@ -236,12 +245,12 @@ class Ledger:
         """Append training examples in one transaction, leaving out what the ledger already says; returns how many.
 
         Each must name its example, whose features were stored before, in an :class:`EvidenceStore`. Of several labels
-        for one example the last one counts.
+        for one example and task the last one counts.
         """
         with self.database.write() as connection:
             said = self._taught(connection, scene)
-            last = {feedback.example: feedback for feedback in labels}
-            new = [f for f in last.values() if said.get(f.example or "") != (f.label, f.value)]
+            last = {(feedback.example, feedback.task): feedback for feedback in labels}
+            new = [f for key, f in last.items() if said.get(key) != (f.label, f.value)]
             if not new:
                 return 0
             first, now = next_sequence(connection, len(new)) - len(new) + 1, self._clock()
@@ -260,6 +269,7 @@ class Ledger:
                         "source": TRAINING,
                         "confidence": 1.0,
                         "subject": f.subject,
+                        "task": f.task,
                         "body_digest": f.digest(),
                         "received_at": now,
                     }
@@ -268,10 +278,13 @@ class Ledger:
             )
             return len(new)
 
-    def _taught(self, connection: sa.Connection, scene: str) -> dict[str, tuple[str | None, float | None]]:
+    def _taught(
+        self, connection: sa.Connection, scene: str
+    ) -> dict[tuple[str | None, str], tuple[str | None, float | None]]:
+        """(example, task) → what training data have said of it last."""
         gone = sa.select(label_events.c.target).where(label_events.c.kind == "withdraw", label_events.c.scene == scene)
         rows = connection.execute(
-            sa.select(label_events.c.example, label_events.c.label, label_events.c.value)
+            sa.select(label_events.c.example, label_events.c.task, label_events.c.label, label_events.c.value)
             .where(
                 label_events.c.scene == scene,
                 label_events.c.kind == "label",
@@ -280,7 +293,7 @@ class Ledger:
             )
             .order_by(label_events.c.sequence)
         )
-        return {example: (label, value) for example, label, value in rows}
+        return {(example, task): (label, value) for example, task, label, value in rows}
 
     def _known(self, connection: sa.Connection, event_id: str, body: str) -> Receipt | None:
         try:
@@ -332,6 +345,7 @@ class Ledger:
             "event_id": uuid7(self._clock()),
             "kind": kind,
             "scene": told["scene"],
+            "task": told["task"],
             "target": told["event_id"],
             "received_at": self._clock(),
         }
@@ -350,48 +364,20 @@ class Ledger:
             status = "withdrawn"
         elif row is not None:
             status = "orphaned" if row.orphaned else "pending"
-        elif example is not None and self._in_conflict(connection, told["scene"], example):
+        elif example is not None and self._in_conflict(connection, told, example):
             status = "conflict"
         return Receipt(event_id=event_id, status=status, sequence=sequence)
 
-    def _in_conflict(self, connection: sa.Connection, scene: str, example: str) -> bool:
-        outcome = standing_of(connection, scene, [example], self._weight_of).outcome(example)
+    def _in_conflict(self, connection: sa.Connection, told: Mapping[str, Any], example: str) -> bool:
+        standing = standing_of(connection, told["scene"], [example], self._weight_of, told["task"])
+        outcome = standing.outcome(example)
         return outcome is not None and outcome.conflict
-
-
-def standing_of(
-    connection: sa.Connection, scene: str, examples: Sequence[str], weight_of: Callable[[str], int]
-) -> Standing:
-    """The standing of some examples alone, some hundred at most, read inside the caller's transaction."""
-    here = label_events.c.example.in_(examples)  # without the scene, whose index SQLite would walk from end to end
-    direct = sa.select(label_events.c.event_id).where(here, label_events.c.kind == "label")
-    joined = sa.select(label_events.c.target).where(here, label_events.c.kind == "join")
-    mine = sa.union(direct, joined).scalar_subquery()
-    columns = [c for c in label_events.c if c.name in LabelEvent.__dataclass_fields__]
-    rows = connection.execute(
-        sa.select(*columns)
-        .where(sa.or_(label_events.c.event_id.in_(mine), label_events.c.target.in_(mine)))
-        .order_by(label_events.c.sequence)
-    ).all()
-    standing = Standing(weight_of)
-    for row in rows:
-        if row.scene == scene:
-            standing.apply(_event(connection, row._mapping))
-    return standing
 
 
 def next_sequence(connection: sa.Connection, count: int) -> int:
     """Take the next ``count`` sequences; returns the last. The counter stays locked until the transaction ends."""
-    statement = insert(counters).values(name="sequence", value=count)
+    statement = insert(connection, counters).values(name="sequence", value=count)
     raised = statement.on_conflict_do_update(
         index_elements=["name"], set_={"value": counters.c.value + count}
     ).returning(counters.c.value)
     return int(connection.execute(raised).scalar_one())
-
-
-def _event(connection: sa.Connection, told: sa.RowMapping) -> LabelEvent:
-    erased: tuple[str, ...] = ()
-    if told["kind"] == "erase":
-        listed = sa.select(tombstones.c.digest).where(tombstones.c.sequence == told["sequence"])
-        erased = tuple(connection.execute(listed).scalars())
-    return LabelEvent(**told, erased=erased)

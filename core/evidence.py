@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from core.artifacts import Artifacts
-from core.database import Database, features, inputs
+from core.database import Database, features, inputs, insert
 from core.errors import NotFound
 from core.types import GridRows
 
@@ -84,7 +83,7 @@ def keep(connection: sa.Connection, evidence: Sequence[Evidence], now: float) ->
         for extractor, values in e.features.items()
     ]
     if rows:
-        connection.execute(insert(features).on_conflict_do_nothing(), rows)
+        connection.execute(insert(connection, features).on_conflict_do_nothing(), rows)
     kept = [{"example": e.example, "media": e.media, "path": e.path, "created_at": now} for e in evidence if e.media]
     if kept:
-        connection.execute(insert(inputs).on_conflict_do_nothing(), kept)
+        connection.execute(insert(connection, inputs).on_conflict_do_nothing(), kept)

@@ -11,7 +11,9 @@ import ctypes
 import functools
 import io
 import logging
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,10 +33,12 @@ NO_GRAPH = "-1"  # as gpu_graph_id: run without capture or replay
 _SILENT = 4  # only fatal messages: overridable heads would otherwise warn twice a session
 _CUDA, _TENSORRT, _CPU = "CUDAExecutionProvider", "TensorrtExecutionProvider", "CPUExecutionProvider"
 _NAME_BYTES = 256
+LARGE = 2**20  # bytes of a model that are many
 # CUDA's errors that leave a process without its GPU until it is started again: no device or driver, ECC and NVLink
 # faults, an illegal access or instruction, a launch that failed or ran too long, a destroyed context. Out of memory
 # (2) and an invalid value (1) are none of them. Numbers as in driver_types.h; ONNX Runtime prints "CUDA failure 700".
 _FATAL = frozenset({3, 4, 35, 46, 100, 101, 214, 220, 700, 702, 709, 710, *range(714, 720), 999})
+_NO_MEMORY, _ARENA_FULL = "2", ("BFCArena", "is smaller than requested bytes")  # the latter of ONNX Runtime's arena
 _FAILURE = re.compile(r"\bCUDA (?:failure|error) (\d+)(?:: ([^;\n]*))?")
 
 
@@ -138,6 +142,12 @@ def loss(error: BaseException) -> str | None:
     return None
 
 
+def full(error: BaseException) -> bool:
+    """Whether ONNX Runtime's error says that the GPU has no memory left just now."""
+    told = str(error)
+    return any(code == _NO_MEMORY for code, _ in _FAILURE.findall(told)) or any(said in told for said in _ARENA_FULL)
+
+
 def gone(lost: str) -> DeviceLost:
     """The error of who needs a GPU that is lost."""
     return DeviceLost(
@@ -215,7 +225,8 @@ def _tensorrt(gpu: Gpu) -> dict[str, str]:
 
 def _open(model: bytes, options: ort.SessionOptions, providers: list[Any]) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(model, options, providers=providers, enable_fallback=False)
+        with _held(model) as source:
+            return ort.InferenceSession(source, options, providers=providers, enable_fallback=False)
     except Exception as error:  # ONNX Runtime has a class of its own for each way in which bytes can be wrong
         lost = loss(error)
         if lost is not None:
@@ -226,6 +237,40 @@ def _open(model: bytes, options: ort.SessionOptions, providers: list[Any]) -> or
             f"the {len(model)} bytes of the model cannot be loaded: {str(error)[:300]}",
             "fetch the bundle again, or roll back to a version that loads",
         ) from error
+
+
+@contextlib.contextmanager
+def _held(model: bytes) -> Iterator[bytes | str]:
+    """The bytes of a model as ONNX Runtime takes them: as a file in memory where they are many.
+
+    It copies bytes with the interpreter's lock held, so that no request goes on meanwhile. Yet from bytes it reads no
+    other files, and the weights of a file may lie in others: a model that has the word by which it would name them,
+    wherever that stands, is given as bytes.
+    """
+    number = -1
+    try:
+        if len(model) >= LARGE and not _has(model, b"location"):
+            number = os.memfd_create("model", os.MFD_CLOEXEC)
+            left = memoryview(model)
+            while left:
+                left = left[os.write(number, left) :]
+            source: bytes | str = f"/proc/self/fd/{number}"
+        else:
+            source = model
+    except (AttributeError, OSError):  # not on every system, and no process may write files without limit
+        source = model
+    try:
+        yield source
+    finally:
+        if number >= 0:
+            os.close(number)
+
+
+def _has(data: bytes, word: bytes) -> bool:
+    """Whether a word is somewhere in the data; other threads go on meanwhile, which they do not with ``in``."""
+    find = ctypes.CDLL(None).memmem
+    find.restype, find.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_size_t) * 2
+    return find(data, len(data), word, len(word)) is not None
 
 
 @functools.cache

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.calibrate import held_out_scores, leave_one_out, temperature
-from core.solve import factorise, one_thread, solve
+from core import blocks as blockwise
+from core.blocks import Fit
+from core.calibrate import leave_one_out, temperature
+from core.federation import Share
+from core.solve import one_thread
 from core.statistics import VALUE, Statistics, from_grid
-from core.types import Doubles, GridRows, Head, Task
+from core.types import Block, Doubles, GridRows, Head, Task
 
 SAMPLE = 512  # rows from which λ and the temperature are drawn
 SERVED_FROM = 2  # examples that a class needs to be served
@@ -45,16 +48,40 @@ class HeadState:
         width: D, the features of one row.
         declared: class order of the scene; other classes follow, sorted.
         key: secret of the sample's keyed hash.
+        blocks: features that have heads of their own; all together where there are none.
+        foreign: sums of other sites, which stand beside the rows.
     """
 
-    def __init__(self, width: int, *, task: Task = "classification", declared: Sequence[str] = (), key: bytes = b""):
-        self.statistics = Statistics(width)
+    def __init__(
+        self,
+        width: int,
+        *,
+        task: Task = "classification",
+        declared: Sequence[str] = (),
+        key: bytes = b"",
+        blocks: Sequence[Block] = (),
+        foreign: Share | None = None,
+    ):
+        self.width = width
+        self.blocks = tuple(blocks) or blockwise.whole(width)
+        assert blockwise.tile(self.blocks, width), f"blocks {self.blocks} do not cover {width} features"
+        self.parts = tuple(Statistics(block.stop - block.start) for block in self.blocks)
+        self.foreign = foreign
+        if foreign is not None:
+            for part, sums in zip(self.parts, foreign.parts, strict=True):
+                part.merge(sums)
         self.task = task
         self.declared = tuple(declared)
         self.key = key
         self.rows: dict[str, Row] = {}
         self._order: list[tuple[bytes, int, str]] = []  # (digest, weight, example), sorted: the first 512 are sampled
-        self._lam: tuple[str, float] | None = None
+        self._lams: tuple[str, tuple[float, ...]] | None = None
+
+    @property
+    def statistics(self) -> Statistics:
+        """The sums of a head of one block."""
+        assert len(self.parts) == 1, "each block has sums of its own"
+        return self.parts[0]
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add rows of examples that are not here yet."""
@@ -68,8 +95,10 @@ class HeadState:
             for row in new:
                 insort(self._order, self._rank(row))
         if new:
+            rows_ND, columns, targets_N, weights = _arrays(new)
             with one_thread():
-                self.statistics.add(*_arrays(new))
+                for block, part in zip(self.blocks, self.parts, strict=True):
+                    part.add(blockwise.columns(rows_ND, block), columns, targets_N, weights)
 
     def remove(self, examples: Iterable[str]) -> None:
         """Forget the rows of these examples, exactly; those that are not here are passed over."""
@@ -77,53 +106,76 @@ class HeadState:
         for row in gone:
             del self._order[bisect_left(self._order, self._rank(row))]
         if gone:
+            rows_ND, columns, targets_N, weights = _arrays(gone)
             with one_thread():
-                self.statistics.subtract(*_arrays(gone))
+                for block, part in zip(self.blocks, self.parts, strict=True):
+                    part.subtract(blockwise.columns(rows_ND, block), columns, targets_N, weights)
 
     def served(self) -> tuple[str, ...]:
         """Columns with enough examples: declared classes in their order, then the others, sorted."""
-        counts = self.statistics.counts
+        counts = self.parts[0].counts  # the same in every block
         if self.task == "regression":
             return (VALUE,) if counts.get(VALUE, 0) >= SERVED_FROM else ()
         known = [label for label in self.declared if counts.get(label, 0) >= SERVED_FROM]
         more = sorted(label for label, count in counts.items() if count >= SERVED_FROM and label not in self.declared)
         return tuple(known + more)
 
-    def solve(self, *, sequence: int = 0, lam: float | None = None) -> Head | None:
+    def solve(self, *, sequence: int = 0, lam: float | None = None, cooled: float | None = None) -> Head | None:
         """The head of what stands, or None where no class can be served.
 
         Args:
             sequence: the last label event that is in the rows; recorded in the head.
-            lam: λ, where it is given (federation, tests) rather than chosen by leave-one-out.
+            lam: λ of every block, where it is given (federation, tests) rather than chosen by leave-one-out.
+            cooled: the temperature, likewise.
         """
         columns = self.served()
         if not columns:
             return None
-        sample = [self.rows[example] for _, _, example in self._order[:SAMPLE]]
-        features_ND, _, targets_N, weights = _arrays(sample)
-        weights_N = np.asarray(weights, np.float64)
-        targets_NK = _targets(sample, columns, targets_N)
         digest = self._sample_digest(columns)
         with one_thread():
-            lam = lam if lam is not None else self._choose(digest, features_ND, targets_NK, weights_N)
-            factor = factorise(self.statistics, lam)
-            weight_DK, bias_K = solve(self.statistics, factor, columns)
-            cooled = 1.0
-            if self.task == "classification":
-                scores_NK = from_grid(features_ND) @ weight_DK + bias_K
-                held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
-                mine = targets_NK.any(axis=1)
-                cooled = temperature(held_NK[mine], targets_NK[mine].argmax(axis=1), weights_N[mine])
+            fit = self._fit(columns, digest, lam)
+            cooled = self._temperature(fit, columns) if cooled is None else cooled
         return Head(
-            weight=(weight_DK / cooled).astype(np.float32),
-            bias=(bias_K / cooled).astype(np.float32),
+            weight=(fit.weight() / cooled).astype(np.float32),
+            bias=(fit.bias() / cooled).astype(np.float32),
             labels=columns,
             sequence=sequence,
-            lam=factor.lam,
+            lam=fit.lam,
             temperature=cooled,
             sample_digest=digest,
             examples=len(self.rows),
         )
+
+    def held_out(self, examples: Sequence[str], columns: Sequence[str]) -> Doubles:
+        """(M, N, K) leave-one-out scores of standing examples by each of M blocks, before shares and temperature."""
+        rows = [self.rows[example] for example in examples]
+        with one_thread():
+            fit = self._fit(columns, self._sample_digest(columns), None)
+            return fit.parts_held_out(*_problem(rows, columns))
+
+    def lams(self) -> tuple[float, ...]:
+        """λ of each block, as what stands decides it; some class has to be served."""
+        columns = self.served()
+        with one_thread():
+            return self._choose(self._sample_digest(columns), columns)
+
+    def _fit(self, columns: Sequence[str], digest: str, lam: float | None) -> Fit:
+        lams = self._choose(digest, columns) if lam is None else (lam,) * len(self.blocks)
+        return blockwise.fit(self.blocks, self.parts, lams, columns)
+
+    def _temperature(self, fit: Fit, columns: Sequence[str]) -> float:
+        if self.task == "regression":
+            return 1.0
+        sample = self._sample()
+        if not sample and self.foreign is not None:
+            return self.foreign.temperature
+        rows_ND, targets_NK, weights_N = _problem(sample, columns)
+        held_NK = fit.held_out(rows_ND, targets_NK, weights_N)
+        mine = targets_NK.any(axis=1)
+        return temperature(held_NK[mine], targets_NK[mine].argmax(axis=1), weights_N[mine])
+
+    def _sample(self) -> list[Row]:
+        return [self.rows[example] for _, _, example in self._order[:SAMPLE]]
 
     def _rank(self, row: Row) -> tuple[bytes, int, str]:
         return row.digest(self.key), row.weight, row.example
@@ -134,10 +186,16 @@ class HeadState:
             told.update(digest + weight.to_bytes(8, "big"))
         return told.hexdigest()
 
-    def _choose(self, digest: str, features_ND: GridRows, targets_NK: Doubles, weights_N: Doubles) -> float:
-        if self._lam is None or self._lam[0] != digest:
-            self._lam = (digest, leave_one_out(features_ND, targets_NK, weights_N).lam)
-        return self._lam[1]
+    def _choose(self, digest: str, columns: Sequence[str]) -> tuple[float, ...]:
+        """λ of each block by leave-one-out on the sample; as the other sites say where there is too little of it."""
+        sample = self._sample()
+        if len(sample) < SERVED_FROM and self.foreign is not None:
+            return self.foreign.lams
+        if self._lams is None or self._lams[0] != digest:
+            rows_ND, targets_NK, weights_N = _problem(sample, columns)
+            found = [leave_one_out(blockwise.columns(rows_ND, b), targets_NK, weights_N).lam for b in self.blocks]
+            self._lams = (digest, tuple(found))
+        return self._lams[1]
 
 
 def fit_head(
@@ -171,6 +229,12 @@ def _arrays(rows: Sequence[Row]) -> tuple[GridRows, list[str], GridRows | None, 
     targets = [row.target for row in rows]
     targets_N = None if None in targets else np.asarray(targets, np.int16)
     return np.stack([row.features for row in rows]), [r.column for r in rows], targets_N, [r.weight for r in rows]
+
+
+def _problem(rows: Sequence[Row], columns: Sequence[str]) -> tuple[GridRows, Doubles, Doubles]:
+    """Features, (N, K) targets and weights of rows."""
+    rows_ND, _, targets_N, weights = _arrays(rows)
+    return rows_ND, _targets(rows, columns, targets_N), np.asarray(weights, np.float64)
 
 
 def _targets(rows: Sequence[Row], columns: Sequence[str], targets_N: GridRows | None) -> Doubles:

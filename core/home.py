@@ -1,4 +1,4 @@
-"""Everything that lies under LEPTON_HOME, opened once by a process and handed around."""
+"""Everything that lies under LEPTON_HOME, or in a database, opened once by a process and handed around."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.artifacts import Artifacts
-from core.bundle import Bundle, read
+from core.bundle import Bundle, blocks_of, checked, read
 from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
 from core.drift import DriftReadings
-from core.errors import BrokenBundle
+from core.errors import BrokenBundle, Unavailable
 from core.events import Ledger
 from core.evidence import EvidenceStore
+from core.federation import FOREIGN, Share, from_bytes
 from core.follow import Follower
+from core.jobs import Jobs
+from core.policies import Policies
 from core.predictions import PredictionLog
 from core.preprocess import Limits, Preprocessor, modality
+from core.progress import Progress
 from core.registry import Registry
 from core.session import Session
 from core.types import Scene, Version
@@ -37,11 +41,9 @@ class Home:
     challenges: Challenges
     workers: Workers
     drift: DriftReadings
-
-    @property
-    def ledger_path(self) -> Path:
-        """The ledger's database file, for watching."""
-        return self.ledger.database.path
+    jobs: Jobs
+    progress: Progress
+    policies: Policies
 
     @property
     def cache(self) -> Path:
@@ -72,11 +74,37 @@ class Home:
         return plugin.preprocessor(session.inputs, bundle.files, self.limits)
 
     def bundle(self, version: str) -> Bundle:
-        """The bundle of a version, every byte checked."""
-        return read(self.artifacts.bundle(version), version)
+        """The bundle of a version, every byte checked.
 
-    def follower(self, scene: Scene, version: Version) -> Follower:
-        """A follower of the scene's labels for a version, from the start of the ledger."""
+        Raises:
+            BrokenBundle: a file is missing or changed.
+            Unavailable: another host has it, and its folder is not here.
+        """
+        folder = self.artifacts.bundle(version)
+        if self.ledger.database.shared and not folder.is_dir():
+            raise Unavailable(
+                f"version {version[:12]} is not in {self.artifacts.root}",
+                "mount one folder of artifacts under LEPTON_HOME of every host that shares the database",
+            )
+        return read(folder, version)
+
+    def foreign(self, version: Version) -> Share | None:
+        """The sums of other sites that a version was fused with; None where there are none.
+
+        Raises:
+            BrokenBundle: the file is not what the manifest says.
+        """
+        files = version.manifest.get("files")
+        digest = files.get(FOREIGN) if isinstance(files, dict) else None
+        if digest is None:
+            return None
+        return from_bytes(checked(self.artifacts.bundle(version.version), FOREIGN, str(digest)), FOREIGN)
+
+    def follower(self, scene: Scene, version: Version, *, alone: bool = False) -> Follower:
+        """A follower of the scene's labels for a version, from the start of the ledger.
+
+        ``alone`` leaves out the sums of other sites.
+        """
         return Follower(
             self.ledger,
             self.evidence,
@@ -84,6 +112,8 @@ class Home:
             extractor=str(version.manifest["extractor"]),
             width=int(str(version.manifest["features"])),
             weight_of=self.settings.labels.weight,
+            blocks=blocks_of(version.manifest),
+            foreign=None if alone else self.foreign(version),
         )
 
     def close(self) -> None:
@@ -96,10 +126,11 @@ def open_home(settings: Settings) -> Home:
     """Open, and where needed make or bring up to date, what lies under ``settings.home``.
 
     Raises:
-        BadConfiguration: the folder cannot be made or written, or is of a newer Lepton.
+        BadConfiguration: folder or database cannot be opened or written, or are of a newer Lepton.
     """
-    ledger_database = open_ledger(settings.home)
-    artifacts, predictions_database = Artifacts(settings.home), open_predictions(settings.home)
+    ledger_database = open_ledger(settings.home, settings.database)
+    predictions_database = open_predictions(settings.home, settings.database)
+    artifacts = Artifacts(settings.home)
     return Home(
         settings=settings,
         artifacts=artifacts,
@@ -110,4 +141,7 @@ def open_home(settings: Settings) -> Home:
         challenges=Challenges(ledger_database),
         workers=Workers(predictions_database),
         drift=DriftReadings(ledger_database),
+        jobs=Jobs(ledger_database),
+        progress=Progress(ledger_database),
+        policies=Policies(ledger_database, settings.retrain),
     )

@@ -1,14 +1,13 @@
-"""A leader lease with a fencing token: one learner leads, and a late one cannot write.
+"""A lease with a fencing token: one learner leads, one trainer has a job, and a late one cannot write.
 
 Promises that the token grows with every change of hands, and that a write confirmed inside its transaction was made
-by the holder. Knows nothing of what the leader does.
+by the holder. Knows nothing of what the holder does.
 
 Source: fencing tokens after Gray and Cheriton, "Leases" (SOSP 1989).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,34 +27,47 @@ class Lease:
 
 
 def acquire(
-    database: Database, name: str, owner: str, seconds: float, clock: Callable[[], float] = time.time
+    database: Database, name: str, owner: str, seconds: float, clock: Callable[[], float] | None = None
 ) -> Lease | None:
-    """Take the lead, or renew it; None while somebody else's lease runs."""
-    now = clock()
+    """Take the lead, or renew it; None while somebody else's lease runs. The clock is the database's if None."""
     with database.write() as connection:
-        row = connection.execute(sa.select(leases).where(leases.c.name == name)).first()
-        if row is None:
-            connection.execute(
-                sa.insert(leases), {"name": name, "owner": owner, "token": 1, "expires_at": now + seconds}
-            )
-            return Lease(name, owner, 1)
-        if row.owner != owner and row.expires_at > now:
-            return None
-        token = row.token if row.owner == owner else row.token + 1
-        connection.execute(
-            sa.update(leases).where(leases.c.name == name).values(owner=owner, token=token, expires_at=now + seconds)
-        )
-        return Lease(name, owner, token)
+        now = clock() if clock is not None else database.now(connection)
+        return take(connection, name, owner, now, now + seconds)
 
 
 def release(database: Database, lease: Lease) -> None:
     """Give the lead back early, so that the next one need not wait."""
     with database.write() as connection:
-        connection.execute(
-            sa.update(leases)
-            .where(leases.c.name == lease.name, leases.c.owner == lease.owner, leases.c.token == lease.token)
-            .values(expires_at=0.0)
-        )
+        give_up(connection, lease)
+
+
+def take(connection: sa.Connection, name: str, owner: str, now: float, expires_at: float) -> Lease | None:
+    """The same inside the caller's transaction."""
+    row = connection.execute(sa.select(leases).where(leases.c.name == name)).first()
+    if row is None:
+        connection.execute(sa.insert(leases), {"name": name, "owner": owner, "token": 1, "expires_at": expires_at})
+        return Lease(name, owner, 1)
+    if row.owner != owner and row.expires_at > now:
+        return None
+    token = row.token if row.owner == owner else row.token + 1
+    moved = {"owner": owner, "token": token, "expires_at": expires_at}
+    connection.execute(sa.update(leases).where(leases.c.name == name).values(**moved))
+    return Lease(name, owner, token)
+
+
+def renew(connection: sa.Connection, lease: Lease, expires_at: float) -> None:
+    """Prolong a lease that is still this one, inside the caller's transaction.
+
+    Raises:
+        LeadershipLost: another one holds it.
+    """
+    if connection.execute(sa.update(leases).where(_is(lease)).values(expires_at=expires_at)).rowcount != 1:
+        raise _lost(lease)
+
+
+def give_up(connection: sa.Connection, lease: Lease) -> None:
+    """Give a lease back inside the caller's transaction; who takes it next, at once, has a new token."""
+    connection.execute(sa.update(leases).where(_is(lease)).values(owner="", expires_at=0.0))
 
 
 def confirm(connection: sa.Connection, lease: Lease) -> None:
@@ -64,9 +76,16 @@ def confirm(connection: sa.Connection, lease: Lease) -> None:
     Raises:
         LeadershipLost: another one holds it.
     """
-    row = connection.execute(sa.select(leases.c.owner, leases.c.token).where(leases.c.name == lease.name)).first()
-    if row is None or (row.owner, row.token) != (lease.owner, lease.token):
-        raise LeadershipLost(
-            f"the lease {lease.name!r} with token {lease.token} is not held any more",
-            "nothing: another learner leads, this one waits",
-        )
+    if connection.execute(sa.select(leases.c.token).where(_is(lease))).first() is None:
+        raise _lost(lease)
+
+
+def _is(lease: Lease) -> sa.ColumnElement[bool]:
+    return (leases.c.name == lease.name) & (leases.c.owner == lease.owner) & (leases.c.token == lease.token)
+
+
+def _lost(lease: Lease) -> LeadershipLost:
+    return LeadershipLost(
+        f"the lease {lease.name!r} with token {lease.token} is not held any more",
+        "nothing: another process holds it, this one waits",
+    )

@@ -1,8 +1,8 @@
 """Champion against challenger on the labels that came since the challenge began: what a gate decides by.
 
 Promises that an answer counts only where it was given before anything was said of its example: else the head had
-learned what it is asked. Of an example that was asked about several times, the first answer counts. Knows nothing of
-who is to win.
+learned what it is asked. Of an example that was asked about several times, the first answer counts. One task at a
+time: labels and answers of others do not matter to it. Knows nothing of who is to win.
 
 Wilson, "Probable inference, the law of succession, and statistical inference" (1927), for intervals of shares.
 """
@@ -17,10 +17,13 @@ import sqlalchemy as sa
 
 from core.challenges import Challenge
 from core.database import label_events, predictions
-from core.events import TRAINING, standing_of
+from core.events import TRAINING
 from core.gate import evidence
 from core.home import Home
-from core.types import Task
+from core.predictions import replies
+from core.recall import standing_of
+from core.tasks import task_of
+from core.types import Scene, Task
 
 Z = 1.959963984540054  # of a two-sided interval of 95 %
 PAGE = 500
@@ -80,11 +83,17 @@ class Comparison:
     evidence: dict[str, float]
 
 
-def outcomes(home: Home, challenge: Challenge, champion: str, most: int = MOST) -> list[Paired]:
-    """Labelled examples that either has answered since the challenge began, in the order of their first labels."""
-    first = _first_words(home, challenge.scene, challenge.began_at, most)
-    answers = _answers(home, challenge.scene, [champion, challenge.version], challenge.began_at, first)
-    truths = _truths(home, challenge.scene, sorted(answers))
+def outcomes(
+    home: Home, challenge: Challenge, champion: str, most: int = MOST, *, task: str | None = None
+) -> list[Paired]:
+    """Labelled examples that either has answered since the challenge began, in the order of their first labels.
+
+    ``task`` is the name of the task, by default the first.
+    """
+    asked, since = task_of(home.registry.scene(challenge.scene), task), challenge.began_at
+    first = _first_words(home, asked, since, most)
+    answers = _answers(home, asked, [champion, challenge.version], since, first)
+    truths = _truths(home, asked, sorted(answers))
     return [
         Paired(
             example=example,
@@ -97,32 +106,45 @@ def outcomes(home: Home, challenge: Challenge, champion: str, most: int = MOST) 
     ]
 
 
-def labelled_answers(home: Home, scene: str, version: str, most: int = MOST) -> list[tuple[float, Said, Said]]:
-    """When an example was first labelled, what the version had answered before, and what stands; oldest first."""
-    first = _first_words(home, scene, 0.0, most)
-    answers = _answers(home, scene, [version], 0.0, first)
-    truths = _truths(home, scene, sorted(answers))
+def labelled_answers(
+    home: Home, scene: str, version: str, most: int = MOST, *, task: str | None = None
+) -> list[tuple[float, Said, Said]]:
+    """When an example was first labelled, what the version had answered before, and what stands; oldest first.
+
+    ``task`` as ``outcomes`` takes it.
+    """
+    asked = task_of(home.registry.scene(scene), task)
+    first = _first_words(home, asked, 0.0, most)
+    answers = _answers(home, asked, [version], 0.0, first)
+    truths = _truths(home, asked, sorted(answers))
     rows = [(first[example], said[version], truths[example]) for example, said in answers.items() if example in truths]
     return sorted(rows, key=lambda row: row[0])
 
 
-def compare(home: Home, challenge: Challenge, champion: str) -> Comparison:
-    """Both versions measured on what was labelled since the challenge began."""
-    task = home.registry.scene(challenge.scene).task
-    rows = outcomes(home, challenge, champion)
+def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None = None) -> Comparison:
+    """Both versions measured on what was labelled since the challenge began; ``task`` as ``outcomes`` takes it."""
+    asked = task_of(home.registry.scene(challenge.scene), task)
+    rows = outcomes(home, challenge, champion, task=task)
     both = [row for row in rows if row.champion is not None and row.challenger is not None]
     counted = both if challenge.mode == "shadow" else rows
-    wins, losses = _duels(task, [(row, row) for row in both] if challenge.mode == "shadow" else _in_turn(rows))
+    kind = asked.task
+    wins, losses = _duels(kind, [(row, row) for row in both] if challenge.mode == "shadow" else _in_turn(rows))
     return Comparison(
-        metric="accuracy" if task == "classification" else "squared_error",
+        metric="accuracy" if kind == "classification" else "squared_error",
         paired=len(both),
-        champion=measure(task, [(row.champion, row.truth) for row in counted if row.champion is not None]),
-        challenger=measure(task, [(row.challenger, row.truth) for row in counted if row.challenger is not None]),
-        agreement=_agreement(home, challenge, champion) if task == "classification" else None,
+        champion=measure(kind, [(row.champion, row.truth) for row in counted if row.champion is not None]),
+        challenger=measure(kind, [(row.challenger, row.truth) for row in counted if row.challenger is not None]),
+        agreement=_agreement(home, challenge, champion, asked.task_name) if kind == "classification" else None,
         wins=wins,
         losses=losses,
         evidence={"challenger": evidence(wins, losses), "champion": evidence(losses, wins)},
     )
+
+
+def compare_all(home: Home, challenge: Challenge, champion: str) -> dict[str, Comparison]:
+    """The comparison of every task of the scene, by name, the first task's first."""
+    tasks = home.registry.scene(challenge.scene).tasks
+    return {t.task_name: compare(home, challenge, champion, task=t.task_name or None) for t in tasks}
 
 
 def measure(task: Task, answers: Sequence[tuple[Said, Said]]) -> Measured:
@@ -172,19 +194,20 @@ def _share(right: int, count: int) -> Measured:
     return Measured(count=count, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
-def _first_words(home: Home, scene: str, since: float, most: int) -> dict[str, float]:
+def _first_words(home: Home, task: Scene, since: float, most: int) -> dict[str, float]:
     """Examples of feedback, labelled first since then → when anything was first said of them; the newest."""
     join = label_events.alias("joined")
     example = sa.func.coalesce(label_events.c.example, join.c.example)
     joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
-    here = (label_events.c.scene == scene) & (label_events.c.kind == "label") & example.is_not(None)
+    here = (label_events.c.scene == task.name) & (label_events.c.task == task.task_name)
+    here &= (label_events.c.kind == "label") & example.is_not(None)
     said = (
         sa.select(example.label("which"), sa.func.min(label_events.c.received_at).label("first"))
         .select_from(joined)
         .where(here)
         .group_by(example)
         .having(sa.func.min(label_events.c.received_at) >= since)
-        .having(sa.func.max(label_events.c.source != TRAINING) == sa.true())
+        .having(sa.func.max(sa.case((label_events.c.source != TRAINING, 1), else_=0)) == 1)
         .order_by(sa.desc("first"))
         .limit(most)
     )
@@ -193,7 +216,7 @@ def _first_words(home: Home, scene: str, since: float, most: int) -> dict[str, f
 
 
 def _answers(
-    home: Home, scene: str, versions: Sequence[str], since: float, first: dict[str, float]
+    home: Home, task: Scene, versions: Sequence[str], since: float, first: dict[str, float]
 ) -> dict[str, dict[str, Said]]:
     """Example → version → its first answer before anything was said of the example."""
     found: dict[str, dict[str, Said]] = {}
@@ -204,26 +227,34 @@ def _answers(
                 sa.select(predictions)
                 .where(
                     predictions.c.example.in_(listed[start : start + PAGE]),
-                    predictions.c.scene == scene,
+                    predictions.c.scene == task.name,
                     predictions.c.version.in_(versions),
                     predictions.c.created_at >= since,
                 )
                 .order_by(predictions.c.created_at)
             )
             for row in rows:
-                if row.created_at <= first[row.example]:
-                    said = row.label if row.value is None else row.value
+                said = _said(row.label, row.value, row.further, task.task_name)
+                if said is not None and row.created_at <= first[row.example]:
                     found.setdefault(row.example, {}).setdefault(row.version, said)
     return found
 
 
-def _truths(home: Home, scene: str, examples: Sequence[str]) -> dict[str, Said]:
+def _said(label: str | None, value: float | None, further: str | None, task: str) -> Said | None:
+    """What a logged answer says for a task: the first, unless it is among the further ones."""
+    reply = replies(further).get(task)
+    if reply is not None:
+        label, value = reply.label, reply.value
+    return label if value is None else value
+
+
+def _truths(home: Home, task: Scene, examples: Sequence[str]) -> dict[str, Said]:
     """What stands of those examples of which something does, and no annotators tie."""
     found: dict[str, Said] = {}
     with home.ledger.database.read() as connection:
         for start in range(0, len(examples), PAGE):
             part = examples[start : start + PAGE]
-            standing = standing_of(connection, scene, part, home.settings.labels.weight)
+            standing = standing_of(connection, task.name, part, home.settings.labels.weight, task.task_name)
             for example in part:
                 outcome = standing.outcome(example)
                 if outcome is not None and not outcome.conflict:
@@ -233,9 +264,8 @@ def _truths(home: Home, scene: str, examples: Sequence[str]) -> dict[str, Said]:
     return found
 
 
-def _agreement(home: Home, challenge: Challenge, champion: str) -> float | None:
+def _agreement(home: Home, challenge: Challenge, champion: str, task: str) -> float | None:
     answered, shadow = predictions.alias("answered"), predictions.alias("shadow")
-    same = sa.func.avg(sa.case((answered.c.label == shadow.c.label, 1.0), else_=0.0))
     pairs = shadow.join(answered, answered.c.prediction_id == shadow.c.parent)
     newest = (
         sa.select(shadow.c.prediction_id)
@@ -249,9 +279,10 @@ def _agreement(home: Home, challenge: Challenge, champion: str) -> float | None:
         .limit(MOST)
     )
     with home.predictions.database.read() as connection:
-        told = connection.execute(
-            sa.select(same)
+        rows = connection.execute(
+            sa.select(*(each.c[name] for each in (answered, shadow) for name in ("label", "value", "further")))
             .select_from(pairs)
             .where(shadow.c.prediction_id.in_(newest.scalar_subquery()), answered.c.version == champion)
-        ).scalar()
-    return None if told is None else float(told)
+        )
+        same = [_said(a, x, more, task) == _said(b, y, other, task) for a, x, more, b, y, other in rows]
+    return sum(same) / len(same) if same else None

@@ -1,12 +1,13 @@
-"""The bulk log of predictions, in a database file of its own, so that it never wakes who watches the ledger.
+"""The bulk log of predictions, in a file or schema of its own, so that it never wakes who watches the ledger.
 
 Promises that a prediction found here is complete. Knows nothing of labels; retention is by age and by size.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 
@@ -14,12 +15,15 @@ import numpy as np
 import sqlalchemy as sa
 
 from core.database import Database, instances, predictions
-from core.types import GridRows, Prediction
+from core.types import GridRows, Prediction, Reply
 
 PAGE = 500
-ROWS = 1024  # in one statement; SQLite takes 32,766 values
+ROWS = 1024  # in one statement; SQLite takes 32,766 values, PostgreSQL 65,535
 
 _values = attrgetter(*predictions.c.keys())
+_FEATURES, _FURTHER = (predictions.c.keys().index(name) for name in ("features", "further"))
+_REPLY = tuple(Reply.__dataclass_fields__)
+_reply = attrgetter(*_REPLY)
 
 
 class PredictionLog:
@@ -35,8 +39,10 @@ class PredictionLog:
         """
         kept = {p.example: (p.example, p.instance, p.created_at) for p in batch if p.instance is not None}
         with self.database.write() as connection:
-            _insert(connection, predictions, [_row(prediction) for prediction in batch], "NOTHING")
-            _insert(connection, instances, list(kept.values()), "UPDATE SET seen_at = excluded.seen_at")
+            mark = self.database.dialect.mark
+            _insert(connection, predictions, [_row(prediction) for prediction in batch], mark, "NOTHING")
+            inputs = [kept[example] for example in sorted(kept)]  # in one order: no two writers wait in a circle
+            _insert(connection, instances, inputs, mark, "UPDATE SET seen_at = excluded.seen_at")
 
     def find(self, prediction_ids: Iterable[str]) -> dict[str, Prediction]:
         """The logged ones among these ids, with their input where it was kept."""
@@ -113,17 +119,22 @@ class PredictionLog:
         return gone
 
     def retain(self, *, days: float, megabytes: float, now: float | None = None) -> int:
-        """Drop what is older than ``days``, then the oldest until the file's used pages fit ``megabytes``.
+        """Drop what is older than ``days``, then the oldest until what the log holds fits ``megabytes``.
 
         Returns:
-            How many predictions and inputs were dropped.
+            How many predictions and inputs were dropped; 0 where another process is at it.
         """
         oldest = (time.time() if now is None else now) - days * 86_400
         with self.database.write() as connection:
+            if not self.database.dialect.alone(connection):
+                return 0
             gone = connection.execute(sa.delete(predictions).where(predictions.c.created_at < oldest)).rowcount
             gone += connection.execute(sa.delete(instances).where(instances.c.seen_at < oldest)).rowcount
-        while self._used_bytes() > megabytes * 2**20:
+        most = int(megabytes * 2**20)
+        while self._used_bytes(most) > most:
             with self.database.write() as connection:
+                if not self.database.dialect.alone(connection):
+                    break
                 old = sa.select(predictions.c.prediction_id).order_by(predictions.c.created_at).limit(PAGE)
                 dropped = connection.execute(
                     sa.delete(predictions).where(predictions.c.prediction_id.in_(old.scalar_subquery()))
@@ -137,23 +148,21 @@ class PredictionLog:
             gone += dropped
         return gone
 
-    def _used_bytes(self) -> int:
+    def _used_bytes(self, most: int = 0) -> int:
         with self.database.read() as connection:
-            size, pages, free = (
-                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
-                for name in ("page_size", "page_count", "freelist_count")
-            )
-        return size * (pages - free)
+            return self.database.dialect.used_bytes(connection, most)
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[object, ...]], otherwise: str) -> None:
+def _insert(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Sequence[object]], sign: str, otherwise: str
+) -> None:
     """Insert rows, ``otherwise`` where the primary key is known, by as few statements as their number has bits.
 
     Statements of so few lengths are prepared once by the driver.
     """
     columns = ", ".join(f'"{column.name}"' for column in table.c)
     (key,) = table.primary_key
-    mark = f"({', '.join('?' * len(table.c))})"
+    mark = f"({', '.join([sign] * len(table.c))})"
     start = 0
     while start < len(rows):
         count = min(1 << (len(rows) - start).bit_length() - 1, ROWS)
@@ -163,12 +172,25 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[obj
         start += count
 
 
-def _row(prediction: Prediction) -> tuple[object, ...]:
-    return tuple(value.tobytes() if isinstance(value, np.ndarray) else value for value in _values(prediction))
+def _row(prediction: Prediction) -> list[object]:
+    row = list(_values(prediction))
+    row[_FEATURES] = prediction.features.tobytes()
+    row[_FURTHER] = _told(prediction.further) if prediction.further else None
+    return row
+
+
+def _told(further: Mapping[str, Reply]) -> str:
+    return json.dumps({name: dict(zip(_REPLY, _reply(said), strict=True)) for name, said in further.items()})
+
+
+def replies(further: str | None) -> dict[str, Reply]:
+    """What was said for the tasks beside the first, from the log's own form of it."""
+    return {} if further is None else {name: Reply(**told) for name, told in json.loads(further).items()}
 
 
 def _prediction(row: sa.Row[tuple[object, ...]]) -> Prediction:
     told = dict(row._mapping)
     instance = told.pop("bytes")
     told["features"] = np.frombuffer(told["features"], np.int16)
+    told["further"] = replies(told["further"])
     return Prediction(**told, instance=instance)

@@ -40,9 +40,9 @@ def promote(
     detail: dict[str, object] = {"unavailable": len(follower.missing)} | ({"reason": why} if why else {})
 
     def today() -> Head | None:
-        follower.catch_up()
+        head = _today(home, follower, chosen)
         detail["sequence"] = follower.sequence
-        return follower.head()
+        return head
 
     return home.registry.promote(
         scene,
@@ -81,8 +81,7 @@ def challenge(
     _complete(home, follower, chosen, f"lepton challenge {scene} {chosen.version[:12]} --mode {mode} --share {share}")
 
     def today() -> Head | None:
-        follower.catch_up()
-        return follower.head()
+        return _today(home, follower, chosen)
 
     return home.challenges.begin(
         scene,
@@ -108,6 +107,12 @@ def prepare(home: Home, scene: str, version: str, progress: Callable[[int, int],
     reader = home.preprocessor(bundle, session)
     done = embed(home.evidence, session, reader, follower.extractor, follower.missing, progress=progress)
     return len(done.unavailable)
+
+
+def _today(home: Home, follower: Follower, version: Version) -> Head | None:
+    """The head of what stands; a task of which nothing does has the one of the bundle. None where nothing stands."""
+    follower.catch_up()
+    return follower.head(home.registry.first_head(version.scene, version.version)) if follower.serves else None
 
 
 def _complete(home: Home, follower: Follower, version: Version, remedy: str) -> None:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from core.audit import note
 from core.challenges import end_of
-from core.database import Database, aliases, audit, revisions, scenes, versions
-from core.errors import Conflict, InvalidInput, NotFound
+from core.database import Database, aliases, audit, insert, revisions, scenes, versions
+from core.errors import Conflict, NotFound
 from core.ids import check_scene
 from core.lease import Lease, confirm
 from core.revisions import insert_revision, last_number, revision_of
+from core.scenes import merged, row_of, scene_of
+from core.tasks import check_tasks
 from core.types import Head, Revision, Scene, Version
 
 CHAMPION = "champion"
@@ -38,38 +39,33 @@ class Alias:
 
 
 class Registry:
-    """Reads and writes scenes, versions, aliases and revisions."""
+    """Reads and writes scenes, versions, aliases and revisions.
+
+    ``job`` is the job that this process works for; it is noted with every version that is registered.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time):
         self.database = database
+        self.job: str | None = None
         self._clock = clock
 
     def declare(self, scene: Scene) -> Scene:
         """Make the scene, or bring new labels to the one there is (appended, so that class order is kept).
 
         Raises:
-            InvalidInput: the scene exists with another task or modality, or its name cannot be used.
+            InvalidInput: the scene exists with other tasks or another modality, or a name cannot be used.
         """
         check_scene(scene.name)
+        if scene.further:
+            check_tasks([task.task_name for task in scene.tasks])
         with self.database.write() as connection:
             row = connection.execute(sa.select(scenes).where(scenes.c.name == scene.name)).first()
             if row is None:
-                made = _scene_row(scene, scene.hash_key or os.urandom(32), self._clock())
-                connection.execute(sa.insert(scenes), made)
+                made = row_of(replace(scene, hash_key=scene.hash_key or os.urandom(32)))
+                connection.execute(sa.insert(scenes).values(**made, created_at=self._clock()))
             else:
-                held = _scene(row._mapping)
-                if (held.task, held.modality) != (scene.task, scene.modality):
-                    raise InvalidInput(
-                        f"scene {scene.name!r} is a {held.task} of {held.modality}, not a {scene.task} of "
-                        f"{scene.modality}",
-                        "choose another scene name",
-                    )
-                more = [label for label in scene.labels if label not in held.labels]
-                connection.execute(
-                    sa.update(scenes)
-                    .where(scenes.c.name == scene.name)
-                    .values(labels=[*held.labels, *more], new_labels=scene.new_labels)
-                )
+                now = merged(scene_of(row._mapping), scene)
+                connection.execute(sa.update(scenes).where(scenes.c.name == scene.name).values(**row_of(now)))
         return self.scene(scene.name)
 
     def scene(self, name: str) -> Scene:
@@ -83,12 +79,12 @@ class Registry:
         if row is None:
             known = ", ".join(scene.name for scene in self.scenes()) or "none yet"
             raise NotFound(f"there is no scene {name[:80]!r}; there is: {known}", "check the name, or run lepton adapt")
-        return _scene(row._mapping)
+        return scene_of(row._mapping)
 
     def scenes(self) -> list[Scene]:
         """All scenes, by name."""
         with self.database.read() as connection:
-            return [_scene(row._mapping) for row in connection.execute(sa.select(scenes).order_by(scenes.c.name))]
+            return [scene_of(row._mapping) for row in connection.execute(sa.select(scenes).order_by(scenes.c.name))]
 
     def register(
         self,
@@ -109,7 +105,7 @@ class Registry:
                 last = sa.select(sa.func.max(versions.c.number)).where(versions.c.scene == scene)
                 number = (connection.execute(last).scalar() or 0) + 1
                 row = {"scene": scene, "version": version, "number": number, "manifest": dict(manifest)}
-                row["origin"] = origin
+                row |= {"origin": origin, "job": self.job}
                 connection.execute(sa.insert(versions), row | {"state": "ready", "created_at": self._clock()})
                 first = Revision(scene=scene, version=version, number=0, head=head)
                 insert_revision(connection, first, self._clock())
@@ -250,7 +246,7 @@ class Registry:
                     revisions.c.number.between(max(1, number - 2 * keep), number - keep),  # promotions leave gaps
                     revisions.c.weight.is_not(None),
                 )
-                .values(weight=None, bias=None)
+                .values(weight=None, bias=None, further=None)
             )
         return revision
 
@@ -323,7 +319,7 @@ class Registry:
         moved = Alias(version=version, generation=(held.generation if held else 0) + 1, updated_at=self._clock())
         row = {"version": version, "generation": moved.generation, "updated_at": moved.updated_at}
         connection.execute(
-            insert(aliases)
+            insert(connection, aliases)
             .values(scene=scene, alias=CHAMPION, **row)
             .on_conflict_do_update(index_elements=["scene", "alias"], set_=row)
         )
@@ -340,33 +336,6 @@ class Registry:
             detail=detail,
         )
         return moved
-
-
-def _scene_row(scene: Scene, key: bytes, now: float) -> dict[str, object]:
-    return {
-        "name": scene.name,
-        "task": scene.task,
-        "modality": scene.modality,
-        "labels": list(scene.labels),
-        "new_labels": scene.new_labels,
-        "hash_key": key,
-        "target_offset": scene.offset,
-        "target_scale": scene.scale,
-        "created_at": now,
-    }
-
-
-def _scene(row: sa.RowMapping) -> Scene:
-    return Scene(
-        name=row["name"],
-        task=row["task"],
-        modality=row["modality"],
-        labels=tuple(row["labels"]),
-        new_labels=row["new_labels"],
-        hash_key=row["hash_key"],
-        offset=row["target_offset"],
-        scale=row["target_scale"],
-    )
 
 
 def _alias(connection: sa.Connection, scene: str, alias: str) -> Alias | None:

@@ -11,8 +11,8 @@ Legend: B batch, D features, K classes, H height, W width.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from core.binding import Bound, Plan, buckets
 from core.errors import BrokenBundle, InvalidInput, LeptonError
 from core.execution import NO_GRAPH, Device, Gpu, gone, loss, open_session, pulse
 from core.statistics import GRID
+from core.tasks import ANSWERS, head_names, task_in
 from core.types import Floats, GridRows, Head, Task
 
 logger = logging.getLogger(__name__)
@@ -47,12 +48,14 @@ class Output:
     """Answers to a batch.
 
     Attributes:
-        outputs: (B, K) float32 probabilities, or (B, 1) float32 values for regression.
+        outputs: (B, K) float32 probabilities, or (B, 1) float32 values for regression; of the first task.
         features: (B, D) int16 on the grid.
+        further: the same as ``outputs`` for every other task, by name.
     """
 
     outputs: Floats
     features: GridRows
+    further: Mapping[str, Floats] = field(default_factory=dict)
 
 
 class Session:
@@ -60,7 +63,8 @@ class Session:
 
     Attributes:
         inputs: name to shape and type, without the head.
-        width: D. task: what the output means. device: ``cpu``, ``cuda`` or ``tensorrt``, as chosen.
+        width: D. task: what the output means; of several, the first. further: what the others mean, by name.
+        device: ``cpu``, ``cuda`` or ``tensorrt``, as chosen.
         lost: what was said when the GPU was lost to this process; None while it is there. It does not come back.
     """
 
@@ -93,15 +97,19 @@ class Session:
         self.inputs = {argument.name: _input(argument) for argument in self._session.get_inputs()}
         head = {argument.name: argument.shape for argument in self._session.get_overridable_initializers()}
         outputs = {argument.name for argument in self._session.get_outputs()}
-        answers = outputs & {"probabilities", "value"}
-        if "features" not in outputs or len(answers) != 1 or not {"head.weight", "head.bias"} <= head.keys():
+        answers = {name: kind for name in outputs if (kind := ANSWERS.get(name.partition(".")[0])) is not None}
+        tasks = {task_in(name): name for name in answers}
+        expected = {name for task in tasks for name in head_names(task)}
+        if "features" not in outputs or len(tasks) != len(answers) or "" not in tasks or not expected <= head.keys():
             raise BrokenBundle(
                 f"the model has outputs {sorted(outputs)} and replaceable inputs {sorted(head)}; expected features, "
-                "one of probabilities and value, and head.weight and head.bias",
+                "one of probabilities and value, and head.weight and head.bias; of further tasks the same with names",
                 "use a model.onnx written by lepton export",
             )
-        self._answer = answers.pop()
-        self.task: Task = "regression" if self._answer == "value" else "classification"
+        self._answer = tasks.pop("")
+        self._further = dict(sorted(tasks.items()))
+        self.task: Task = answers[self._answer]
+        self.further: dict[str, Task] = {task: answers[name] for task, name in self._further.items()}
         self.width = int(head["head.weight"][0])
         self._bound = self._buffers(gpu, graphs=opened.graphs) if _bind or self.device == "cuda" else None
 
@@ -122,8 +130,9 @@ class Session:
         """
         feeds = self._checked(inputs)
         given = {} if head is None else self._head(head)
-        answer, features_BD = self._guarded(feeds, given, head)
-        return Output(outputs=answer, features=_on_grid(features_BD))
+        answer, features_BD, *others = self._guarded(feeds, given, head)
+        further = dict(zip(self._further, others, strict=True))
+        return Output(outputs=answer, features=_on_grid(features_BD), further=further)
 
     def features(self, inputs: Mapping[str, NDArray[Any]]) -> GridRows:
         """Features alone: (B, D) int16 on the grid. Raises as ``predict``."""
@@ -138,7 +147,7 @@ class Session:
 
     def _guarded(
         self, feeds: dict[str, NDArray[Any]], given: dict[str, NDArray[Any]], head: Head | None
-    ) -> tuple[Floats, Floats]:
+    ) -> Sequence[Floats]:
         """One run, never on a GPU that was lost before."""
         if self.lost is not None:
             raise gone(self.lost)
@@ -155,11 +164,13 @@ class Session:
 
     def _run(
         self, feeds: dict[str, NDArray[Any]], given: dict[str, NDArray[Any]], head: Head | None
-    ) -> tuple[Floats, Floats]:
+    ) -> Sequence[Floats]:
+        """Answers, features, and answers of the further tasks."""
         if self._bound is not None:
             return self._bound.run(feeds, head)
-        answer, features_BD = self._session.run([self._answer, "features"], feeds | given, self._options)
-        return answer, features_BD
+        wanted = [self._answer, "features", *self._further.values()]
+        found: list[Floats] = self._session.run(wanted, feeds | given, self._options)
+        return found
 
     def _buffers(self, gpu: Gpu, *, graphs: bool) -> Bound | None:
         """Buffers that stay, where every axis but that of the batch is fixed."""
@@ -172,7 +183,7 @@ class Session:
         where: Literal["cpu", "cuda"] = "cpu" if self.device == "cpu" else "cuda"
         plan = Plan(
             inputs=shapes,
-            answer=self._answer,
+            answers={"": self._answer, **self._further},
             width=self.width,
             where=where,
             index=gpu.index if where == "cuda" else 0,
@@ -196,14 +207,26 @@ class Session:
         return dict(inputs)
 
     def _head(self, head: Head) -> dict[str, NDArray[Any]]:
+        if head.further.keys() != self.further.keys():
+            raise BrokenBundle(
+                f"the head has the further tasks {sorted(head.further)}, the model {sorted(self.further)}",
+                "use a head that was solved for this version",
+            )
+        self._check(head, self.task)
+        given: dict[str, NDArray[Any]] = {"head.weight": head.weight, "head.bias": head.bias}
+        for task, other in head.further.items():
+            self._check(other, self.further[task])
+            given |= zip(head_names(task), (other.weight, other.bias), strict=True)
+        return given
+
+    def _check(self, head: Head, task: Task) -> None:
         rows, columns = head.weight.shape
-        if rows != self.width or head.bias.shape != (columns,) or (self.task == "regression" and columns != 1):
+        if rows != self.width or head.bias.shape != (columns,) or (task == "regression" and columns != 1):
             raise BrokenBundle(
                 f"a head of {head.weight.shape} with bias {head.bias.shape} does not fit {self.width} features of a "
-                f"{self.task} model",
+                f"{task} model",
                 "use a head that was solved on this version's features",
             )
-        return {"head.weight": head.weight, "head.bias": head.bias}
 
 
 def _input(argument: ort.NodeArg) -> Input:

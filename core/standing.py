@@ -1,4 +1,5 @@
-"""Which labels stand: the only definition, used by the learner, by promotion, by training and by the service.
+"""Which labels of one task stand: the only definition, used by the learner, by promotion, by training and by the
+service.
 
 Promises that the outcome is a function of the events that were not withdrawn or erased: withdrawn equals never seen.
 Knows nothing of features or of storage.
@@ -39,14 +40,16 @@ class _Vote:
 
 
 class Standing:
-    """The labels that stand, kept up to date event by event.
+    """The labels that stand, kept up to date event by event; those of other tasks are passed over.
 
     Args:
         weight_of: source name → whole-number weight.
+        task: the name of the task; empty where the scene has one.
     """
 
-    def __init__(self, weight_of: Callable[[str], int]):
+    def __init__(self, weight_of: Callable[[str], int], task: str = ""):
         self._weight_of = weight_of
+        self._task = task
         self._waiting: dict[str, LabelEvent] = {}  # event id → label whose example is not known yet
         self._votes: dict[str, dict[str, _Vote]] = {}  # example → event id → vote
         self._example: dict[str, str] = {}  # event id → example
@@ -81,6 +84,8 @@ class Standing:
         return self._votes.keys()
 
     def _label(self, event: LabelEvent) -> set[str]:
+        if event.task != self._task:  # whatever is done to it later finds nothing here, either
+            return set()
         if event.example is None:
             self._waiting[event.event_id] = event
             return set()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 import sqlalchemy as sa
 
 from core.database import Database, label_events, waiting
-from core.events import TRAINING, standing_of
+from core.events import TRAINING
+from core.recall import standing_of
 
 PAGE = 500
 
@@ -20,7 +21,8 @@ def tally(database: Database, scene: str, weight_of: Callable[[str], int]) -> di
 
     Returns:
         ``training`` (of the data that versions were adapted on), and of feedback: ``accepted``, ``pending``,
-        ``orphaned``, ``withdrawn``; and ``conflict``, the number of examples whose annotators tie.
+        ``orphaned``, ``withdrawn``; and ``conflict``, the number of examples whose annotators tie; of several tasks all
+        together.
     """
     with database.read() as connection:
         here = (label_events.c.scene == scene) & (label_events.c.kind == "label")
@@ -30,8 +32,10 @@ def tally(database: Database, scene: str, weight_of: Callable[[str], int]) -> di
         said = _count(connection, here & standing & (label_events.c.source != TRAINING))
         waits = sa.select(waiting.c.orphaned, sa.func.count()).where(waiting.c.scene == scene)
         late: dict[bool, int] = {bool(key): number for key, number in connection.execute(waits.group_by("orphaned"))}
-        several = _several(connection, scene)
-        outcomes = [standing_of(connection, scene, [example], weight_of).outcome(example) for example in several]
+        outcomes = [
+            standing_of(connection, scene, [example], weight_of, task).outcome(example)
+            for example, task in _several(connection, scene)
+        ]
         return {
             "training": taught,
             "accepted": said - sum(late.values()),
@@ -42,8 +46,8 @@ def tally(database: Database, scene: str, weight_of: Callable[[str], int]) -> di
         }
 
 
-def labelled(database: Database, scene: str, examples: Iterable[str]) -> set[str]:
-    """Those among these examples that have a label which was not withdrawn."""
+def labelled(database: Database, scene: str, examples: Iterable[str], task: str = "") -> set[str]:
+    """Those among these examples that have a label which was not withdrawn; ``task`` is empty where there is one."""
     listed, found = list(examples), set[str]()
     join = label_events.alias("joined")
     example = sa.func.coalesce(label_events.c.example, join.c.example)
@@ -51,7 +55,7 @@ def labelled(database: Database, scene: str, examples: Iterable[str]) -> set[str
     rows = sa.select(example).select_from(
         label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
     )
-    rows = rows.where(label_events.c.scene == scene, label_events.c.kind == "label")
+    rows = rows.where(label_events.c.scene == scene, label_events.c.kind == "label", label_events.c.task == task)
     rows = rows.where(label_events.c.event_id.not_in(gone))
     with database.read() as connection:
         for start in range(0, len(listed), PAGE):
@@ -63,18 +67,18 @@ def _count(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(label_events).where(condition)).scalar() or 0
 
 
-def _several(connection: sa.Connection, scene: str) -> list[str]:
-    """Examples that more than one annotator has labelled."""
+def _several(connection: sa.Connection, scene: str) -> list[tuple[str, str]]:
+    """Examples that more than one annotator has labelled, and for which task."""
     join = label_events.alias("joined")
     example = sa.func.coalesce(label_events.c.example, join.c.example).label("which")
     rows = (
-        sa.select(example)
+        sa.select(example, label_events.c.task)
         .select_from(label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join")))
         .where(label_events.c.scene == scene, label_events.c.kind == "label", example.is_not(None))
-        .group_by(example)
+        .group_by(example, label_events.c.task)
         .having(sa.func.count(label_events.c.annotator.distinct()) > 1)
     )
-    return list(connection.execute(rows).scalars())
+    return [(which, task) for which, task in connection.execute(rows)]
 
 
 def received(database: Database, scene: str, after: int, upto: int, most: int = 1000) -> list[float]:
@@ -92,3 +96,11 @@ def received(database: Database, scene: str, after: int, upto: int, most: int = 
             .limit(most)
         )
         return list(rows.scalars())
+
+
+def fresh(database: Database, scene: str, after: int) -> int:
+    """Labels that feedback brought or corrected since a sequence; one that waits for its prediction counts later."""
+    brought = (label_events.c.kind == "label") & label_events.c.example.is_not(None)
+    here = (label_events.c.scene == scene) & (label_events.c.sequence > after) & (label_events.c.source != TRAINING)
+    with database.read() as connection:
+        return _count(connection, here & (brought | label_events.c.kind.in_(["join", "correct"])))

@@ -7,7 +7,8 @@ Shape legend, used everywhere: B batch, N examples, D features, K classes, H hei
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,10 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One task in one environment.
+    """One task in one environment, or several over the same inputs.
+
+    What is asked, ``task`` to ``scale``, is said of the first task; the others are scenes of their own in ``further``,
+    which differ in this alone. So whatever works for a scene with one task works for each of ``tasks``.
 
     Attributes:
         labels: declared class order; empty for regression.
@@ -34,6 +38,7 @@ class Scene:
         hash_key: secret of the keyed hash that draws the calibration sample.
         offset, scale: a regression target y is learned as (y - offset) / scale, |.| < 1, on the 16-bit grid;
             scale is a power of two.
+        task_name: of several tasks, what the first one is called; empty where it is the only one.
     """
 
     name: str
@@ -44,6 +49,13 @@ class Scene:
     hash_key: bytes = field(repr=False, default=b"")
     offset: float = 0.0
     scale: float = 1.0
+    task_name: str = ""
+    further: tuple[Scene, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[Scene, ...]:
+        """Every task as a scene that has no other."""
+        return (replace(self, further=()), *self.further) if self.further else (self,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +63,8 @@ class Example:
     """One labelled input of a data set, before it enters the ledger.
 
     ``digest`` is the SHA-256 of the input's bytes and the example's identity everywhere. ``content`` holds the bytes
-    where they lie in no file of their own (a line of a table); ``path`` is empty then.
+    where they lie in no file of their own (a line of a table); ``path`` is empty then. ``label`` or ``value`` is that
+    of the scene's first task, ``further`` has those of the others by name; of several tasks some may have none.
     """
 
     digest: str
@@ -62,6 +75,7 @@ class Example:
     group: str | None = None
     subject: str | None = None
     content: bytes | None = field(repr=False, default=None)
+    further: Mapping[str, str | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +83,8 @@ class LabelEvent:
     """One line of the ledger.
 
     ``target`` is the event that a correct, withdraw or join event acts on. ``example`` is None while a label waits
-    for its prediction. An ``erase`` event carries the digests of the erased event ids in ``erased``.
+    for its prediction. An ``erase`` event carries the digests of the erased event ids in ``erased``. ``task`` is the
+    name of the task, empty where the scene has one.
     """
 
     sequence: int
@@ -83,6 +98,7 @@ class LabelEvent:
     annotator: str = ""
     source: str = "feedback"
     confidence: float = 1.0
+    task: str = ""
     erased: tuple[str, ...] = ()
 
 
@@ -95,7 +111,9 @@ class Head:
         bias: (K,) float32.
         labels: K class names, in column order; ``("value",)`` for regression.
         sequence: the last label event that the head includes.
+        lam: λ; of several blocks, their mean by α.
         fallback: nothing stands, and this is the head of the last promoted bundle.
+        further: of several tasks, the heads of those beside the first, by name; all at one sequence.
     """
 
     weight: Floats
@@ -107,6 +125,25 @@ class Head:
     sample_digest: str = ""
     examples: int = 0
     fallback: bool = False
+    further: Mapping[str, Head] = field(default_factory=dict)
+
+    def of(self, task: str) -> Head:
+        """The head of the task of this name."""
+        return self.further.get(task, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Features with a head of their own: a member of a fusion of logits, whose scores count with the share ``alpha``.
+
+    Attributes:
+        start, stop: its columns among the features.
+        alpha: the shares of all blocks sum to 1.
+    """
+
+    start: int
+    stop: int
+    alpha: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +157,24 @@ class Revision:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What is answered for one task: a label or a value.
+
+    ``margin`` is between the best and the second best probability, 1 where there is no second.
+    """
+
+    label: str | None
+    value: float | None
+    confidence: float
+    margin: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """One answered instance, as the prediction log keeps it. ``features`` is (D,) int16 on the grid.
 
-    ``parent`` is, of a shadow, the id of the prediction that was answered.
+    ``parent`` is, of a shadow, the id of the prediction that was answered. ``further`` has what was said for the tasks
+    beside the first, by name.
     """
 
     prediction_id: str
@@ -142,6 +193,12 @@ class Prediction:
     instance: bytes | None = field(repr=False, default=None)
     role: Role = "champion"
     parent: str | None = None
+    further: Mapping[str, Reply] = field(default_factory=dict)
+
+    def of(self, task: str) -> Reply:
+        """What was said for the task of this name."""
+        first = Reply(label=self.label, value=self.value, confidence=self.confidence, margin=self.margin)
+        return self.further.get(task, first)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +206,7 @@ class Version:
     """A registered bundle. ``version`` is the SHA-256 of its manifest; ``manifest`` the parsed JSON.
 
     ``origin`` is foreign where this home did not make it: it is then tried in a limited process before it is served.
+    ``job`` is the job that made it, where one did.
     """
 
     scene: str
@@ -159,3 +217,4 @@ class Version:
     reason: str = ""
     created_at: float = 0.0
     origin: Literal["own", "foreign"] = "own"
+    job: str | None = None

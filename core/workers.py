@@ -1,20 +1,18 @@
 """What every worker of every host serves, as they tell it themselves, and for how long they have disagreed.
 
 Lies beside the prediction log, because a write to the ledger would wake all who watch it. Promises that a worker which
-has gone silent counts no longer than ``EXPIRES`` seconds; the clocks of hosts must agree to within a few. Knows nothing
-of why a worker is late.
+has gone silent counts no longer than ``EXPIRES`` seconds by the database's clock. Knows nothing of why a worker is
+late.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
-from core.database import Database, workers
+from core.database import Database, insert, workers
 
 BEAT = 2.0  # seconds between two signs of life
 EXPIRES = 5 * BEAT
@@ -43,19 +41,22 @@ class Worker:
 class Workers:
     """Reads and writes the signs of life."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time):
+    def __init__(self, database: Database, clock: Callable[[], float] | None = None):
         self.database = database
         self._clock = clock
 
     def beat(self, worker: Worker) -> None:
         """Tell what a worker serves now, and forget those that have been silent."""
-        now = self._clock()
         told = {scene: vars(serving) for scene, serving in worker.serving.items()}
-        row = {"worker": worker.worker, "serving": told, "seen_at": now}
-        written = insert(workers).values(host=worker.host, pid=worker.pid, **row)
+        key = sa.tuple_(workers.c.host, workers.c.pid)
         with self.database.write() as connection:
+            now = self._now(connection)
+            row = {"worker": worker.worker, "serving": told, "seen_at": now}
+            written = insert(connection, workers).values(host=worker.host, pid=worker.pid, **row)
             connection.execute(written.on_conflict_do_update(index_elements=["host", "pid"], set_=row))
-            connection.execute(sa.delete(workers).where(workers.c.seen_at < now - EXPIRES))
+            silent = sa.select(workers.c.host, workers.c.pid).where(workers.c.seen_at < now - EXPIRES)
+            # Not those that tell of themselves at this moment: after a pause all would wait for each other.
+            connection.execute(sa.delete(workers).where(key.in_(silent.with_for_update(skip_locked=True))))
 
     def leave(self, worker: Worker) -> None:
         """Take a worker out that ends."""
@@ -65,10 +66,13 @@ class Workers:
 
     def live(self) -> list[Worker]:
         """The workers that were heard of lately, by host and process id."""
-        heard = workers.c.seen_at >= self._clock() - EXPIRES
         with self.database.read() as connection:
-            rows = connection.execute(sa.select(workers).where(heard).order_by(workers.c.host, workers.c.pid)).all()
-        return [_worker(row) for row in rows]
+            heard = workers.c.seen_at >= self._now(connection) - EXPIRES
+            rows = connection.execute(sa.select(workers).where(heard)).all()
+        return sorted((_worker(row) for row in rows), key=lambda each: (each.host, each.pid))
+
+    def _now(self, connection: sa.Connection) -> float:
+        return self._clock() if self._clock is not None else self.database.now(connection)
 
 
 def on_champion(live: Sequence[Worker], scene: str, champion: str) -> int:

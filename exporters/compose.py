@@ -3,8 +3,9 @@
     inputs -> member 1 ... member k -> transform each -> concat / sqrt(k) -> grid -> features . W + b -> softmax
 
 Promises a file that is complete by itself and whose head (``head.weight``, ``head.bias``) can be replaced by name or
-per call, with any number of classes; what leads to ``features`` is the extractor, and ``extractor_digest`` names it.
-Knows nothing of where members come from or how heads are learned.
+per call, with any number of classes; further tasks have heads and answers of their own over the same features. What
+leads to ``features`` is the extractor, and ``extractor_digest`` names it. Knows nothing of where members come from or
+how heads are learned.
 
 Legend: B batch, D features, K classes.
 """
@@ -23,12 +24,12 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from core.errors import BrokenBundle, InvalidInput
 from core.mixture import PRESENT
-from core.types import Floats, Head, Task
+from core.tasks import head_names
+from core.types import Floats, Head, Scene, Task
 from exporters.transform import Transform, grid_nodes, nodes, scalar
 
 OPSET = 20
 _IR = 10  # 4 is the first whose initializers may be overridden; 10 is what opset 20 needs
-_WEIGHT, _BIAS = "head.weight", "head.bias"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +48,17 @@ class Member:
 
 
 def compose(
-    members: Sequence[Member], *, task: Task = "classification", offset: float = 0.0, scale: float = 1.0
+    members: Sequence[Member],
+    *,
+    task: Task = "classification",
+    offset: float = 0.0,
+    scale: float = 1.0,
+    further: Sequence[Scene] = (),
 ) -> bytes:
     """The one graph, with an all-zero head of one class: give it a real one by ``with_head``.
 
-    ``offset`` and ``scale`` are the Scene's, for regression: value = score * scale + offset.
+    ``offset`` and ``scale`` are the Scene's, for regression: value = score * scale + offset; and so is ``further``, the
+    tasks beside the first.
 
     Raises:
         InvalidInput: no members, members that want different things of one input, or opsets that cannot be aligned.
@@ -69,13 +76,18 @@ def compose(
         filled = _filled(member, scaled, f"m{number}/scaled")
         made += [*part.graph.node, *added[0], *filled[0]]
         constants += [*part.graph.initializer, *added[1], *filled[1]]
-    width = sum(_width(part.graph.output[0]) for part in parts)
-    for more, initializers in (_join(len(parts)), grid_nodes("joined", "features"), _answer(task, offset, scale)):
+    width = sum(m.transform.width(_width(p.graph.output[0])) for m, p in zip(members, parts, strict=True))
+    answers = [_answer(task, offset, scale), *(_answer(t.task, t.offset, t.scale, t.task_name) for t in further)]
+    for more, initializers in (_join(len(parts)), grid_nodes("joined", "features"), *answers):
         made += more
         constants += initializers
-    graph = helper.make_graph(made, "lepton", [*inputs, *_head_inputs(width)], _outputs(task, width), constants)
+    names = ["", *(other.task_name for other in further)]
+    inputs += [value for name in names for value in _head_inputs(width, name)]
+    outputs = [*_outputs(task, width), *(_output(other.task, other.task_name) for other in further)]
+    graph = helper.make_graph(made, "lepton", inputs, outputs, constants)
     graph.sparse_initializer.extend(sparse for part in parts for sparse in part.graph.sparse_initializer)
-    graph.initializer.extend(_head_arrays(np.zeros((width, 1), np.float32), np.zeros(1, np.float32)))
+    zeros = np.zeros((width, 1), np.float32), np.zeros(1, np.float32)
+    graph.initializer.extend(tensor for name in names for tensor in _head_arrays(*zeros, name))
     model = helper.make_model(graph, opset_imports=_opsets(parts), ir_version=_IR, producer_name="lepton")
     model.functions.extend(function for part in parts for function in part.functions)
     onnx.checker.check_model(model, full_check=False)
@@ -83,23 +95,67 @@ def compose(
 
 
 def with_head(model: bytes, head: Head) -> bytes:
-    """The same graph with ``head`` as its default; any number of classes.
+    """The same graph with ``head`` as its default, in every task; any number of classes.
 
     Raises:
-        BrokenBundle: the model has no replaceable head, or one of another width.
+        BrokenBundle: the model has no replaceable head, or one of another width or of other tasks.
     """
     proto = read(model)
-    kept = [tensor for tensor in proto.graph.initializer if tensor.name not in (_WEIGHT, _BIAS)]
-    old = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer if tensor.name in (_WEIGHT, _BIAS)}
-    if len(old) != 2 or old[_WEIGHT][0] != head.weight.shape[0] or head.bias.shape != head.weight.shape[1:]:
+    heads = {"": head, **head.further}
+    fed = {value.name for value in proto.graph.input}
+    old = {t.name: tuple(t.dims) for t in proto.graph.initializer if t.name in fed and t.name.startswith("head.")}
+    fits = old.keys() == {name for task in heads for name in head_names(task)}
+    for task, each in heads.items():
+        fits = fits and old[head_names(task)[0]][0] == each.weight.shape[0] and each.bias.shape == each.weight.shape[1:]
+    if not fits:
+        shapes = {task: (each.weight.shape, each.bias.shape) for task, each in heads.items()}
         raise BrokenBundle(
-            f"a head of {head.weight.shape} and {head.bias.shape} does not fit a model whose head is {old}",
+            f"a head of {shapes if head.further else shapes['']} does not fit a model whose head is {old}",
             "solve the head on features of this very model",
         )
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name not in old]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)
-    proto.graph.initializer.extend(_head_arrays(head.weight, head.bias))
+    for task, each in heads.items():
+        proto.graph.initializer.extend(_head_arrays(each.weight, each.bias, task))
     return _bytes(proto)
+
+
+def cut(model: bytes) -> tuple[bytes, int]:
+    """What a composed model computes before the grid, as a member graph with the output ``raw``, and its width.
+
+    So a version can be a member of another with nothing but its model at hand.
+
+    Raises:
+        BrokenBundle: no model of ours.
+    """
+    proto = read(model)
+    kept, needed = _leading_to(proto, "joined")
+    stored = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
+    weight, _ = head_names("")
+    if not kept or weight not in stored:
+        raise BrokenBundle("the model has no joined features", "use a model.onnx written by lepton export")
+    width = stored[weight][0]
+    inputs = [value for value in proto.graph.input if value.name in needed and value.name not in stored]
+    constants = [tensor for tensor in proto.graph.initializer if tensor.name in needed]
+    raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", width])
+    last = helper.make_node("Identity", ["joined"], ["raw"])
+    graph = helper.make_graph([*kept, last], "member", inputs, [raw], constants)
+    graph.sparse_initializer.extend(proto.graph.sparse_initializer)
+    made = helper.make_model(graph, opset_imports=list(proto.opset_import), ir_version=_IR, producer_name="lepton")
+    made.functions.extend(proto.functions)
+    return _bytes(made), width
+
+
+def stored_heads(model: bytes) -> dict[str, tuple[Floats, Floats]]:
+    """Weight and bias of every head in the graph, by task; the first task's name is empty."""
+    held = {tensor.name: tensor for tensor in read(model).graph.initializer}
+    tasks = [name.removeprefix("head").removesuffix(".weight").removeprefix(".") for name in held]
+    found = {task: head_names(task) for task in tasks if set(head_names(task)) <= held.keys()}
+    return {
+        task: (numpy_helper.to_array(held[weight]).copy(), numpy_helper.to_array(held[bias]).copy())
+        for task, (weight, bias) in found.items()
+    }
 
 
 def extractor_digest(model: bytes) -> str:
@@ -109,16 +165,11 @@ def extractor_digest(model: bytes) -> str:
         BrokenBundle: no model, or one without features.
     """
     graph = read(model)
-    needed = {"features"}
-    kept: list[NodeProto] = []
-    for node in reversed(graph.graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(_reads(node))
+    kept, needed = _leading_to(graph, "features")
     if not kept:
         raise BrokenBundle("the model does not compute features", "use a model.onnx written by lepton export")
     digest = hashlib.sha256()
-    parts = [*graph.opset_import, *reversed(kept), *graph.functions]
+    parts = [*graph.opset_import, *kept, *graph.functions]
     parts += [value for value in graph.graph.input if value.name in needed]
     parts += sorted((t for t in graph.graph.initializer if t.name in needed), key=lambda tensor: tensor.name)
     for part in parts:
@@ -237,37 +288,45 @@ def _join(members: int) -> tuple[list[NodeProto], list[TensorProto]]:
     return made, [scalar("joined/share", members**-0.5)]
 
 
-def _answer(task: Task, offset: float, scale: float) -> tuple[list[NodeProto], list[TensorProto]]:
+def _named(word: str, name: str) -> str:
+    """A word of the graph as it is for a task; the first, whose name is empty, has it plain."""
+    return f"{word}.{name}" if name else word
+
+
+def _answer(task: Task, offset: float, scale: float, name: str = "") -> tuple[list[NodeProto], list[TensorProto]]:
+    stem, (weight, bias) = _named("answer", name), head_names(name)
     made = [
-        helper.make_node("MatMul", ["features", _WEIGHT], ["answer/product"]),
-        helper.make_node("Add", ["answer/product", _BIAS], ["answer/score"]),
+        helper.make_node("MatMul", ["features", weight], [f"{stem}/product"]),
+        helper.make_node("Add", [f"{stem}/product", bias], [f"{stem}/score"]),
     ]
     if task == "classification":
-        return [*made, helper.make_node("Softmax", ["answer/score"], ["probabilities"], axis=-1)], []
+        return [*made, helper.make_node("Softmax", [f"{stem}/score"], [_named("probabilities", name)], axis=-1)], []
     made += [
-        helper.make_node("Mul", ["answer/score", "answer/scale"], ["answer/scaled"]),
-        helper.make_node("Add", ["answer/scaled", "answer/offset"], ["value"]),
+        helper.make_node("Mul", [f"{stem}/score", f"{stem}/scale"], [f"{stem}/scaled"]),
+        helper.make_node("Add", [f"{stem}/scaled", f"{stem}/offset"], [_named("value", name)]),
     ]
-    return made, [scalar("answer/scale", scale), scalar("answer/offset", offset)]
+    return made, [scalar(f"{stem}/scale", scale), scalar(f"{stem}/offset", offset)]
 
 
-def _head_inputs(width: int) -> list[ValueInfoProto]:
+def _head_inputs(width: int, name: str = "") -> list[ValueInfoProto]:
+    (weight, bias), classes = head_names(name), _named("classes", name)
     return [
-        helper.make_tensor_value_info(_WEIGHT, TensorProto.FLOAT, [width, "classes"]),
-        helper.make_tensor_value_info(_BIAS, TensorProto.FLOAT, ["classes"]),
+        helper.make_tensor_value_info(weight, TensorProto.FLOAT, [width, classes]),
+        helper.make_tensor_value_info(bias, TensorProto.FLOAT, [classes]),
     ]
 
 
 def _outputs(task: Task, width: int) -> list[ValueInfoProto]:
-    shape = ("probabilities", "classes") if task == "classification" else ("value", 1)
-    return [
-        helper.make_tensor_value_info(shape[0], TensorProto.FLOAT, ["batch", shape[1]]),
-        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", width]),
-    ]
+    return [_output(task), helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", width])]
 
 
-def _head_arrays(weight_DK: Floats, bias_K: Floats) -> list[TensorProto]:
-    named = {_WEIGHT: weight_DK, _BIAS: bias_K}
+def _output(task: Task, name: str = "") -> ValueInfoProto:
+    word, axis = ("probabilities", _named("classes", name)) if task == "classification" else ("value", 1)
+    return helper.make_tensor_value_info(_named(word, name), TensorProto.FLOAT, ["batch", axis])
+
+
+def _head_arrays(weight_DK: Floats, bias_K: Floats, name: str = "") -> list[TensorProto]:
+    named = dict(zip(head_names(name), (weight_DK, bias_K), strict=True))
     return [numpy_helper.from_array(np.ascontiguousarray(a, dtype=np.float32), name) for name, a in named.items()]
 
 
@@ -288,6 +347,16 @@ def _opsets(parts: Sequence[ModelProto]) -> list[onnx.OperatorSetIdProto]:
                     "export the members with the same version of that operator set",
                 )
     return [helper.make_opsetid(domain, version) for domain, version in versions.items()]
+
+
+def _leading_to(model: ModelProto, tensor: str) -> tuple[list[NodeProto], set[str]]:
+    """The nodes that a tensor depends on, in their order, and the names of all that they read."""
+    needed, kept = {tensor}, list[NodeProto]()
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(_reads(node))
+    return kept[::-1], needed
 
 
 def _reads(node: NodeProto) -> set[str]:

@@ -34,12 +34,15 @@ class Transform:
             for members whose features lie there by themselves).
         mean_D, deviation_D: (D,) float32, for ``standardised`` only; every deviation above 0.
         clip: in deviations.
+        projection_DP: (D, P) float32 with orthonormal columns, by which scaled features become fewer; no row grows
+            longer by it.
     """
 
     kind: Kind = "sqrt_l2"
     mean_D: Floats | None = None
     deviation_D: Floats | None = None
     clip: float = 4.0
+    projection_DP: Floats | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -53,10 +56,35 @@ class Transform:
             raise ValueError("deviation_D holds values that are not above 0; replace them by 1")
         if not self.clip > 0:
             raise ValueError(f"clip is {self.clip}; expected a number above 0")
+        if self.projection_DP is not None and not _orthonormal(self.projection_DP):
+            raise ValueError(f"projection_DP {self.projection_DP.shape} has no orthonormal columns; use projection()")
+
+    def width(self, dimension: int) -> int:
+        """How many features come of ``dimension`` raw ones."""
+        return dimension if self.projection_DP is None else self.projection_DP.shape[1]
+
+
+def projection(dimension: int, width: int, seed: int = 0) -> Floats:
+    """(dimension, width) float32 with orthonormal columns, drawn at random: the same for the same seed.
+
+    Source: Johnson and Lindenstrauss, Contemporary Mathematics 26 (1984): distances between rows are nearly kept.
+    """
+    drawn_DP = np.random.default_rng([seed, dimension, width]).standard_normal((dimension, width))
+    columns_DP, corner_PP = np.linalg.qr(drawn_DP)
+    signed_DP: Floats = (columns_DP * np.sign(np.diag(corner_PP))).astype(np.float32)
+    return signed_DP
 
 
 def apply(transform: Transform, raw_BD: NDArray[np.floating]) -> Doubles:
-    """The transform in float64, before the grid: (B, D) to (B, D)."""
+    """The transform in float64, before the grid: (B, D) to (B, D), or (B, P) where it projects."""
+    scaled_BD = _scaled(transform, raw_BD)
+    if transform.projection_DP is None:
+        return scaled_BD
+    projected_BP: Doubles = scaled_BD @ transform.projection_DP.astype(np.float64)
+    return projected_BP
+
+
+def _scaled(transform: Transform, raw_BD: NDArray[np.floating]) -> Doubles:
     x_BD = raw_BD.astype(np.float64)
     if transform.kind == "standardised":
         assert transform.mean_D is not None
@@ -81,7 +109,15 @@ def combine(parts: Sequence[Doubles]) -> Doubles:
 
 
 def nodes(transform: Transform, source: str, target: str) -> tuple[list[NodeProto], list[TensorProto]]:
-    """ONNX nodes and constants that turn tensor ``source`` (B, D) into ``target`` (B, D), named under ``target``."""
+    """ONNX nodes and constants that make ``target`` of ``source`` as ``apply`` does, named under ``target``."""
+    if transform.projection_DP is None:
+        return _scaling(transform, source, target)
+    made, constants = _scaling(transform, source, f"{target}/whole")
+    made.append(helper.make_node("MatMul", [f"{target}/whole", f"{target}/projection"], [target]))
+    return made, [*constants, numpy_helper.from_array(transform.projection_DP, f"{target}/projection")]
+
+
+def _scaling(transform: Transform, source: str, target: str) -> tuple[list[NodeProto], list[TensorProto]]:
     if transform.kind == "standardised":
         return _standardised(transform, source, target)
     if transform.kind == "as_is":
@@ -139,3 +175,10 @@ def _standardised(transform: Transform, source: str, target: str) -> tuple[list[
         scalar(f"{target}/high", 1.0),
     ]
     return made, constants
+
+
+def _orthonormal(projection_DP: Floats) -> bool:
+    if projection_DP.ndim != 2 or projection_DP.shape[0] < projection_DP.shape[1]:
+        return False
+    gap_PP = projection_DP.T.astype(np.float64) @ projection_DP - np.eye(projection_DP.shape[1])
+    return bool(np.abs(gap_PP).max() < _EPSILON * 10)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.embed import embed
 from core.evidence import Evidence
-from core.follow import Follower
+from core.follow import Follower, blank
 from core.home import Home
 from core.lease import Lease
 from core.preprocess import Preprocessor
@@ -82,17 +82,18 @@ class Lesson:
 
     @property
     def standing(self) -> int:
-        """Examples in the head."""
-        return len(self._follower.state.rows)
+        """Examples in the head, or, of several tasks, in any of theirs."""
+        return len(self._follower.standing)
 
     def _last_published(self) -> int:
         """Sequence of the newest revision, where that is the very head of its rows; -1 where it must be solved anew."""
         latest = self._home.registry.latest_revision(self.scene.name, self.version.version)
         self._follower.catch_up()
         head = self._follower.head(self._fallback())
-        if latest is None or head is None or latest.head.labels != head.labels:
+        if latest is None or head is None:
             return -1
-        return latest.head.sequence if np.array_equal(head.weight, latest.head.weight) else -1
+        same = all(_same(head.of(each.task_name), latest.head.of(each.task_name)) for each in self.scene.tasks)
+        return latest.head.sequence if same else -1
 
     def _embed_missing(self) -> int:
         changed = self._take_from_log()
@@ -135,10 +136,8 @@ class Lesson:
 
     def _fallback(self) -> Head:
         first = self._home.registry.first_head(self.scene.name, self.version.version)
-        if first is not None:
-            return first
-        labels = self.scene.labels or ("value",)
-        width = int(str(self.version.manifest["features"]))
-        return Head(
-            weight=np.zeros((width, len(labels)), np.float32), bias=np.zeros(len(labels), np.float32), labels=labels
-        )
+        return first or blank(self.scene, self._follower.width)
+
+
+def _same(one: Head, other: Head) -> bool:
+    return one.labels == other.labels and np.array_equal(one.weight, other.weight)

@@ -12,8 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from core.database import Watch
-from core.errors import LeadershipLost, LeptonError, NotFound
+from core.errors import LeadershipLost, LeptonError, NotFound, Unavailable
 from core.home import Home
 from core.lease import Lease, acquire, release
 from core.types import Role, Scene
@@ -22,6 +21,7 @@ from learner.lesson import EMBED_AT_ONCE, Lesson
 from learner.metrics import Metrics
 from learner.monitor import Monitor
 from learner.referee import judge
+from learner.schedule import look
 
 logger = logging.getLogger(__name__)
 
@@ -39,40 +39,59 @@ class Learner:
         home: where everything lies.
         owner: who this is, for the lease; unique to the process.
         metrics: what to count in.
-        clock: seconds since the epoch.
+        clock: seconds since the epoch; the lease runs by the database's if None.
     """
 
-    def __init__(self, home: Home, owner: str, metrics: Metrics, clock: Callable[[], float] = time.time):
+    def __init__(self, home: Home, owner: str, metrics: Metrics, clock: Callable[[], float] | None = None):
         self._home = home
         self._owner = owner
         self._metrics = metrics
-        self._clock = clock
+        self._clock = clock or time.time
+        self._lease_clock = clock
         self._lessons: dict[tuple[str, Role], Lesson] = {}
         self._previous: dict[str, Lesson] = {}
         self._quiet_at = 0.0
+        self._news = False
         self._lease: Lease | None = None
         self._renew_at = 0.0
         self._join_at = 0.0
+        self._cause_at = 0.0
         self._monitors: dict[str, Monitor] = {}
         self._watch_at = 0.0 if home.settings.drift.every_seconds else math.inf
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set."""
-        watch = Watch(self._home.ledger_path)
+        watch = self._home.ledger.database.watch()
         try:
             while not stop.is_set():
-                if self.lead() and (watch.changed() or self.behind):
-                    self.step()
-                    self._quiet_at = self._clock() + QUIET_SECONDS
-                elif self._lease is not None and self._clock() >= self._watch_at:
-                    self.watch_traffic()
-                elif self._lease is not None and self._clock() >= self._quiet_at:
-                    self._quiet_at = self._clock() if self.keep_previous() else math.inf
+                self._news = watch.changed() or self._news
+                try:
+                    self._work()
+                except Unavailable as away:  # what was not done yet is done when the database is back
+                    logger.warning("%s", away)
+                    self._news = True
+                    self._lease, self._renew_at = None, 0.0
                 stop.wait(self._home.settings.learner.poll_seconds)
         finally:
             watch.close()
-            if self._lease is not None:
+            self._step_down()
+
+    def _work(self) -> None:
+        if self.lead() and (self._news or self.behind):
+            self._news = False
+            self.step()
+            self._quiet_at = self._clock() + QUIET_SECONDS
+        elif self._lease is not None and self._clock() >= self._watch_at:
+            self.watch_traffic()
+        elif self._lease is not None and self._clock() >= self._quiet_at:
+            self._quiet_at = self._clock() if self.keep_previous() else math.inf
+
+    def _step_down(self) -> None:
+        if self._lease is not None:
+            try:
                 release(self._home.ledger.database, self._lease)
+            except Unavailable as away:
+                logger.warning("the lead runs out by itself: %s", away)
 
     @property
     def behind(self) -> bool:
@@ -80,12 +99,12 @@ class Learner:
         return any(lesson.behind for lesson in self._lessons.values())
 
     def lead(self) -> bool:
-        """Hold or take the lead, and look after waiting labels while leading."""
+        """Hold or take the lead, and look after waiting labels and causes for retraining while leading."""
         now = self._clock()
         if now >= self._renew_at:
             seconds = self._home.settings.learner.lease_seconds
             try:
-                held = acquire(self._home.ledger.database, LEASE, self._owner, seconds, self._clock)
+                held = acquire(self._home.ledger.database, LEASE, self._owner, seconds, self._lease_clock)
             except LeptonError as error:
                 logger.error("the lease could not be renewed: %s", error)
                 held = None
@@ -97,6 +116,9 @@ class Learner:
         if self._lease is not None and now >= self._join_at:
             self._join_at = now + JOIN_SECONDS
             self._look_after_waiting(now)
+        if self._lease is not None and now >= self._cause_at:
+            self._cause_at = now + self._home.settings.learner.cause_seconds
+            self._look_for_causes(now)
         return self._lease is not None
 
     def step(self) -> None:
@@ -221,3 +243,12 @@ class Learner:
         self._metrics.orphaned.inc(orphaned)
         if orphaned:
             logger.warning("%d labels were given up: their predictions never came", orphaned)
+
+    def _look_for_causes(self, now: float) -> None:
+        try:
+            filed = look(self._home, now)
+        except Exception:  # the cause is still there at the next look
+            logger.exception("causes for retraining could not be looked for")
+            return
+        for job in filed:
+            logger.info("scene %s: filed job %s because of %s", job.scene, job.id, job.cause)

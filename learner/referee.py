@@ -3,19 +3,21 @@
 Promises that a challenger which is no better is promoted with a chance of at most ``[challenge] alpha``, however often
 it is looked at (e-values, see ``core.gate.evidence``), and that what was decided stands in the audit with its numbers.
 After a promotion the former champion goes on as a shadow for a probation: where evidence speaks for it, it comes back.
+Of several tasks the first one decides, unless the newcomer is worse in another: that is enough against it.
 Knows nothing of how versions are made, nor of challenges that people judge.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from core.challenges import Challenge
 from core.errors import Conflict, LeptonError
 from core.home import Home
-from core.outcomes import Comparison, compare
+from core.outcomes import Comparison, compare_all
 from core.promotion import challenge as begin
 from core.promotion import promote
 
@@ -46,13 +48,29 @@ def verdict(challenge: Challenge, told: Comparison, alpha: float, probation_labe
     return "wait", numbers
 
 
+def overall(
+    challenge: Challenge, told: Mapping[str, Comparison], alpha: float, probation_labels: int
+) -> tuple[Verdict, str]:
+    """What ``verdict`` says of the first task, unless the newcomer, who in a probation is the champion, is worse in
+    another."""
+    first, *others = told
+    known: Literal["challenger", "champion"] = "challenger" if challenge.probation else "champion"
+    for name in others:
+        if told[name].evidence[known] >= 1 / alpha:
+            words = f"evidence {told[name].evidence[known]:.3g} speaks for the {known} in task {name}"
+            return "promote" if challenge.probation else "end", words
+    return verdict(challenge, told[first], alpha, probation_labels)
+
+
 def judge(home: Home, challenge: Challenge) -> Ruling:
     """Look at a challenge that evidence judges, and do what it says."""
     champion = home.registry.champion(challenge.scene)
     if champion is None or challenge.judge != "evidence":
         return Ruling(scene=challenge.scene, version=challenge.version, verdict="wait", words="people judge it")
     asked = home.settings.challenge
-    said, words = verdict(challenge, compare(home, challenge, champion.version), asked.alpha, asked.probation_labels)
+    said, words = overall(
+        challenge, compare_all(home, challenge, champion.version), asked.alpha, asked.probation_labels
+    )
     if said == "end":
         home.challenges.end(challenge.scene, words)
     elif said == "promote":

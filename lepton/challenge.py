@@ -10,7 +10,7 @@ import typer
 from core import config
 from core.challenges import Challenge, Judge, Mode, check
 from core.home import Home, open_home
-from core.outcomes import Measured, compare
+from core.outcomes import Comparison, Measured, compare_all
 from core.promotion import challenge as begin
 from core.promotion import prepare
 from core.registry import short
@@ -72,22 +72,32 @@ def _tell(home: Home, scene: str, json: bool) -> None:
     held, champion = home.challenges.of(scene), home.registry.champion(scene)
     if held is None or champion is None:
         return as_json(None) if json else say(f"{scene} has no challenger: lepton challenge {scene} VERSION")
-    told = compare(home, held, champion.version)
+    compared = compare_all(home, held, champion.version)
     if json:
-        return as_json(asdict(held) | {"champion_version": champion.version, "comparison": asdict(told)})
+        first = asdict(next(iter(compared.values())))
+        several = {name: {"comparison": asdict(told)} for name, told in compared.items()}
+        more = {"tasks": several} if len(several) > 1 else {}
+        return as_json(asdict(held) | {"champion_version": champion.version, "comparison": first} | more)
     fact(
         challenger=f"{short(held.version)}, {held.mode} of {100 * held.share:g} % of the traffic",
         champion=short(champion.version),
-        labelled_by_both=told.paired,
         judged_by=held.judge + (", in probation of the champion" if held.probation else ""),
     )
+    for name, told in compared.items():
+        _show(name, told)
+    return None
+
+
+def _show(task: str, told: Comparison) -> None:
+    if task:
+        fact(task=task)
+    fact(labelled_by_both=told.paired)
     fact(**{f"{told.metric}_of_the_champion": _figure(told.metric, told.champion)})
     fact(**{f"{told.metric}_of_the_challenger": _figure(told.metric, told.challenger)})
     fact(right_alone=f"the challenger {told.wins} times, the champion {told.losses} times")
     fact(evidence=", ".join(f"for the {name} {value:.3g}" for name, value in told.evidence.items()) + "; 20 convinces")
     if told.agreement is not None:
         fact(agreement=f"{100 * told.agreement:.1f} %")
-    return None
 
 
 def _figure(metric: str, measured: Measured) -> str:

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import shutil
 import socket
-import sqlite3
 import sys
 from dataclasses import asdict
 
@@ -15,10 +14,7 @@ import typer
 
 from core import config
 from core.config import Settings
-from core.database import wal_is_safe
-from core.errors import LeptonError
-from core.home import open_home
-from lepton import gpu
+from lepton import databases, gpu
 from lepton.gpu import Finding
 from lepton.output import as_json, table
 
@@ -39,8 +35,7 @@ def doctor(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         *_runtime(),
         *gpu.findings(settings.serve.device),
         _training(),
-        _sqlite(),
-        _home(settings),
+        *databases.findings(settings),
         _disk(settings),
         *_ports(settings),
     ]
@@ -81,22 +76,6 @@ def _training() -> Finding:
     return Finding("training", "ok", f"torch {importlib.metadata.version('torch')}")
 
 
-def _sqlite() -> Finding:
-    wal = wal_is_safe(sqlite3.sqlite_version_info)
-    mode = "WAL" if wal else "rollback journal, since this library's WAL can be corrupted when it is reset"
-    return Finding("sqlite", "ok" if wal else "note", f"{sqlite3.sqlite_version}: {mode}")
-
-
-def _home(settings: Settings) -> Finding:
-    try:
-        home = open_home(settings)
-        scenes = len(home.registry.scenes())
-        home.close()
-    except LeptonError as error:
-        return Finding("home", "wrong", error.message, error.remedy)
-    return Finding("home", "ok", f"{settings.home}, {scenes} scenes")
-
-
 def _disk(settings: Settings) -> Finding:
     place = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
     free = shutil.disk_usage(place).free
@@ -108,6 +87,8 @@ def _ports(settings: Settings) -> list[Finding]:
     wanted = {"service port": (settings.serve.host, settings.serve.port)}
     if settings.learner.metrics_port:
         wanted["learner metrics port"] = (settings.learner.metrics_host, settings.learner.metrics_port)
+    if settings.trainer.metrics_port:
+        wanted["trainer metrics port"] = (settings.trainer.metrics_host, settings.trainer.metrics_port)
     return [_port(name, host, port) for name, (host, port) in wanted.items()]
 
 

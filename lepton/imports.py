@@ -9,24 +9,24 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from core import bundle, config
 from core.artifacts import Artifacts
-from core.bundle import Bundle
+from core.bundle import Bundle, FurtherTask, Manifest
 from core.config import ServeSettings
 from core.errors import BadConfiguration, InvalidInput, NotFound
 from core.home import Home, open_home
 from core.registry import short
-from core.types import Head, Scene, Version
+from core.types import Floats, Head, Scene, Version
 from lepton.output import Stages, as_json, say
 from service.engine.trial import trial
 
 FOLDER = typer.Argument(..., metavar="DIR", help="A bundle, as lepton export writes it.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
-_WEIGHT, _BIAS = "head.weight", "head.bias"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -93,39 +93,48 @@ def _fitting(home: Home, scene: str, read: Bundle) -> Scene:
     """The scene as the bundle wants it: new, or one that is there already and like it."""
     manifest = read.manifest
     held = next((each for each in home.registry.scenes() if each.name == scene), None)
-    scaled = (manifest.target_offset, manifest.target_scale)
-    if held is not None and manifest.task == "regression" and scaled != (held.offset, held.scale):
-        raise InvalidInput(
-            f"the bundle's values are scaled by {scaled}, those of scene {scene!r} by {(held.offset, held.scale)}",
-            "import it as a scene of its own",
-        )
-    return Scene(
-        name=scene,
-        task=manifest.task,
-        modality=manifest.modality,
-        labels=manifest.labels if manifest.task == "classification" else (),
-        new_labels=held.new_labels if held else manifest.new_labels,
-        offset=manifest.target_offset,
-        scale=manifest.target_scale,
+    first = _asked(
+        Scene(
+            name=scene,
+            task=manifest.task,
+            modality=manifest.modality,
+            new_labels=held.new_labels if held else manifest.new_labels,
+        ),
+        manifest.task_name if manifest.further else "",
+        manifest,
+    )
+    wanted = replace(first, further=tuple(_asked(first, told.name, told) for told in manifest.further))
+    for here, there in zip(held.tasks if held else (), wanted.tasks, strict=False):
+        ours, theirs = (here.offset, here.scale), (there.offset, there.scale)
+        if there.task == "regression" and ours != theirs:
+            raise InvalidInput(
+                f"the bundle's values are scaled by {theirs}, those of scene {scene!r} by {ours}",
+                "import it as a scene of its own",
+            )
+    return wanted
+
+
+def _asked(scene: Scene, name: str, told: Manifest | FurtherTask) -> Scene:
+    """The scene with what a bundle says of one task."""
+    return replace(
+        scene,
+        task=told.task,
+        labels=told.labels if told.task == "classification" else (),
+        offset=told.target_offset,
+        scale=told.target_scale,
+        task_name=name,
     )
 
 
 def _stored_head(read: Bundle) -> Head:
-    """The head in the graph. Its sequence is none of this home's ledger."""
-    from onnx import numpy_helper
+    """The head in the graph, with those of further tasks. Its sequence is none of this home's ledger."""
+    from exporters.compose import stored_heads
 
-    from exporters.compose import read as parsed
+    arrays, manifest = stored_heads(read.model), read.manifest
+    first = _head(*arrays[""], manifest)
+    return replace(first, further={told.name: _head(*arrays[told.name], told) for told in manifest.further})
 
-    arrays = {
-        tensor.name: numpy_helper.to_array(tensor)
-        for tensor in parsed(read.model).graph.initializer
-        if tensor.name in {_WEIGHT, _BIAS}
-    }
-    manifest = read.manifest
-    return Head(
-        weight=arrays[_WEIGHT].copy(),
-        bias=arrays[_BIAS].copy(),
-        labels=manifest.labels if manifest.task == "classification" else ("value",),
-        lam=manifest.lam,
-        temperature=manifest.temperature,
-    )
+
+def _head(weight: Floats, bias: Floats, told: Manifest | FurtherTask) -> Head:
+    labels = told.labels if told.task == "classification" else ("value",)
+    return Head(weight=weight, bias=bias, labels=labels, lam=told.lam, temperature=told.temperature)

@@ -9,7 +9,21 @@ import typer
 from rich.markup import escape
 
 from core.errors import LeptonError
-from lepton import challenge, demo, doctor, imports, models, pretrain, processes, registry
+from lepton import (
+    challenge,
+    compress,
+    demo,
+    doctor,
+    fuse,
+    imports,
+    jobs,
+    models,
+    policy,
+    pretrain,
+    processes,
+    registry,
+    served,
+)
 from lepton.output import notes
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer carries its own click and does not name this
@@ -20,7 +34,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Carry a pretrained model to your scene, serve it, and let it learn from labels while it serves.",
 )
-for group in (models, pretrain, registry, imports, challenge, processes, doctor, demo):
+GROUPS = (
+    models,
+    compress,
+    fuse,
+    served,
+    pretrain,
+    registry,
+    imports,
+    challenge,
+    jobs,
+    policy,
+    processes,
+    doctor,
+    demo,
+)
+for group in GROUPS:
     group.add_to(app)
 
 
@@ -41,7 +70,7 @@ def run(arguments: list[str]) -> int:
         code = app(arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except UsageError as error:
-        notes.print(f"[bold red]usage[/bold red]: {escape(getattr(error, 'message', str(error)))}", soft_wrap=True)
+        notes.print(f"[bold red]usage[/bold red]: {escape(_usage(error))}", soft_wrap=True)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         notes.print("stopped")
@@ -53,6 +82,12 @@ def run(arguments: list[str]) -> int:
             raise
         notes.print(f"[bold red]error[/bold red]: {escape(_line(error))}", soft_wrap=True)
         return 1
+
+
+def _usage(error: Exception) -> str:
+    """What is wrong with the usage; click words a missing argument only when it is asked to."""
+    worded = getattr(error, "format_message", None)
+    return str(worded()) if callable(worded) else str(error)
 
 
 def _line(error: Exception) -> str:

@@ -1,45 +1,45 @@
-"""``adapt``, ``evaluate``, ``predict``, ``export``, ``backbones``: models made, measured, tried and taken away."""
+"""``adapt``, ``export``, ``backbones``: models made and taken away."""
 
 from __future__ import annotations
 
-import json as jsonlib
 import re
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 from core import config
-from core.bundle import read
-from core.errors import BadConfiguration, Conflict, InvalidInput, LeptonError, NotFound
+from core import export as exporting
+from core.bundle import metrics_of, read, write
+from core.errors import Conflict, InvalidInput
 from core.home import Home, open_home
 from core.ids import check_scene
-from core.preprocess import Preprocessor
 from core.registry import short
-from core.session import Session
-from core.tally import labelled
-from core.types import Head, Scene, Version
-from lepton.instances import instances
-from lepton.output import Stages, as_json, fact, interval, say, table
-from lepton.tuning import attempt_json, explored_json, rewriter_of, settings_of, show_attempt, show_explored
+from core.types import Version
+from lepton import jobs
+from lepton.compress import measured
+from lepton.extra import training
+from lepton.output import as_json, fact, say, show_metrics, table
+from lepton.shown import show_transfer, transfer_json
+from lepton.tuning import adapted, attempt_json, explored_json, settings_of, show_attempt, show_explored
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
-FILES = typer.Argument(None, help="Files, each one input.")
-TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
-FEATURES = typer.Option(None, "--features", help='A row of a table, as {"column": value}; may be given several times.')
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
 RECIPE = typer.Option("auto", help="auto: by evidence, within the budget; search; closed_form: none moves; finetune …")
 SETTINGS = typer.Option(None, "--set", help="A setting of the recipe, such as epochs=5; may be given several times.")
 REWRITER = typer.Option(None, help="MODULE:FUNCTION that says a text in other words, such as a back-translation.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
-VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
+LABEL = typer.Option(None, "--label", help="Label column of a table; several make a task each. Default: label.")
+TASK = typer.Option(["auto"], "--task", help="auto, classification or regression; of one among several: NAME=KIND.")
+PRECISION = typer.Option(None, "--precision", help="fp16 or int8: measured first, as by lepton compress.")
+FORCE = typer.Option(False, "--force", help="Export it even if it loses more than a point.")
+UNLABELLED = typer.Option(None, "--unlabelled", help="Inputs without labels of the scene that is to be served.")
+VALIDATE = typer.Option(None, "--validate", help="With --unlabelled: some labelled inputs of that scene, to judge by.")
 LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -48,8 +48,6 @@ SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("adapt")(adapt)
-    app.command("evaluate")(evaluate)
-    app.command("predict")(predict)
     app.command("export")(export)
     app.command("backbones")(list_backbones)
 
@@ -59,27 +57,28 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     data: Path = DATA,
     labels: Path = LABELS,
     modality: str = typer.Option("auto", help="auto, image, text, audio or tabular; auto follows files or columns."),
-    label: str = typer.Option(None, help="Label column of a table; default: label."),
-    task: str = typer.Option("auto", help="auto, classification or regression."),
+    label: list[str] = LABEL,
+    task: list[str] = TASK,
     backbone: list[str] = BACKBONES,
     recipe: str = RECIPE,
     settings: list[str] = SETTINGS,
     rewriter: str = REWRITER,
-    fuse: str = typer.Option("auto", help="auto or none."),
+    fuse: str = typer.Option("auto", help="auto, none, features or logits: how the backbones compared are fused."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
+    unlabelled: Path = UNLABELLED,
+    validate: Path = VALIDATE,
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
     budget: str = typer.Option("5m", help="Time for trying backbones and for tuning, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
+    queue: bool = typer.Option(False, "--queue", help="File it as a job for a trainer instead of doing it now."),
     json: bool = JSON,
 ) -> None:
     """Go the whole road from a folder or a table (CSV, JSONL, Parquet) to a registered version."""
-    _one_of("task", task, ["auto", "classification", "regression"])
-    _one_of("fuse", fuse, ["auto", "none"])
     _one_of("transform", transform, ["auto", "sqrt_l2", "l2", "standardised", "as_is"])
     if new_labels is not None:
         _one_of("new-labels", new_labels, ["reject", "accept"])
-    pipeline = _training("pipeline")
+    pipeline = training("pipeline")
     home = open_home(config.load())
     request = pipeline.Request(
         scene=check_scene(scene),
@@ -87,139 +86,52 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         names=labels,
         label=label,
         modality=None if modality == "auto" else modality,
-        task=None if task == "auto" else task,
+        task=_kinds(task),
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
         settings=settings_of(settings or []),
-        rewriter=rewriter_of(rewriter),
+        rewriter=rewriter,
         transform=None if transform == "auto" else transform,
-        budget=_seconds(budget),
+        budget=seconds(budget),
         size=size,
         seed=seed,
+        unlabelled=unlabelled,
+        validate=validate,
         new_labels=new_labels,
+        fuse=fuse,
     )
-    with _training("tune.device").joined() as device, Stages(quiet=not device.first) as stages:
-        done = pipeline.adapt(home, request, stages, device)
+    if queue:
+        return jobs.filed(training("filing").file(home, "adapt", _from_root(request)), json)
+    done = adapted(home, request)
     if done is None:
         return None
     return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
-
-
-def evaluate(
-    scene: str,
-    data: Path,
-    version: str = VERSION,
-    label: str = typer.Option(None, help="Label column."),
-    attack: str = typer.Option(None, help="Also on pictures changed against the model: fgsm or pgd."),
-    epsilon: float = typer.Option(2.0, help="By how much the attack may change a pixel, of 0 to 255."),
-    steps: int = typer.Option(10, help="Steps of pgd."),
-    json: bool = JSON,
-) -> None:
-    """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
-    home = open_home(config.load())
-    held, chosen, head = _served(home, scene, version)
-    loading, measuring, extracting = _training("data"), _training("measure"), _training("features")
-    with Stages() as stages:
-        stages.stage("reading and checking the data")
-        dataset = loading.load(
-            data,
-            label=label,
-            modality=held.modality,
-            task=held.task,
-            limits=home.limits,
-            progress=stages.progress,
-        )
-        given = any(e.split == "test" for e in dataset.examples) and "split" in _columns(data)
-        examples = dataset.of("test") if given else dataset.examples
-        stages.stage("extracting features")
-        bundle = home.bundle(chosen.version)
-        session = Session(bundle.model, threads=2)
-        rows_ND = extracting.extract(
-            session,
-            home.preprocessor(bundle, session),
-            bundle.manifest.extractor,
-            examples,
-            home.cache,
-            stages.progress,
-        )
-        metrics = measuring.of_examples(held, measuring.answers(held, head, rows_ND), examples, head.labels, 0)
-        if attack is not None:
-            stages.stage(f"attacking by {attack}, at most {epsilon:g} of 255 a pixel")
-            attacked = _training("attacked")
-            how = attacked.Attack(name=attack, epsilon=epsilon, steps=steps)
-            left = attacked.robust(home, held, bundle, head, examples, how, stages.progress)
-            metrics[f"accuracy_under_{attack}_{epsilon:g}"] = left
-    told = {name: metric.model_dump() for name, metric in metrics.items()}
-    learned = len(labelled(home.ledger.database, scene, [example.digest for example in examples]))
-    if json:
-        counts = {"examples": len(examples), "learned": learned}
-        return as_json({"scene": scene, "version": chosen.version} | counts | {"metrics": told})
-    _show_metrics(f"{scene} {short(chosen.version)} on {len(examples)} examples", told)
-    if learned:
-        say(f"{learned} of them are labelled in the ledger, so the head has learned from them: this flatters it")
-    return None
-
-
-def predict(
-    scene: str,
-    files: list[Path] = FILES,
-    text: list[str] = TEXTS,
-    features: list[str] = FEATURES,
-    version: str = VERSION,
-    json: bool = JSON,
-) -> None:
-    """Answer files, texts or rows of a table by the serving engine, without the server."""
-    home = open_home(config.load())
-    held, chosen, head = _served(home, scene, version)
-    bundle = home.bundle(chosen.version)
-    session = Session(bundle.model, threads=2)
-    preprocessor = home.preprocessor(bundle, session)
-    answers: list[dict[str, Any]] = []
-    for named, bring in instances(held, home.limits, files or [], text or [], features or []):
-        try:
-            answers.append(named | _answer(held, head, session, preprocessor, bring()))
-        except (LeptonError, OSError) as error:
-            answers.append(named | {"error": getattr(error, "strerror", None) or str(error)})
-    if json:
-        as_json(answers)
-    else:
-        columns = ["input", "value" if held.task == "regression" else "label", "confidence"]
-        rows = [
-            [_first(a)[:80], a.get("error") or a.get("label", a.get("value")), _percent(a.get("confidence"))]
-            for a in answers
-        ]
-        table(f"{scene} {short(chosen.version)}", columns, rows)
-    if any("error" in answer for answer in answers):
-        raise typer.Exit(1)
 
 
 def export(
     scene: str,
     version: str = typer.Argument(None),
     out: Path = OUT,
-    precision: str = typer.Option("fp32", help="fp32."),
+    precision: str = PRECISION,
+    force: bool = FORCE,
     statistics: bool = typer.Option(False, "--statistics", help="Write the head's sufficient statistics, too."),
     json: bool = JSON,
 ) -> None:
-    """Copy a version's bundle to a folder, every digest checked on the way out."""
-    _one_of("precision", precision, ["fp32"])
+    """Copy a version's bundle to a folder, every digest checked; in a lower precision where one is asked for."""
     home = open_home(config.load())
-    held, chosen, _ = _served(home, scene, version)
-    if out.exists() and any(out.iterdir()):
-        raise Conflict(f"the folder {out} is not empty", "name another one")
-    shutil.copytree(home.artifacts.bundle(chosen.version), out, dirs_exist_ok=True)
-    read(out, chosen.version)
-    if statistics:
-        _write_statistics(home, held, chosen, out / "statistics.safetensors")
-    size = sum(file.stat().st_size for file in out.iterdir())
+    chosen = exporting.champion_or(home, scene, version)
+    if precision in {None, chosen.manifest["precision"]}:
+        done = exporting.export(home, scene, version, out, statistics)
+    else:
+        done = _compressed(home, chosen, precision or "", out, statistics, force=force, json=json)
     if json:
-        return as_json({"scene": scene, "version": chosen.version, "out": str(out), "bytes": size})
-    return say(f"{scene} {short(chosen.version)} is in {out} ({size / 1e6:.1f} MB), every digest checked")
+        return as_json({"scene": scene} | asdict(done))
+    return say(f"{scene} {short(done.version)} is in {out} ({done.bytes / 1e6:.1f} MB), every digest checked")
 
 
 def list_backbones(modality: str = typer.Option(None, help="Only this modality."), json: bool = JSON) -> None:
     """List the pretrained models that can be adapted."""
-    rows = _training("zoo").available(modality)
+    rows = training("zoo").available(modality)
     if json:
         return as_json([asdict(row) for row in rows])
     return table(
@@ -232,69 +144,43 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
     )
 
 
-def _served(home: Home, scene: str, version: str | None) -> tuple[Scene, Version, Head]:
-    """Scene, version and the newest head that serves it."""
-    held = home.registry.scene(scene)
-    if version is None:
-        alias = home.registry.champion(scene)
-        if alias is None:
-            raise NotFound(f"scene {scene!r} has no version yet", "make one with lepton adapt")
-        version = alias.version
-    chosen = home.registry.version(scene, version)
-    revision = home.registry.latest_revision(scene, chosen.version)
-    if revision is None:
-        raise NotFound(
-            f"the heads of version {short(chosen.version)} were erased", "start the learner: it makes a new one"
+def _compressed(
+    home: Home, chosen: Version, precision: str, out: Path, statistics: bool, *, force: bool, json: bool
+) -> exporting.Exported:
+    """A lower precision of a version, measured first, written to a folder alone."""
+    if statistics:
+        raise InvalidInput(
+            f"--statistics would be those of {short(chosen.version)}, and not of its features in {precision}",
+            f"make it a version first: lepton compress {chosen.scene} --precision {precision}; then export that one",
         )
-    return held, chosen, revision.head
+    if out.exists() and any(out.iterdir()):
+        raise Conflict(f"the folder {out} is not empty", "name another one")
+    request = training("compress").Request(scene=home.registry.scene(chosen.scene), version=chosen, precision=precision)
+    made = measured(home, request, force=force, json=json)
+    written = read(out, write(out, made.manifest, made.files)).version
+    size = sum(file.stat().st_size for file in out.iterdir())
+    return exporting.Exported(version=written, out=out, bytes=size)
 
 
-def _first(answer: dict[str, Any]) -> str:
-    return str(next(iter(answer.values())))
+def _from_root(request: Any) -> dict[str, Any]:
+    """A request as it is filed: its paths from the root, since a trainer runs in another folder."""
+    told = asdict(request)
+    return {name: value.absolute() if isinstance(value, Path) else value for name, value in told.items()}
 
 
-def _answer(scene: Scene, head: Head, session: Session, preprocessor: Preprocessor, data: bytes) -> dict[str, Any]:
-    row = preprocessor.read(data)
-    flags = {"flags": {word: list(names) for word, names in row.flags.items()}} if row.flags else {}
-    output_K = session.predict(preprocessor.batch([row]), head).outputs[0]
-    if scene.task == "regression":
-        return {"value": float(output_K[0])} | flags
-    best = int(output_K.argmax())
-    told = {label: float(p) for label, p in zip(head.labels, output_K, strict=True)}
-    return {"label": head.labels[best], "confidence": float(output_K[best]), "probabilities": told} | flags
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
-
-
-def _write_statistics(home: Home, scene: Scene, version: Version, file: Path) -> None:
-    from safetensors.numpy import save_file
-
-    follower = home.follower(scene, version)
-    follower.catch_up()
-    arrays = {name: np.ascontiguousarray(array) for name, array in follower.state.statistics.arrays().items()}
-    columns = jsonlib.dumps(sorted(follower.state.statistics.cross))
-    save_file(arrays, file, metadata={"columns": columns, "extractor": follower.extractor, "grid": "2**-15"})
-
-
-def _training(name: str) -> Any:
-    """A module of training/, or a clear word where its packages are not installed."""
-    import importlib
-
-    try:
-        return importlib.import_module(f"training.{name}")
-    except ModuleNotFoundError as error:
-        raise BadConfiguration(
-            f"this command needs the package {error.name}, which is not installed",
-            "install Lepton with its training extra: pip install -c constraints.txt -e '.[train]'",
-        ) from error
-
-
-def _columns(data: Path) -> list[str]:
-    if data.is_dir():
-        return []
-    return list(_training("tables").read(data).columns)
+def _kinds(told: list[str]) -> str | dict[str, str] | None:
+    """What --task says: one kind for all tasks, or NAME=KIND for some."""
+    named: dict[str, str] = {}
+    for text in told:
+        name, equals, kind = text.rpartition("=")
+        _one_of("task", kind, ["auto", "classification", "regression"])
+        if not equals and len(told) == 1:
+            return None if kind == "auto" else kind
+        if not name or name in named:
+            raise InvalidInput(f"--task is {text!r} beside others", "say NAME=KIND of every task, once")
+        if kind != "auto":
+            named[name] = kind
+    return named or None
 
 
 def _one_of(option: str, value: str, choices: list[str]) -> None:
@@ -302,7 +188,8 @@ def _one_of(option: str, value: str, choices: list[str]) -> None:
         raise InvalidInput(f"--{option} is {value!r}", f"choose {' or '.join(choices)}")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time such as 90s, 5m or 1h, in seconds."""
     match = DURATION.fullmatch(text.strip())
     if match is None or float(match["number"]) <= 0:
         raise InvalidInput(f"--budget is {text!r}", "give a time such as 90s, 5m or 1h")
@@ -318,14 +205,24 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "champion": alias is not None and alias.version == done.version.version,
         "labels": list(done.head.labels),
         "metrics": done.version.manifest["metrics"],
+        **_tasks_json(done),
         "candidates": [asdict(candidate) for candidate in done.candidates],
+        "fusion": done.fusion.model_dump() if done.fusion else None,
         "recipe": done.version.manifest["recipe"],
-        "attempt": attempt_json(done.attempt) if done.attempt else None,
+        "attempt": attempt_json(done.attempt),
         "parity": asdict(done.parity),
-        "explored": explored_json(done.explored) if done.explored else None,
+        "explored": explored_json(done.explored),
+        "transfer": transfer_json(done.decision),
         "report": str(done.story),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
+
+
+def _tasks_json(done: Adapted) -> dict[str, Any]:
+    """Of several tasks the labels and metrics of each."""
+    measured = metrics_of(done.version.manifest)
+    told = {name: {"labels": list(done.head.of(name).labels), "metrics": each} for name, each in measured.items()}
+    return {"tasks": told} if len(told) > 1 else {}
 
 
 def _show_adapted(home: Home, done: Adapted) -> None:
@@ -348,13 +245,15 @@ def _show_adapted(home: Home, done: Adapted) -> None:
             for c in done.candidates
         ],
     )
-    if done.explored:
+    if done.explored is not None:
         show_explored(done.explored)
-    if done.attempt:
+    if done.attempt is not None:
         show_attempt(done.attempt)
-    metrics = done.version.manifest["metrics"]
-    assert isinstance(metrics, dict)
-    _show_metrics(f"{done.version.scene}: {len(done.head.labels)} labels, {done.head.examples} examples", metrics)
+    if done.decision is not None:
+        show_transfer(done.decision)
+    for name, metrics in metrics_of(done.version.manifest).items():
+        head, which = done.head.of(name), f"{done.version.scene} {name}".strip()
+        show_metrics(f"{which}: {len(head.labels)} labels, {head.examples} examples", metrics)
     alias = home.registry.champion(done.version.scene)
     champion = alias is not None and alias.version == done.version.version
     fact(
@@ -366,13 +265,3 @@ def _show_adapted(home: Home, done: Adapted) -> None:
         if champion
         else f"no; promote it with: lepton promote {done.version.scene} {short(done.version.version)}",
     )
-
-
-def _show_metrics(title: str, metrics: dict[str, Any]) -> None:
-    def figure(name: str, metric: dict[str, float]) -> str:
-        if name.endswith(("rmse", "mae", "r2")):
-            return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"
-        return interval(metric)
-
-    rows = [[name.replace("_", " "), figure(name, metric), metric["rows"]] for name, metric in sorted(metrics.items())]
-    table(title, ["metric", "value (95 % interval)", "rows"], rows)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from rich.box import SIMPLE_HEAD
@@ -58,11 +59,15 @@ def fact(**facts: object) -> None:
 class Stages:
     """Stages of long work as they come and go, with their progress; on standard error, so that results stay clean."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        """``quiet``: nothing is told, as by all but the first of several processes."""
+    def __init__(self, *, quiet: bool = False, run: str = "", keep: Callable[[str, int, float], None] | None = None):
+        """
+        Args:
+            quiet: nothing is told, as by all but the first of several processes.
+            run, keep: the name under which metrics are kept, and what keeps them; printed where nothing does.
+        """
         self._bar: Progress | None = None
         self._title, self._last = "", 0.0
-        self._quiet = quiet
+        self._quiet, self._keep, self.run = quiet, keep, run
         if notes.is_terminal and not quiet:
             self._bar = Progress(
                 SpinnerColumn(),
@@ -105,15 +110,39 @@ class Stages:
             self._last = time.monotonic()
             notes.print(f"  {escape(self._title)}: {done} of {total}", soft_wrap=True)
 
+    def metric(self, name: str, step: int, value: float) -> None:
+        """A metric has this value at this step."""
+        if self._keep is not None:
+            self._keep(name, step, value)
+        elif not self._quiet:
+            notes.print(f"  {escape(name)} at {step}: {value:.4g}", soft_wrap=True)
+
     def note(self, words: str) -> None:
         """A line of its own, above the bar where there is one."""
         if not self._quiet:
             notes.print(f"  {escape(words)}", soft_wrap=True)
 
 
+def moment(seconds: float) -> str:
+    """A moment by the clock of this machine: ``2026-11-30 14:05``."""
+    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
 def interval(metric: Mapping[str, float]) -> str:
     """A figure with its interval, as a percentage: ``93.1 % (91.8 to 94.3)``."""
     return f"{100 * metric['value']:.1f} % ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"
+
+
+def show_metrics(title: str, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Print metrics with their intervals."""
+
+    def figure(name: str, metric: Mapping[str, float]) -> str:
+        if name.removesuffix(", fp32").endswith(("rmse", "mae", "r2")):
+            return f"{metric['value']:.4g} ({metric['low']:.4g} to {metric['high']:.4g})"
+        return interval(metric)
+
+    rows = [[name.replace("_", " "), figure(name, metric), metric["rows"]] for name, metric in sorted(metrics.items())]
+    table(title, ["metric", "value (95 % interval)", "rows"], rows)
 
 
 def _finite(value: object) -> object:

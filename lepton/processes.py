@@ -1,8 +1,9 @@
-"""``serve``, ``learner``, ``up``: the processes, each alone or all together."""
+"""``serve``, ``learner``, ``trainer``, ``up``: the processes, each alone or all together."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("serve")(serve)
     app.command("learner")(learn)
+    app.command("trainer")(train)
     app.command("up")(up)
 
 
@@ -53,14 +55,29 @@ def learn() -> None:
     run(config.load())
 
 
+def train(
+    once: bool = typer.Option(
+        False, "--once", help="End when nothing is left in the queue; exit 1 where a job failed."
+    ),
+) -> None:
+    """Do the jobs that are filed, one after the other; run as many as the machines bear."""
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    from training.bootstrap import run
+
+    if not run(config.load(), once=once):
+        raise typer.Exit(1)
+
+
 def up(workers: int = WORKERS, port: int = PORT, host: str = HOST) -> None:
-    """Run the service and the learner on this machine until stopped."""
+    """Run the service, the learner and, where training is installed, a trainer on this machine until stopped."""
     from service import run
 
     settings = _settings(workers, port, host)
     open_home(settings).close()
     environment = os.environ | run.environment(settings)
     commands = {"service": run.command(settings), "learner": [sys.executable, "-m", "lepton.main", "learner"]}
+    if importlib.util.find_spec("torch") is not None:
+        commands["trainer"] = [sys.executable, "-m", "lepton.main", "trainer"]
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

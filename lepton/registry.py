@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import typer
 
 from core import config
+from core.bundle import metrics_of
 from core.challenges import Challenge
 from core.home import open_home
 from core.promotion import prepare, promote
 from core.registry import short
-from core.types import Version
-from lepton.output import Stages, as_json, interval, say, table
+from core.types import Head, Scene, Version
+from lepton.output import Stages, as_json, interval, moment, say, table
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
@@ -45,6 +46,7 @@ def list_scenes(json: bool = JSON) -> None:
                 "revision": revision.number if revision else None,
                 "examples": revision.head.examples if revision else 0,
             }
+            | _tasks(scene, revision.head if revision else None)
         )
     if json:
         return as_json(rows)
@@ -56,9 +58,9 @@ def list_scenes(json: bool = JSON) -> None:
         [
             [
                 r["scene"],
-                r["task"],
+                ", ".join(f"{name}: {told['task']}" for name, told in r.get("tasks", {}).items()) or r["task"],
                 r["modality"],
-                len(r["labels"]),
+                ", ".join(str(len(told["labels"])) for told in r.get("tasks", {"": r}).values()),
                 short(str(r["champion"])),
                 r["revision"],
                 r["examples"],
@@ -94,7 +96,7 @@ def list_versions(
                 version.state + (f": {version.reason}" if version.reason else ""),
                 _backbones(version),
                 _accuracy(version),
-                datetime.datetime.fromtimestamp(version.created_at).strftime("%Y-%m-%d %H:%M"),
+                moment(version.created_at),
             ]
             for version in found
         ],
@@ -147,8 +149,25 @@ def _backbones(version: Version) -> str:
     return " + ".join(str(member["name"]) for member in members)
 
 
+def _tasks(scene: Scene, head: Head | None) -> dict[str, Any]:
+    """Of several tasks what each is, and its labels."""
+    if not scene.further:
+        return {}
+    served = {task.task_name: head.of(task.task_name).labels if head else task.labels for task in scene.tasks}
+    return {"tasks": {t.task_name: {"task": t.task, "labels": list(served[t.task_name])} for t in scene.tasks}}
+
+
 def _accuracy(version: Version) -> str:
-    metrics = version.manifest["metrics"]
-    assert isinstance(metrics, dict)
+    """Balanced accuracy; of several tasks each by its name, and of a regression its R²."""
+    measured = metrics_of(version.manifest)
+    if len(measured) > 1:
+        return "; ".join(f"{name} {_figure(metrics)}" for name, metrics in measured.items() if _figure(metrics))
+    (metrics,) = measured.values()
     metric = metrics.get("balanced_accuracy")
     return interval(metric) if metric else ""
+
+
+def _figure(metrics: Mapping[str, Any]) -> str:
+    if "balanced_accuracy" in metrics:
+        return interval(metrics["balanced_accuracy"])
+    return f"R² {metrics['r2']['value']:.2f}" if "r2" in metrics else ""

@@ -1,18 +1,20 @@
-"""What a user says of a recipe, and what is shown of one that was tried."""
+"""What a user says of a recipe, how it is run, and what is shown of one that was tried."""
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 from core.errors import InvalidInput
-from lepton.output import fact, say, table
+from core.home import Home
+from core.ids import uuid7
+from lepton.extra import training
+from lepton.output import Stages, fact, say, table
 
 if TYPE_CHECKING:
     from training.explore import Explored
+    from training.pipeline import Adapted, Request
     from training.search import Trial
     from training.tuning import Attempt
 
@@ -38,29 +40,25 @@ def settings_of(given: list[str]) -> dict[str, object]:
     return found
 
 
-def rewriter_of(named: str | None) -> Callable[[str], str] | None:
-    """The user's own function, named as ``module:function``.
+def adapted(home: Home, request: Request) -> Adapted | None:
+    """The road, in this process, with what it tells kept under a fresh name; None in one that only helped to tune."""
+    pipeline, tuning = training("pipeline"), training("tuning")
+    run = f"{request.scene}:{uuid7().replace('-', '')}"
 
-    >>> rewriter_of("textwrap:dedent")("  a")
-    'a'
+    def keep(name: str, step: int, value: float) -> None:
+        home.progress.metric(run, name, step, value)
 
-    Raises:
-        InvalidInput: there is none of that name.
-    """
-    if named is None:
+    with training("tune.device").joined() as device, Stages(quiet=not device.first, run=run, keep=keep) as stages:
+        try:
+            return cast("Adapted", pipeline.adapt(home, request, stages, device))
+        except tuning.Helped:
+            return None
+
+
+def attempt_json(attempt: Attempt | None) -> dict[str, Any] | None:
+    """A recipe that was tried, for programs; None where none was."""
+    if attempt is None:
         return None
-    module, _, function = named.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidInput(f"--rewriter {named!r} names no function: {error}", "give MODULE:FUNCTION") from error
-    if not callable(found):
-        raise InvalidInput(f"--rewriter {named!r} is no function", "give MODULE:FUNCTION")
-    return cast("Callable[[str], str]", found)
-
-
-def attempt_json(attempt: Attempt) -> dict[str, Any]:
-    """A recipe that was tried, for programs."""
     made = attempt.tuned
     told = {} if made is None else {"best": made.best, "seconds": made.seconds, "stopped": made.stopped}
     epochs = [] if made is None else [asdict(epoch) for epoch in made.history]
@@ -85,11 +83,12 @@ def show_attempt(attempt: Attempt) -> None:
         fact(trained_head=f"{100 * attempt.trained:.1f} % on the same rows; the closed form serves instead of it")
 
 
-def explored_json(explored: Explored) -> dict[str, Any]:
-    """What a budget was spent on, for programs."""
-    trials = [_trial_json(trial) for trial in explored.trials]
+def explored_json(explored: Explored | None) -> dict[str, Any] | None:
+    """What a budget was spent on, for programs; None where a recipe was named."""
+    if explored is None:
+        return None
     chosen = None if explored.chosen is None else explored.chosen.number
-    return {"notes": list(explored.notes), "trials": trials, "chosen": chosen}
+    return {"notes": list(explored.notes), "trials": [_trial_json(each) for each in explored.trials], "chosen": chosen}
 
 
 def show_explored(explored: Explored) -> None:

@@ -10,11 +10,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.errors import BrokenBundle, LeptonError, TooLarge
 from core.ids import prediction_id
-from core.types import Floats, Prediction
+from core.types import Prediction
 from service.context import Context
 from service.engine.admission import Overloaded
 from service.engine.answer import Verdict, verdict
@@ -44,16 +44,18 @@ class Asked:
     trace: Trace = field(default=NOT_TRACED)
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An instance with what is logged of it, what is told of it, and the row that the model gave, (K,) float32.
+class Answered(NamedTuple):
+    """An instance with what is told of it.
 
-    ``ready`` is the instance as the model took it.
+    Attributes:
+        created_at: seconds since the epoch.
+        given: what the model said. ready: the instance as the model took it.
     """
 
-    prediction: Prediction
+    prediction_id: str
+    created_at: float
     verdict: Verdict
-    outputs: Floats
+    given: Answer
     ready: Ready
 
 
@@ -96,15 +98,29 @@ def _keep(context: Context, routed: Routed, outcomes: Sequence[Outcome]) -> None
     answered = [outcome for outcome in outcomes if isinstance(outcome, Answered)]
     if answered:
         context.metrics.predictions.labels(scene, "answered").inc(len(answered))
-        if context.home.settings.serve.log_predictions:
-            context.log.put([each.prediction for each in answered])
+        if _logged(context) or routed.shadow is not None:
+            _log(context, routed, answered)
     if len(answered) < len(outcomes):
         context.metrics.predictions.labels(scene, "refused").inc(len(outcomes) - len(answered))
     for each in answered:
         for flag, named in each.ready.row.flags.items():
             context.metrics.flag(scene, flag, len(named))
-        if routed.shadow is not None and each.ready.data is not None:
-            context.shadows.put(routed.shadow, each.prediction, each.ready.data)
+
+
+def _logged(context: Context) -> bool:
+    return context.home.settings.serve.log_predictions
+
+
+def _log(context: Context, routed: Routed, answered: Sequence[Answered]) -> None:
+    kept = context.home.settings.serve.keep_instances
+    predictions = [_prediction(routed, each, kept) for each in answered]
+    if _logged(context):
+        context.log.put(predictions)
+    if routed.shadow is not None:
+        for each, prediction in zip(answered, predictions, strict=True):
+            data = each.ready.identity().data
+            if data is not None:
+                context.shadows.put(routed.shadow, prediction, data)
 
 
 async def _by_either(context: Context, routed: Routed, asked: Asked) -> tuple[Routed, list[Outcome]]:
@@ -172,7 +188,10 @@ def _in_time(context: Context, snapshot: Snapshot, deadline: float, told: Any) -
     if context.batcher.clock() > deadline:
         context.metrics.refuse(snapshot.scene.name, "expired")
         raise expired()
-    return ready(snapshot, context.home.limits, told)
+    read = ready(snapshot, context.home.limits, told)
+    if _logged(context):
+        read.identity()  # here rather than in the event loop
+    return read
 
 
 async def _end(context: Context, routed: Routed, asked: Asked, begun: Begun) -> Outcome:
@@ -184,27 +203,29 @@ async def _end(context: Context, routed: Routed, asked: Asked, begun: Begun) -> 
     except LeptonError as error:
         return error
     asked.trace.ran(given)
-    said = verdict(routed.snapshot, given.outputs, asked.top_k)
-    kept = context.home.settings.serve.keep_instances and read.data is not None
-    return Answered(_prediction(routed, read, given, said, kept), said, given.outputs, read)
-
-
-def _prediction(routed: Routed, read: Ready, given: Answer, said: Verdict, kept: bool) -> Prediction:
     snapshot, now = routed.snapshot, time.time()
+    said = verdict(snapshot, given.outputs, given.further, asked.top_k)
+    return Answered(prediction_id(snapshot.scene.name, now), now, said, given, read)
+
+
+def _prediction(routed: Routed, answered: Answered, kept: bool) -> Prediction:
+    """What is logged of an answer, with its input where that is to be kept."""
+    snapshot, said, known = routed.snapshot, answered.verdict, answered.ready.identity()
     return Prediction(
-        prediction_id=prediction_id(snapshot.scene.name, now),
+        prediction_id=answered.prediction_id,
         scene=snapshot.scene.name,
         version=snapshot.version,
         extractor=snapshot.extractor,
         revision=snapshot.revision,
-        example=read.example,
-        features=given.features,
+        example=known.example,
+        features=answered.given.features,
         label=said.label,
         value=said.value,
         confidence=said.confidence,
         margin=said.margin,
-        created_at=now,
-        media=read.media if kept else "",
-        instance=read.data if kept else None,
+        created_at=answered.created_at,
+        media=known.media if kept else "",
+        instance=known.data if kept else None,
         role=routed.role,
+        further=said.further,
     )

@@ -12,9 +12,10 @@ from _bentoml_impl.serde import ALL_SERDE  # type: ignore[import-untyped]
 from bentoml._internal.server.http import traffic
 
 from service.api.application import application
-from service.bootstrap import build, end_with_parent, settings
+from service.api.direct import Predictions
+from service.bootstrap import build, end_with_parent, listen_by, put_requests_first, settings
 from service.context import Context
-from service.protocol import install
+from service.protocol import protocol
 
 SETTINGS = settings()
 logging.getLogger("service").setLevel(logging.INFO)  # BentoML shows warnings only, of others
@@ -28,7 +29,8 @@ def _build() -> Context:
 
 
 APP = application(_build, SETTINGS.serve.max_body_bytes)
-install(SETTINGS.serve, APP)  # uvicorn is configured after this module is loaded
+DESK = Predictions(APP, SETTINGS.serve.max_body_bytes)
+listen_by(protocol(SETTINGS.serve, APP, DESK), SETTINGS.serve.max_connections)  # uvicorn is configured after this
 
 
 @bentoml.asgi_app(APP, path="/")
@@ -45,6 +47,7 @@ class Lepton:
 
     def __init__(self) -> None:
         end_with_parent()
+        put_requests_first()
 
     def __is_ready__(self) -> bool:
         """Whether what is registered is served."""

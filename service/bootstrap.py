@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import cast
 
+from uvicorn.config import HTTP_PROTOCOLS
+
 from core.config import Settings, load
+from core.confined import Leash
 from core.database import Database
 from core.execution import Device, Gpu, check_device, choose_gpu
 from core.home import open_home
@@ -30,9 +35,12 @@ from service.engine.shadows import Shadows, ShadowSettings
 from service.engine.snapshot import Snapshot
 from service.engine.trial import trial
 from service.metrics import Metrics
+from service.protocol import Limited
 from service.tracing import tracing
 
 STORING_THREADS = 4
+SPARE_FILES = 512  # descriptors beside those of connections
+SWITCH_SECONDS = 0.0005  # for so long a thread in Python may hold the event loop up; the interpreter's default is 5 ms
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
@@ -94,7 +102,7 @@ def _shadows(engine: Engine, predicting: Gate, log: LogWriter, metrics: Metrics)
 
 
 def _engine_settings(settings: Settings, threads: int, worker: int) -> EngineSettings:
-    service = settings.serve
+    service, leash = settings.serve, Leash()
     index = 0 if service.device == "cpu" else choose_gpu(service.gpus, worker)
     check_device(service.device, index)
     return EngineSettings(
@@ -118,7 +126,9 @@ def _engine_settings(settings: Settings, threads: int, worker: int) -> EngineSet
             max_batch=service.max_batch,
             seconds=service.trial_seconds,
             megabytes=service.trial_megabytes,
+            leash=leash,
         ),
+        stop_trial=leash.pull,
     )
 
 
@@ -167,6 +177,24 @@ def _processors() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         return os.cpu_count() or 1
+
+
+def listen_by(connection: type[Limited], most: int) -> None:
+    """Make this class what uvicorn speaks in this process, with descriptors for ``most`` connections.
+
+    To be called before uvicorn is configured.
+    """
+    HTTP_PROTOCOLS["auto"] = connection  # type: ignore[assignment]  # uvicorn takes a class where it takes a name
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+
+
+def put_requests_first() -> None:
+    """Have threads that log or prepare give the interpreter's lock back soon when the event loop asks for it."""
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def end_with_parent() -> None:

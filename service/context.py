@@ -72,6 +72,7 @@ class Context:
 
     def start(self) -> None:
         """Start the threads."""
+        self.metrics.start()
         self.batcher.start()
         self.log.start()
         self.shadows.start()

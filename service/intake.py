@@ -14,6 +14,7 @@ from core.evidence import Evidence
 from core.ids import scene_of
 from core.labels import check_label
 from core.preprocess import modality
+from core.tasks import task_of
 from core.types import Prediction, Scene
 from service.api.schemas import FeedbackIn
 from service.context import Context
@@ -24,15 +25,16 @@ async def take(context: Context, told: FeedbackIn) -> Receipt:
     """Take one label in.
 
     Raises:
-        InvalidInput: a label that the scene does not know, or an instance that cannot be used.
+        InvalidInput: a task or a label that the scene does not know, or an instance that cannot be used.
         NotFound: no such scene. Conflict: the event id is known with another body.
         Unavailable: too many labels wait, or the disk is full; nothing was kept.
     """
     with context.telling.of():
         scene = context.engine.scene(_scene(told))
-        check_label(scene, told.label, told.value)
+        task = task_of(scene, told.task)
+        check_label(task, told.label, told.value)
         data = await _data(context, told, scene)
-        feedback = await context.decode(_feedback, told, scene, data)
+        feedback = await context.decode(_feedback, told, task, data)
         known = await context.store(context.home.ledger.known, feedback)
         if known is None:
             evidence = await _evidence(context, told, scene, data)
@@ -60,9 +62,10 @@ async def _data(context: Context, told: FeedbackIn, scene: Scene) -> bytes | Non
     return await context.decode(example_bytes, scene, context.home.limits, told.instance)
 
 
-def _feedback(told: FeedbackIn, scene: Scene, data: bytes | None) -> Feedback:
+def _feedback(told: FeedbackIn, task: Scene, data: bytes | None) -> Feedback:
     return Feedback(
-        scene=scene.name,
+        scene=task.name,
+        task=task.task_name,
         event_id=told.event_id,
         prediction_id=told.prediction_id,
         example=None if data is None else digest(data),
@@ -102,4 +105,5 @@ async def _made(context: Context, scene: Scene, data: bytes) -> Evidence:
     snapshot = context.engine.snapshot(scene.name)
     read, given = await context.embed(snapshot, data)
     await context.store(context.home.artifacts.put, data)
-    return Evidence(example=read.example, features={snapshot.extractor: given.features}, media=read.media)
+    known = read.identity()
+    return Evidence(example=known.example, features={snapshot.extractor: given.features}, media=known.media)

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.metrics import MetricWrapperBase
 
 from core.errors import BadConfiguration
+from service.counting import Gatherer
 from service.engine.admission import REASONS
 
 FLAGS = ("clipped", "incomplete", "missing", "out_of_range", "silent", "truncated", "unseen")
@@ -57,10 +58,12 @@ class Metrics:
         Raises:
             BadConfiguration: the disk has no room for them.
         """
+        self._gatherer: Gatherer | None = None
         if _FOLDER in os.environ:
             _reserve(Path(os.environ[_FOLDER]))
             process = os.getpid()  # a worker never forks; asking the system at every count costs more than counting
-            values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
+            self._gatherer = Gatherer(lambda: process)
+            values.ValueClass = self._gatherer.value_class()
         self._registry = CollectorRegistry()
         self.requests = self._counter(
             "lepton_requests_total", "Requests, by the status of the answer; 499: none was begun.", "route", "status"
@@ -101,6 +104,11 @@ class Metrics:
             "lepton_model_info", "1 for the version that is served.", "livemax", "scene", "version"
         )
 
+    def start(self) -> None:
+        """Begin to write counts where the other workers read them."""
+        if self._gatherer is not None:
+            self._gatherer.start()
+
     def expect(self, scene: str) -> None:
         """Show the scene's counters at zero, so that their first step is one that Prometheus can see."""
         for outcome in _OUTCOMES:
@@ -137,8 +145,9 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics of all workers in the text format of Prometheus."""
         folder = os.environ.get(_FOLDER)
-        if folder is None:
+        if folder is None or self._gatherer is None:
             return generate_latest(self._registry)
+        self._gatherer.flush()
         _bury_the_dead(Path(folder))
         whole = CollectorRegistry()
         multiprocess.MultiProcessCollector(whole, path=folder)  # type: ignore[no-untyped-call]
@@ -146,7 +155,8 @@ class Metrics:
 
     def close(self) -> None:
         """Take this process out of the gauges that count live workers only."""
-        if _FOLDER in os.environ:
+        if self._gatherer is not None:
+            self._gatherer.stop()
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 
     def _counter(self, name: str, text: str, *labels: str) -> Kept[Counter]:

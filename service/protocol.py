@@ -11,12 +11,11 @@ come in one piece, so that usual requests cost no timer.
 from __future__ import annotations
 
 import asyncio
-import resource
+import logging
 from typing import Any
 
 import httptools
 from starlette.types import ASGIApp
-from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from core.config import ServeSettings
@@ -31,6 +30,7 @@ from service.api.refusals import (
     unreadable,
     written,
 )
+from service.direct import Desk, Direct
 from service.shortcut import Shortcut
 
 MOST_ADDRESS = 8192  # bytes of path and query
@@ -39,16 +39,16 @@ MOST_PIPELINED = 64  # requests that wait on one connection
 LINGER_SECONDS = 5.0  # how long a refused client is listened to, so that it does not miss the answer
 LINGER_BODIES = 4  # and for how many times the largest body
 GRACE_SECONDS = 2.0  # for the application to answer a body that came too slowly
-SPARE_FILES = 512  # descriptors beside those of connections
 HEAD, BODY, REST = "head", "body", "rest"
 UPGRADE = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
 class Limited(HttpToolsProtocol):
-    """One connection; ``limits`` and ``ours`` are set by :func:`protocol`."""
+    """One connection; ``limits``, ``ours`` and ``desk`` are set by :func:`protocol`."""
 
     limits: ServeSettings
     ours: ASGIApp | None = None
+    desk: Desk[Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,6 +66,10 @@ class Limited(HttpToolsProtocol):
         self._refusal: bytes | None = None  # to be said when all before it is answered
         self._upgrading = self._coded = False
         self._closing: _Closing | None = None
+        self._call: Any = None  # what the desk is to answer, while it is not known whether all of it comes at once
+        self._whole = b""  # its body
+        self.access_log = self.access_log and self.access_logger.isEnabledFor(logging.INFO)
+        self._plain = not self.access_log and self.limit_concurrency is None  # nothing is asked of uvicorn's own cycle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -75,7 +79,7 @@ class Limited(HttpToolsProtocol):
         if open_now > 2 * self.limits.max_connections:
             transport.abort()
         elif open_now > self.limits.max_connections:
-            self._say(written(crowded()))
+            self._say(self._written(crowded()))
         else:
             self._await()
 
@@ -87,7 +91,7 @@ class Limited(HttpToolsProtocol):
         self.pipeline.clear()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
-        self._closing = None
+        self._closing = self.cycle = None  # type: ignore[assignment]  # which hold this
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
@@ -96,16 +100,21 @@ class Limited(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._loose += len(data)
+        refusal: LeptonError | None = None
         try:
             self._feed(data)
         except _Refused as refused:
-            self._refuse(refused.error)
+            refusal = refused.error
         except httptools.HttpParserError as error:
             within = error.__context__
-            self._refuse(within.error if isinstance(within, _Refused) else unreadable())
+            refusal = within.error if isinstance(within, _Refused) else unreadable()
+        if self._call is not None:  # more is to come, and the application is to see it come
+            self._begin()
+        if refusal is not None:
+            self._refuse(refusal)
         if self._ended:
             return
-        if self._state is REST and self._busy():
+        if self._state is REST and (self._busy() or not self._loose):
             self._forget()
         elif self._state is not REST and self._loose > self.limits.max_header_bytes:
             self._refuse(_head_too_large())
@@ -117,7 +126,7 @@ class Limited(HttpToolsProtocol):
         if self._ended:
             raise _Refused(unreadable())
         self._state, self._trailers, self._coded = HEAD, 0, False
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_url(self, url: bytes) -> None:
         """A piece of the address."""
@@ -155,15 +164,20 @@ class Limited(HttpToolsProtocol):
             raise _Refused(_head_too_large())
         if len(self.pipeline) >= MOST_PIPELINED:
             raise _Refused(crowded())
-        super().on_headers_complete()
-        self.cycle.transport = self._closing  # type: ignore[assignment]
         self._state, self._loose, self._body, self._since = BODY, 0, 0, self.loop.time()
         self._forget()
+        if self.desk is not None and self._plain and version == "1.1" and not self._is_special():
+            self._call = self.desk.call(self.parser.get_method(), self.url, self.headers)
+        if self._call is None:
+            self._begin()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._loose = 0
         self._body += len(body)
+        if self._call is not None:
+            self._whole += body
+            return
         super().on_body(body)
         if self.cycle.response_complete and self._body > self.limits.max_body_bytes:
             self.end()
@@ -173,7 +187,13 @@ class Limited(HttpToolsProtocol):
         if self._upgrading:
             return
         self._state, self._loose = REST, 0
-        super().on_message_complete()
+        if self._call is None:
+            super().on_message_complete()
+        elif self.desk is not None:
+            call, body, self._call, self._whole = self._call, self._whole, None, b""
+            direct = Direct(self.parser.should_keep_alive(), self.server_state.default_headers, self._reply)
+            self.cycle = direct  # type: ignore[assignment]  # it has what is looked at from outside
+            direct.begin(self.desk.reply(call, body))
 
     def on_response_complete(self) -> None:
         """The next request in line, or the refusal that waited for this answer."""
@@ -229,6 +249,29 @@ class Limited(HttpToolsProtocol):
             head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, lines)
             self.parser = httptools.HttpRequestParser(self)
             self._feed(head + data[offer.args[0] :])
+
+    def _is_special(self) -> bool:
+        """Whether a request waits in line, comes in chunks, asks before it sends, or finds its client not reading."""
+        return self._coded or self.expect_100_continue or self.flow.write_paused or self._busy()
+
+    def _begin(self) -> None:
+        """Hand a request whose head is known, and what has come of its body, to the application."""
+        url, headers, expects, body = self.url, self.headers, self.expect_100_continue, self._whole
+        self._call, self._whole = None, b""
+        super().on_message_begin()  # makes the scope, and forgets the rest
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+        self.cycle.transport = self._closing  # type: ignore[assignment]
+        if body:
+            super().on_body(body)
+
+    def _reply(self, answer: bytes, keep_alive: bool) -> None:
+        """Send an answer of the desk's."""
+        self.transport.write(answer)
+        if not keep_alive:
+            self.end()
+        self.on_response_complete()
 
     def _busy(self) -> bool:
         """Whether a request is being answered, or waits for it."""
@@ -288,7 +331,7 @@ class Limited(HttpToolsProtocol):
         if self._state is BODY:
             if self.pipeline and self.pipeline[0][0] is self.cycle:
                 self.pipeline.popleft()
-                self._refusal = written(error)
+                self._refusal = self._written(error)
                 return
             begun = self.cycle.response_started
             self.cycle.disconnected = True
@@ -296,11 +339,17 @@ class Limited(HttpToolsProtocol):
             if begun:
                 self.end()
             else:
-                self._say(written(error))
+                self._say(self._written(error))
         elif self._busy():
-            self._refusal = written(error)
+            self._refusal = self._written(error)
         else:
-            self._say(written(error))
+            self._say(self._written(error))
+
+    def _written(self, error: LeptonError) -> bytes:
+        """The answer to who is refused, counted."""
+        if self.desk is not None:
+            self.desk.refused(error.status)
+        return written(error)
 
     def _say(self, answer: bytes) -> None:
         if self._state is REST:  # of the request before
@@ -332,19 +381,16 @@ class _Refused(Exception):
         self.error = error
 
 
-def protocol(limits: ServeSettings, ours: ASGIApp | None = None) -> type[Limited]:
-    """The class of connections with these limits; requests for our own paths go straight to ``ours``."""
-    return type("Connection", (Limited,), {"limits": limits, "ours": staticmethod(ours) if ours else None})
+def protocol(limits: ServeSettings, ours: ASGIApp | None = None, desk: Desk[Any] | None = None) -> type[Limited]:
+    """The class of connections with these limits.
 
-
-def install(limits: ServeSettings, ours: ASGIApp | None = None) -> None:
-    """Make it what uvicorn speaks in this process; to be called before uvicorn is configured."""
-    HTTP_PROTOCOLS["auto"] = protocol(limits, ours)  # type: ignore[assignment]  # uvicorn takes a class where it takes a name
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = limits.max_connections + SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    Args:
+        ours: takes requests for our own paths, past BentoML.
+        desk: answers some of them without ASGI, where they come in one piece.
+    """
+    return type(
+        "Connection", (Limited,), {"limits": limits, "ours": staticmethod(ours) if ours else None, "desk": desk}
+    )
 
 
 def _head_too_large() -> HeadTooLarge:

@@ -7,14 +7,14 @@ identity, whichever way it came. Knows nothing of HTTP, threads or answers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from core.errors import InvalidInput
-from core.preprocess import Limits, Row, modality
+from core.preprocess import Limits, Row, modality, plain
 from core.types import Scene
 from service.api import body
 from service.api.instances import bytes_of
@@ -24,19 +24,37 @@ from service.engine.snapshot import Snapshot
 INLINE_BYTES: Mapping[str, int] = {"text": 2_048, "tabular": 8_192}
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """An instance as the model takes it.
+class Known(NamedTuple):
+    """What is known of an example beside its content.
 
     Attributes:
         example: its identity, a SHA-256 in hex.
         media: of its bytes, and ``data``, the bytes; "" and None where it came as tensors.
     """
 
-    row: Row
     example: str
     media: str = ""
     data: bytes | None = None
+
+
+@dataclass(slots=True)
+class Ready:
+    """An instance as the model takes it.
+
+    Attributes:
+        known: its bytes, their media type and its identity; for a row that was read without bytes, what makes them.
+    """
+
+    row: Row
+    known: Known | Callable[[], Known]
+
+    def identity(self) -> Known:
+        """Its bytes, their media type and its identity: made at the first time where nobody may ask for it."""
+        if isinstance(self.known, Known):
+            return self.known
+        known = self.known()
+        self.known = known
+        return known
 
 
 def inline(scene: Scene, size: int) -> bool:
@@ -50,15 +68,21 @@ def ready(snapshot: Snapshot, limits: Limits, told: Any) -> Ready:
     Raises:
         TooLarge, UnsupportedMedia, InvalidInput: as the modality says.
     """
+    scene = snapshot.scene
     if isinstance(told, Row):
-        return Ready(told, digest_of_tensors(told.arrays))
-    return of_bytes(snapshot, example_bytes(snapshot.scene, limits, told))
+        return Ready(told, Known(digest_of_tensors(told.arrays)))
+    if type(told) is dict and len(told) == 1:
+        ((key, content),) = told.items()
+        plugin = modality(scene.modality)
+        row = plain(snapshot.preprocessor, content) if key == plugin.KEY else None
+        if row is not None:
+            return Ready(row, lambda: _known(scene, plugin.from_json(content, limits)))
+    return of_bytes(snapshot, example_bytes(scene, limits, told))
 
 
 def of_bytes(snapshot: Snapshot, data: bytes) -> Ready:
     """Read the bytes of an example. Raises as ``ready``."""
-    row = snapshot.preprocessor.read(data)
-    return Ready(row, digest(data), modality(snapshot.scene.modality).sniff(data), data)
+    return Ready(snapshot.preprocessor.read(data), _known(snapshot.scene, data))
 
 
 def example_bytes(scene: Scene, limits: Limits, told: Any) -> bytes:
@@ -95,6 +119,10 @@ def digest_of_tensors(arrays: Mapping[str, NDArray[Any]]) -> str:
         named = "" if name == "image" else f"{name} "
         told.update(f"{named}{array.dtype} {shape}\n".encode() + array.tobytes())
     return told.hexdigest()
+
+
+def _known(scene: Scene, data: bytes) -> Known:
+    return Known(digest(data), modality(scene.modality).sniff(data), data)
 
 
 def _text(data: bytes) -> str:

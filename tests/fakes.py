@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ class FailingSession(Session):
 
     def _run(
         self, feeds: dict[str, NDArray[Any]], given: dict[str, NDArray[Any]], head: Head | None
-    ) -> tuple[Floats, Floats]:
+    ) -> Sequence[Floats]:
         self.runs += 1
         if self.said:
             raise RuntimeError(self.said)

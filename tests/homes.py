@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.config import Settings
+from core.config import DatabaseSettings, Settings
 from core.events import Feedback
 from core.evidence import Evidence
 from core.follow import Follower
@@ -23,9 +23,9 @@ WIDTH = 6
 LABELS = ("cat", "dog")
 
 
-def home_at(folder: Path) -> Home:
-    """The home under ``folder``, with the default settings."""
-    return open_home(Settings(home=folder))
+def home_at(folder: Path, url: str = "") -> Home:
+    """The home under ``folder``, with the default settings but for the address of its database."""
+    return open_home(Settings(home=folder, database=DatabaseSettings(url=url)))
 
 
 def declare(home: Home, *, task: Task = "classification", new_labels: Policy = "accept", name: str = SCENE) -> Scene:

@@ -57,8 +57,14 @@ def png(pixels: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def model(seed: int = 0, task: Task = "classification", offset: float = 0.0, scale: float = 1.0) -> bytes:
-    """The composed graph over a random projection, its head still empty."""
+def model(
+    seed: int = 0,
+    task: Task = "classification",
+    offset: float = 0.0,
+    scale: float = 1.0,
+    further: Sequence[Scene] = (),
+) -> bytes:
+    """The composed graph over a random projection, its head still empty; ``further`` are tasks beside the first."""
     weight = np.random.default_rng(seed).standard_normal((SIDE * SIDE * 3, WIDTH)).astype(np.float32) / 2000
     nodes = [
         helper.make_node("Flatten", ["image"], ["flat"]),
@@ -75,7 +81,7 @@ def model(seed: int = 0, task: Task = "classification", offset: float = 0.0, sca
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", compose.OPSET)], ir_version=8)
     member = compose.Member(graph=proto.SerializeToString())
-    return compose.compose([member], task=task, offset=offset, scale=scale)
+    return compose.compose([member], task=task, offset=offset, scale=scale, further=further)
 
 
 def register(

@@ -1,4 +1,4 @@
-"""The service and the learner as processes of their own, for tests that measure, break and kill them.
+"""The service, the learner and a trainer as processes of their own, for tests that measure, break and kill them.
 
 Promises that whatever a test starts here ends with it, by process id, killed or not, and that everything stays on the
 loopback interface. Knows nothing of what is asked of the processes.
@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from core.config import ServeSettings, Settings
+from core.config import DatabaseSettings, ServeSettings, Settings
 from core.home import Home, open_home
 from tests.waiting import until
 
@@ -77,7 +77,7 @@ class Running:
 
 
 class House:
-    """A home with its service and its learner, each started, killed and started again at will.
+    """A home with its service, its learner and a trainer, each started, killed and started again at will.
 
     Args:
         home: LEPTON_HOME.
@@ -93,10 +93,12 @@ class House:
         self.environment = environment(home, **settings)
         self.service: Running | None = None
         self.learner: Running | None = None
+        self.trainer: Running | None = None
 
     def open(self) -> Home:
         """The home itself, for looking beside the processes; close it."""
-        return open_home(Settings(home=self.home, serve=ServeSettings(port=self.port)))
+        database = DatabaseSettings(url=self.environment.get("LEPTON_DATABASE_URL", ""))
+        return open_home(Settings(home=self.home, database=database, serve=ServeSettings(port=self.port)))
 
     def start_service(self, workers: int = 2) -> Running:
         """Start the service, and return as soon as it answers: one worker at least."""
@@ -109,6 +111,11 @@ class House:
         """Start the learner; it may take a lease's time to lead."""
         self.learner = Running(lepton("learner"), self.environment, self.logs / "learner.log")
         return self.learner
+
+    def start_trainer(self) -> Running:
+        """Start a trainer."""
+        self.trainer = Running(lepton("trainer"), self.environment, self.logs / "trainer.log")
+        return self.trainer
 
     def wait_ready(self) -> None:
         """Return as soon as the service answers, and fail where it has ended instead."""
@@ -129,8 +136,8 @@ class House:
         return [process for process in self.service.family()[1:] if _is_worker(process)]
 
     def stop(self) -> None:
-        """End both."""
-        for running in (self.learner, self.service):
+        """End all."""
+        for running in (self.trainer, self.learner, self.service):
             if running is not None:
                 running.stop()
 
@@ -164,9 +171,10 @@ def run(home: Path, *arguments: str, seconds: float = 60.0, **settings: str) -> 
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
-    """This process's environment with no setting of Lepton's but these; the learner opens no port."""
+    """This process's environment with no setting of Lepton's but these; learner and trainer open no port."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEPTON_")}
-    return kept | {"LEPTON_HOME": str(home), "LEPTON_LEARNER_METRICS_PORT": "0"} | settings
+    silent = {"LEPTON_LEARNER_METRICS_PORT": "0", "LEPTON_TRAINER_METRICS_PORT": "0"}
+    return kept | {"LEPTON_HOME": str(home)} | silent | settings
 
 
 def free_port() -> int:

@@ -6,29 +6,37 @@ set -u
 
 POLICY=/usr/sbin/policy-rc.d
 
+# The packages whose programs are not there.
 missing() {
-    ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null
+    command -v prometheus >/dev/null && command -v promtool >/dev/null || printf 'prometheus '
+    command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || printf 'postgresql '
 }
 
-# The package would start a server of its own, now and at every boot: neither is wanted.
+# The packages would start servers of their own, now and at every boot: neither is wanted.
 install_quietly() {
     if [ ! -e "$POLICY" ]; then
         trap 'rm -f "$POLICY"' EXIT
         trap 'exit 1' INT TERM
         printf '#!/bin/sh\nexit 101\n' >"$POLICY" && chmod 755 "$POLICY"
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends prometheus >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends "$@" >/dev/null
     if command -v systemctl >/dev/null; then
-        systemctl --quiet disable prometheus.service 2>/dev/null
-        systemctl --quiet stop prometheus.service 2>/dev/null
+        for package in "$@"; do
+            systemctl --quiet disable "$package.service" 2>/dev/null
+            systemctl --quiet stop "$package.service" 2>/dev/null
+        done
     fi
 }
 
-if missing && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    echo "installing prometheus, for tests"
-    apt-get update -qq && install_quietly
+if [ -n "$(missing)" ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    echo "installing $(missing)for tests"
+    apt-get update -qq && install_quietly $(missing)
 fi
-if missing; then
-    echo "prometheus is not installed (as root: apt-get install prometheus); tests/integration/test_prometheus.py is skipped"
-fi
+for package in $(missing); do
+    case $package in
+    prometheus) tests="tests/integration/test_prometheus.py" ;;
+    postgresql) tests="tests/unit/test_postgres.py, tests/integration/test_hosts.py and all tests [postgresql]" ;;
+    esac
+    echo "$package is not installed (as root: apt-get install $package); skipped: $tests"
+done
 exit 0

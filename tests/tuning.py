@@ -15,12 +15,15 @@ import numpy as np
 import torch
 
 from core.preprocess import Limits
-from core.types import Example, Scene, Split
+from core.types import Example, Head, Scene, Split
 from exporters.backbone import Backbone, Normalised, pictures
+from exporters.transform import Transform
 from tests.pico import png
 from training import judge
 from training.judge import Bench, Judged
 from training.recipe import Context, Rows
+
+torch.set_num_threads(1)  # networks this small lose by more threads, which wait for each other in busy loops
 
 SIDE, WIDTH = 32, 32
 LABELS = ("bottom", "left", "right", "top")
@@ -127,6 +130,18 @@ def stand(folder: Path, base: Backbone, held: Rows, scene: Scene = SCENE) -> Sta
     return Stand(base, held, bench, floor, context)
 
 
+def noisy(base: Backbone, held: Rows) -> Context:
+    """What a recipe is called with, its head of noise instead of one that was solved: nothing has to be exported."""
+    labels = tuple(sorted({row.label or "" for row in held.train}))
+    chance = np.random.default_rng(0)
+    weight = chance.standard_normal((base.dimension, len(labels))).astype(np.float32)
+    return Context(
+        scene=replace(SCENE, modality=base.modality, labels=labels),
+        head=Head(weight=weight, bias=np.zeros(len(labels), np.float32), labels=labels),
+        transform=Transform(kind=base.transform),
+    )
+
+
 def weights(backbone: Backbone) -> dict[str, torch.Tensor]:
     """Copies of all tensors of a backbone."""
     assert isinstance(backbone.body, torch.nn.Module)
@@ -138,6 +153,14 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def renamed(backbone: Backbone, **changes: object) -> Backbone:
-    """The backbone with other fields."""
-    return replace(backbone, **changes)  # type: ignore[arg-type]
+def sentences(train: int = 8, held: int = 4) -> Rows:
+    """Short texts that say on or off."""
+
+    def one(label: str, number: int, split: Split) -> Example:
+        words = np.random.default_rng(number).permutation(WORDS[label]).tolist()
+        return example(" ".join([*words, str(number)]).encode(), split, label)
+
+    return Rows(
+        train=tuple(one(label, n, "train") for label in WORDS for n in range(train)),
+        validation=tuple(one(label, 100 + n, "validation") for label in WORDS for n in range(held)),
+    )

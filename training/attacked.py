@@ -63,9 +63,9 @@ def robust(
     Raises:
         InvalidInput: no pictures, no classes, or a version that cannot be rebuilt in torch.
     """
-    if scene.modality != "image" or scene.task != "classification":
+    if scene.modality != "image" or scene.task != "classification" or scene.further:
         raise InvalidInput(
-            f"{scene.name} is {scene.modality} ({scene.task}); attacks are for classes of pictures",
+            f"{scene.name} is {scene.modality} ({scene.task}); attacks are for one task with classes of pictures",
             "leave --attack out",
         )
     session = Session(bundle.model, threads=2)

@@ -21,14 +21,14 @@ from typing import Literal, get_args
 from core import plugins
 from core.errors import InvalidInput
 from core.home import Home
-from core.runs import Runs, run_id
 from core.types import Example
 from training import explore, judge, recipe, space, tuning
 from training.data import Dataset
 from training.explore import Explored, Explorer, Load
 from training.judge import Bench, Judged
-from training.ready import Ready, Reporter, sentence, settled
+from training.ready import MEASURES, Ready, sentence, settled
 from training.recipe import FLOOR, Epoch, Rows, TooFew
+from training.reporter import Reporter
 from training.search import Outcome, Search, Trial, Turn
 from training.space import Choice, Space
 from training.tune.device import Device
@@ -77,7 +77,7 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
         reporter.note(words)
 
     try:
-        tuning.check(plan.strategy, floor.assembly.backbones)
+        tuning.check(plan.strategy, floor.assembly.backbones, bench.scene)
         rows = tuning.sides(dataset.examples, bench.scene.task, bench.seed)
         held = judge.of_assembly(floor.assembly, floor.parity, rows, bench)
     except InvalidInput as refused:
@@ -165,7 +165,7 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
 
     note(_onwards(plan, own, study.trials))
     why = study.run(
-        _watched(home, explorer, bench, reporter),
+        _watched(explorer, bench, reporter),
         plan.budget - explorer.closing(ground, len(dataset.examples)),
         explorer.estimate,
         firsts=first,
@@ -181,8 +181,7 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
     attempt = _attempt(explorer, chosen, held, rows, bench)
     note(f"{chosen.choice.words()}: {attempt.words}.")
     base = explorer.ground(chosen.choice).backbone.digest
-    run = run_id(bench.scene.name)
-    return settled(home, bench.scene, dataset, floor, attempt, base, run, bench.seed, reporter), trials, own, chosen
+    return settled(home, dataset, floor, attempt, base, bench, reporter), trials, own, chosen
 
 
 def _space(plan: Plan, floor: Ready) -> Space:
@@ -195,15 +194,13 @@ def _space(plan: Plan, floor: Ready) -> Space:
     )
 
 
-def _watched(home: Home, explorer: Explorer, bench: Bench, reporter: Reporter) -> Callable[[Choice, Turn], Outcome]:
-    """Trials whose epochs stand in the table of runs."""
-    runs = Runs(home.predictions.database)
+def _watched(explorer: Explorer, bench: Bench, reporter: Reporter) -> Callable[[Choice, Turn], Outcome]:
+    """Trials whose epochs are told as they end, as metrics that name the trial."""
 
     def attempt(choice: Choice, turn: Turn) -> Outcome:
-        run = run_id(bench.scene.name)
-
         def told(at: Epoch) -> None:
-            runs.note(run, at.number, {k: v for k, v in vars(at).items() if k not in {"number", "left"}})
+            for name in MEASURES:
+                reporter.metric(f"trial_{turn.number + 1}_{name}", at.number, getattr(at, name))
             reporter.note(sentence(at, bench.scene))
             turn.told(at)
 

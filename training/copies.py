@@ -1,14 +1,15 @@
 """The same example twice: exact copies, near twins, and what of them stands on two sides.
 
-Promises that of every content one example is kept, that a content under two labels is kept nowhere, and that no content
-and no group is left on two sides that a user chose. Depends on contents, labels and sides; names break ties. Knows
-nothing of how sides are drawn.
+Promises that of every content one example is kept, that a content under two labels of a task is kept nowhere for that
+task, and that no content and no group is left on two sides that a user chose. Depends on contents, labels and sides;
+names break ties. Knows nothing of how sides are drawn.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.types import Split, Task
 from training.clean import Item, clusters, looks_alike
@@ -16,9 +17,14 @@ from training.kinds import Kind
 from training.report import Finding, shown
 from training.split import PROTECTED, protected, same, unite
 
+Tasks = Sequence[Task]  # what each label of a row is
 
-def one_of_each(items: Sequence[Item], task: Task) -> tuple[list[Item], list[Finding]]:
-    """One example for every content, ordered by digest; of copies the one on the most protected side, first by name."""
+
+def one_of_each(items: Sequence[Item], tasks: Tasks) -> tuple[list[Item], list[Finding]]:
+    """One example for every content, ordered by digest; of copies the one on the most protected side, first by name.
+
+    It has the labels that any of its copies has, but for tasks in which they contradict each other.
+    """
     copies: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
         copies[item.look.same].append(item)
@@ -26,21 +32,25 @@ def one_of_each(items: Sequence[Item], task: Task) -> tuple[list[Item], list[Fin
     findings: list[Finding] = []
     for same_as in sorted(copies):
         first, *rest = sorted(copies[same_as], key=lambda p: (_rank(p.row.split), p.digest, p.row.name))
-        odd = [p for p in rest if _target(p, task) != _target(first, task)]
-        if odd:
+        told = [_together([p.row.labels[t] for p in (first, *rest)], task) for t, task in enumerate(tasks)]
+        labels = tuple(label or "" for label in told)
+        odd = [p for p in rest if _contradict(p, first, tasks)] or rest
+        if not any(labels):
             findings.append(_copy(first, odd[0], "conflict"))
             findings += [_copy(p, first if p in odd else odd[0], "conflict") for p in rest]
             continue
-        kept.append(first)
+        if None in told:
+            findings.append(replace(_copy(first, odd[0], "conflict"), dropped=False))
+        kept.append(first if labels == first.row.labels else replace(first, row=replace(first.row, labels=labels)))
         findings += [_copy(p, first, "leak" if p.row.split != first.row.split else "duplicate") for p in rest]
     return sorted(kept, key=lambda item: item.digest), findings
 
 
-def find_twins(items: Sequence[Item], kind: Kind, task: Task) -> tuple[list[list[int]], list[Finding]]:
+def find_twins(items: Sequence[Item], kind: Kind, tasks: Tasks) -> tuple[list[list[int]], list[Finding]]:
     """Clusters of near twins that are copies, as positions, and remarks on all clusters."""
     if not items:
         return [], []
-    labels = _labels(items, task)
+    labels = _labels(items, tasks)
     groups: list[list[int]] = []
     findings: list[Finding] = []
     for group in clusters(kind.near([item.look for item in items])):
@@ -60,13 +70,15 @@ def find_twins(items: Sequence[Item], kind: Kind, task: Task) -> tuple[list[list
     return groups, findings
 
 
-def without_leaks(items: list[Item], twins: list[list[int]], task: Task) -> tuple[list[Item], list[int], list[Finding]]:
+def without_leaks(
+    items: list[Item], twins: list[list[int]], tasks: Tasks
+) -> tuple[list[Item], list[int], list[Finding]]:
     """Items without those that stand on a more protected side, too, and the unit of each that is left.
 
     A unit is what has to stay on one side: near twins of one label, and groups, tied through any chain.
     """
     given = [item.row.split for item in items]
-    labels = _labels(items, task)
+    labels = _labels(items, tasks)
     groups = same([item.row.group for item in items])
     copies = [[i for i in twin if labels[i] == label] for twin in twins for label in sorted({labels[i] for i in twin})]
     lost: dict[int, str] = {}
@@ -88,12 +100,22 @@ def without_leaks(items: list[Item], twins: list[list[int]], task: Task) -> tupl
     return [items[i] for i in kept], [units[i] for i in kept], findings
 
 
-def _labels(items: Sequence[Item], task: Task) -> list[str]:
-    return [item.row.label if task == "classification" else "" for item in items]
+def _labels(items: Sequence[Item], tasks: Tasks) -> list[str]:
+    """The classes of every item, in one text; empty for values."""
+    classes = [t for t, task in enumerate(tasks) if task == "classification"]
+    return [" / ".join(item.row.labels[t] for t in classes) for item in items]
 
 
-def _target(item: Item, task: Task) -> str | float:
-    return item.row.label if task == "classification" else float(item.row.label)
+def _contradict(one: Item, other: Item, tasks: Tasks) -> bool:
+    pairs = zip(one.row.labels, other.row.labels, tasks, strict=True)
+    return any(_together(pair, task) is None for *pair, task in pairs)
+
+
+def _together(labels: Sequence[str], task: Task) -> str | None:
+    """What copies say of a task; empty where none says anything, None where they contradict each other."""
+    given = [label for label in labels if label]
+    said: set[str | float] = set(given) if task == "classification" else {float(label) for label in given}
+    return None if len(said) > 1 else next(iter(given), "")
 
 
 def _rank(side: Split | None) -> int:

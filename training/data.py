@@ -1,8 +1,9 @@
 """Labelled inputs to clean, split examples, and a report of what was found.
 
 Promises that every input met is an example or a finding that says why not; that no content and no group stands on two
-sides; and the same examples for the same contents and seed. Knows nothing of features: labels that look wrong are added
-to the report by ``with_label_errors`` once a model has an opinion. Nothing is dropped for looking wrong.
+sides; and the same examples for the same contents and seed. Of several tasks an example may lack the labels of some.
+Knows nothing of features: labels that look wrong are added to the report by ``with_label_errors`` once a model has an
+opinion. Nothing is dropped for looking wrong.
 
 A ``group`` column keeps its groups on one side; without one, a ``subject`` column does (a person's inputs on both
 sides would flatter the test). Near twins stay on one side, too, where the split is ours; where it is the user's, the
@@ -15,7 +16,7 @@ import hashlib
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -29,17 +30,34 @@ from training import kinds
 from training.clean import Item, LabelError, read_all
 from training.copies import find_twins, one_of_each, without_leaks
 from training.kinds import Kind
-from training.listing import Listing, Row, read
-from training.report import DataReport, Finding, shown
+from training.listing import Columns, Listing, Row, read
+from training.report import DataReport, Finding, TaskReport, shown
 from training.split import PROTECTED, assign
 
 REGRESSION_FROM = 20  # more distinct values than this, not all whole, and a column of numbers is a measurement
 STRATA = 5  # quantile groups that keep a regression's sides alike
+SIDES: tuple[Split, ...] = ("train", "test")  # that every class is wanted on
+JOINT = 10  # examples that every combination of several tasks' strata needs, for sides alike in all of them
+
+Asked = Task | Literal["auto"] | Mapping[str, Task]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundTask:
+    """A task beside the first, as the data suggest it: ``labels`` are sorted, empty for regression."""
+
+    name: str
+    task: Task
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Clean, split examples. ``labels`` are sorted, empty for regression; ``median_side`` is in pixels, of pictures."""
+    """Clean, split examples. ``labels`` are sorted, empty for regression; ``median_side`` is in pixels, of pictures.
+
+    ``labels`` and ``task`` are those of the first task; of several, ``task_name`` is what it is called, and ``further``
+    has the others.
+    """
 
     examples: tuple[Example, ...]
     labels: tuple[str, ...]
@@ -48,6 +66,8 @@ class Dataset:
     median_side: int
     modality: str = "image"
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    task_name: str = ""
+    further: tuple[FoundTask, ...] = ()
 
     def of(self, split: Split) -> tuple[Example, ...]:
         """The examples of one side."""
@@ -56,16 +76,16 @@ class Dataset:
     @property
     def digest(self) -> str:
         """SHA-256 of contents, labels and sides: the same for the same examples, wherever they lie."""
-        told = "\n".join(f"{e.digest}\0{e.split}\0{e.label!r}\0{e.value!r}" for e in self.examples)
+        told = "\n".join(f"{e.digest}\0{e.split}\0{e.label!r}\0{e.value!r}{_also(e)}" for e in self.examples)
         return hashlib.sha256(told.encode()).hexdigest()
 
 
 def load(
     path: Path,
     *,
-    label: str | None = None,
+    label: Columns = None,
     modality: str | None = None,
-    task: Task | Literal["auto"] = "auto",
+    task: Asked = "auto",
     seed: int = 0,
     limits: Limits | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -73,9 +93,10 @@ def load(
     """Read, clean and split a folder of class folders or a table (CSV, JSON lines, Parquet).
 
     Args:
-        label: the table's label column, default ``label``.
+        label: the table's label column, default ``label``; several make a task each.
         modality: what the inputs are; None follows the files or the columns.
-        task: ``auto`` means regression where the labels are more than 20 distinct numbers, not all whole.
+        task: ``auto`` means regression where the labels are more than 20 distinct numbers, not all whole. One for all
+            tasks, or by name for some.
         limits: what an input may cost.
         progress: called with (done, total) inputs.
 
@@ -90,56 +111,83 @@ def from_listing(
     listing: Listing,
     source: Path,
     *,
-    task: Task | Literal["auto"] = "auto",
+    task: Asked = "auto",
     seed: int = 0,
     limits: Limits | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Clean and split what is listed, of ``source``. Arguments and errors as ``load`` says."""
     kind = kinds.kind(listing.modality)
-    chosen: Task = _guess([row.label for row in listing.rows]) if task == "auto" else task
-    rows, findings = _check_values(listing.rows, chosen)
+    names = listing.tasks or ("",)
+    tasks = _tasks(listing, names, task)
+    rows, findings = _check_values(listing.rows, names, tasks)
     items, unread = read_all(rows, kind, limits or Limits(), progress)
     findings = [*listing.refused, *listing.remarks, *findings, *unread]
     contents = {item.row.name: item.row.content for item in items if item.row.content is not None}
-    items, copies = one_of_each(items, chosen)
-    twins, remarks = find_twins(items, kind, chosen)
-    items, units, leaks = without_leaks(items, twins, chosen)
+    items, copies = one_of_each(items, tasks)
+    twins, remarks = find_twins(items, kind, tasks)
+    items, units, leaks = without_leaks(items, twins, tasks)
     lost = {leak.path for leak in leaks}
     findings += [*copies, *(remark for remark in remarks if remark.path not in lost), *leaks]
     sides = assign(
         [item.digest for item in items],
-        _strata(items, chosen),
+        _strata(items, tasks),
         units,
         [item.row.split for item in items],
         seed,
     )
-    examples = [_example(item, side, chosen) for item, side in zip(items, sides, strict=True)]
-    _refuse_useless(examples, findings, source, chosen, kind)
-    findings += _remarks_on_classes(examples, chosen)
-    findings += kind.remarks([item.row.content or b"" for item in items], [item.row.label for item in items])
+    if not items:
+        _refuse_nothing(findings, source, kind)
+    told = _told(items, sides, names, tasks)
+    for name, each in told.items():
+        _refuse_useless(each, name, source, kind)
+        findings += _remarks_on_classes(each)
+    findings += _remarks_on_inputs(told.values(), kind)
+    first, *others = told
     return Dataset(
-        examples=tuple(examples),
-        labels=tuple(sorted({example.label for example in examples if example.label is not None})),
-        task=chosen,
-        report=_report(listing, examples, findings, chosen, contents),
+        examples=tuple(_example(item, side, names, tasks) for item, side in zip(items, sides, strict=True)),
+        labels=told[first].classes,
+        task=told[first].task,
+        report=_report(listing, sides, findings, told, contents),
         median_side=int(np.median([item.look.side for item in items])),
         modality=listing.modality,
         names={item.digest: item.row.name for item in items},
+        task_name=first,
+        further=tuple(FoundTask(name=name, task=told[name].task, labels=told[name].classes) for name in others),
     )
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the examples say for one task: the texts of those that say something, their inputs and their sides."""
+
+    task: Task
+    labels: Sequence[str]
+    contents: Sequence[bytes]
+    sides: Sequence[Split]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels, sorted; none for regression."""
+        return tuple(sorted(set(self.labels))) if self.task == "classification" else ()
+
+
 def with_label_errors(
-    dataset: Dataset, examples: Sequence[Example], errors: Sequence[LabelError], labels: Sequence[str]
+    dataset: Dataset, examples: Sequence[Example], errors: Sequence[LabelError], labels: Sequence[str], task: str = ""
 ) -> Dataset:
-    """``dataset`` with a report that names the labels that look wrong: ``errors`` are positions in ``examples``."""
+    """``dataset`` with a report that names the labels that look wrong: ``errors`` are positions in ``examples``.
+
+    ``task`` is the name of the task, empty where there is one.
+    """
+    named = f"{task}: " if task else ""
     found = tuple(
         Finding(
             kind="label_error",
             path=dataset.names[examples[error.index].digest],
             dropped=False,
             label=labels[error.given],
-            detail=f"looks like {labels[error.suggested]} (probability of its own label {error.probability:.3f})",
+            detail=f"{named}looks like {labels[error.suggested]} "
+            f"(probability of its own label {error.probability:.3f})",
         )
         for error in errors
     )
@@ -160,67 +208,123 @@ def _number(label: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _check_values(rows: Sequence[Row], task: Task) -> tuple[list[Row], list[Finding]]:
-    if task == "classification":
-        return list(rows), []
+def _told(
+    items: Sequence[Item], sides: Sequence[Split], names: Sequence[str], tasks: Sequence[Task]
+) -> dict[str, Told]:
+    found: dict[str, Told] = {}
+    for t, (name, task) in enumerate(zip(names, tasks, strict=True)):
+        mine = [(item.row, side) for item, side in zip(items, sides, strict=True) if item.row.labels[t]]
+        found[name] = Told(
+            task, [row.labels[t] for row, _ in mine], [row.content or b"" for row, _ in mine], [s for _, s in mine]
+        )
+    return found
+
+
+def _remarks_on_inputs(told: Iterable[Told], kind: Kind) -> list[Finding]:
+    """What the modality remarks of inputs and labels, once, though it may be said for every task."""
+    return list(dict.fromkeys(remark for each in told for remark in kind.remarks(each.contents, each.labels)))
+
+
+def _tasks(listing: Listing, names: Sequence[str], asked: Asked) -> tuple[Task, ...]:
+    """What every task is: as it was asked for, else as its labels suggest."""
+    wanted: Mapping[str, Task | Literal["auto"]] = dict.fromkeys(names, asked) if isinstance(asked, str) else asked
+    unknown = sorted(wanted.keys() - set(names))
+    if unknown:
+        choices = ", ".join(names) if listing.tasks else "it alone, without a name"
+        raise InvalidInput(f"there is no task {shown(unknown[0])}", f"say of {choices} what it is")
+    found: list[Task] = []
+    for t, name in enumerate(names):
+        kind = wanted.get(name, "auto")
+        if kind == "auto":
+            kind = _guess([row.labels[t] for row in listing.rows if row.labels[t]])
+        found.append(kind)
+    return tuple(found)
+
+
+def _check_values(rows: Sequence[Row], names: Sequence[str], tasks: Sequence[Task]) -> tuple[list[Row], list[Finding]]:
+    """Rows without labels of regressions that are no numbers; those that have no label then are left out."""
     good, bad = [], []
     for row in rows:
-        if _number(row.label) is not None:
-            good.append(row)
-            continue
-        detail = f"{shown(row.label)!r} is not a finite number"
-        bad.append(Finding(kind="bad_value", path=row.name, dropped=True, detail=detail, label=row.label))
+        odd = [t for t, text in enumerate(row.labels) if text and tasks[t] == "regression" and _number(text) is None]
+        kept = tuple("" if t in odd else text for t, text in enumerate(row.labels))
+        if any(kept):
+            good.append(row if not odd else replace(row, labels=kept))
+        for t in odd:
+            detail = f"{shown(row.labels[t])!r} is not a finite number"
+            told = f"{names[t]}: {detail}" if names[t] else detail
+            last = not any(kept) and t == odd[-1]
+            bad.append(Finding(kind="bad_value", path=row.name, dropped=last, detail=told, label=row.labels[t]))
     return good, bad
 
 
-def _strata(items: Sequence[Item], task: Task) -> list[str]:
-    """What sides keep in proportion: the label, or the quantile group of the value."""
+def _strata(items: Sequence[Item], tasks: Sequence[Task]) -> list[str]:
+    """What sides keep in proportion: the label, or the quantile group of the value; of several tasks all of them where
+    there are enough examples of every combination, else those of the first."""
+    columns = [_strata_of(items, t, task) for t, task in enumerate(tasks)]
+    if len(columns) == 1:
+        return columns[0]
+    joint = ["\0".join(strata) for strata in zip(*columns, strict=True)]
+    return joint if min(Counter(joint).values(), default=0) >= JOINT else columns[0]
+
+
+def _strata_of(items: Sequence[Item], t: int, task: Task) -> list[str]:
+    texts = [item.row.labels[t] for item in items]
     if task == "classification":
-        return [item.row.label for item in items]
-    order = sorted(range(len(items)), key=lambda i: (float(items[i].row.label), items[i].digest))
+        return texts
+    valued = [i for i, text in enumerate(texts) if text]
+    order = sorted(valued, key=lambda i: (float(texts[i]), items[i].digest))
     ranks = {i: rank for rank, i in enumerate(order)}
-    return [str(ranks[i] * STRATA // len(items)) for i in range(len(items))]
+    return [str(ranks[i] * STRATA // len(valued)) if i in ranks else "" for i in range(len(items))]
 
 
-def _example(item: Item, side: Split, task: Task) -> Example:
+def _example(item: Item, side: Split, names: Sequence[str], tasks: Sequence[Task]) -> Example:
     row = item.row
+    said = [
+        None if not text else float(text) if task == "regression" else text
+        for text, task in zip(row.labels, tasks, strict=True)
+    ]
     return Example(
         digest=item.digest,
         path=str(row.path) if row.path is not None else "",
         content=row.content,
         split=side,
-        label=row.label if task == "classification" else None,
-        value=float(row.label) if task == "regression" else None,
+        label=said[0] if isinstance(said[0], str) else None,
+        value=said[0] if isinstance(said[0], float) else None,
         group=row.group,
         subject=row.subject,
+        further={name: told for name, told in zip(names[1:], said[1:], strict=True) if told is not None},
     )
 
 
-def _refuse_useless(
-    examples: Sequence[Example], findings: Sequence[Finding], path: Path, task: Task, kind: Kind
-) -> None:
-    """Stop where nothing can be learned."""
-    if not examples:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(f.kind for f in findings if f.dropped).items())
-        message = f"{shown(path.name)} holds no usable {kind.NOUNS[0]}: all {len(findings)} were dropped ({kinds})"
-        raise InvalidInput(message, kind.WANTED)
-    targets = {example.label if task == "classification" else example.value for example in examples}
+def _also(example: Example) -> str:
+    return "".join(f"\0{name}\0{said!r}" for name, said in sorted(example.further.items()))
+
+
+def _refuse_nothing(findings: Sequence[Finding], path: Path, kind: Kind) -> None:
+    counts = ", ".join(f"{kind} {count}" for kind, count in Counter(f.kind for f in findings if f.dropped).items())
+    message = f"{shown(path.name)} holds no usable {kind.NOUNS[0]}: all {len(findings)} were dropped ({counts})"
+    raise InvalidInput(message, kind.WANTED)
+
+
+def _refuse_useless(told: Told, name: str, path: Path, kind: Kind) -> None:
+    """Stop where nothing can be learned of a task."""
+    what = "class" if told.task == "classification" else "value"
+    targets = set(told.labels) if told.task == "classification" else {float(label) for label in told.labels}
+    where = f"task {name} of {shown(path.name)}" if name else shown(path.name)
     if len(targets) < 2:
-        what = "class" if task == "classification" else "value"
-        message = f"{shown(path.name)} has one {what} only: {shown(targets.pop())} ({len(examples)} {kind.NOUNS[1]})"
+        only = f"one {what} only: {shown(next(iter(targets)))}" if targets else f"no {what}"
+        message = f"{where} has {only} ({len(told.labels)} {kind.NOUNS[1]})"
         raise InvalidInput(message, f"add {kind.NOUNS[1]} of at least one other {what}")
-    if not any(example.split == "train" for example in examples):
-        raise InvalidInput(f"{shown(path.name)} has no training example left", "mark some lines as split train")
+    if "train" not in told.sides:
+        raise InvalidInput(f"{where} has no training example left", "mark some lines as split train")
 
 
-def _remarks_on_classes(examples: Sequence[Example], task: Task) -> list[Finding]:
-    if task == "regression":
-        return []
-    counts = Counter((example.label or "", example.split) for example in examples)
+def _remarks_on_classes(told: Told) -> list[Finding]:
+    counts = Counter(zip(told.labels, told.sides, strict=True))
     findings: list[Finding] = []
     folded: dict[str, str] = {}
-    for label in sorted({label for label, _ in counts}):
-        missing = [side for side in ("train", "test") if not counts[label, side]]
+    for label in told.classes:
+        missing = [side for side in SIDES if not counts[label, side]]
         if missing:
             detail = f"class {shown(label)} has no example on the side {' or '.join(missing)}"
             findings.append(Finding(kind="small_class", path=label, dropped=False, detail=detail, label=label))
@@ -233,25 +337,31 @@ def _remarks_on_classes(examples: Sequence[Example], task: Task) -> list[Finding
 
 def _report(
     listing: Listing,
-    examples: Sequence[Example],
+    sides: Sequence[Split],
     findings: Sequence[Finding],
-    task: Task,
+    told: Mapping[str, Told],
     contents: Mapping[str, bytes],
 ) -> DataReport:
-    classes: dict[str, dict[str, int]] = {}
-    for example in examples:
-        if example.label is not None:
-            row = classes.setdefault(example.label, {side: 0 for side in reversed(PROTECTED)})
-            row[example.split] += 1
-    sides = Counter(example.split for example in examples)
+    counts = Counter(sides)
+    first, *_ = told
     return DataReport(
         root=str(listing.root),
-        task=task,
+        task=told[first].task,
         seen=len(listing.rows) + len(listing.refused),
-        kept=len(examples),
+        kept=len(sides),
         findings=tuple(findings),
-        classes=dict(sorted(classes.items())),
-        splits={side: sides[side] for side in reversed(PROTECTED)},
+        classes=_classes(told[first]),
+        splits={side: counts[side] for side in reversed(PROTECTED)},
         modality=listing.modality,
         contents=contents,
+        tasks={
+            name: TaskReport(task=each.task, labelled=len(each.labels), classes=_classes(each))
+            for name, each in told.items()
+            if listing.tasks
+        },
     )
+
+
+def _classes(told: Told) -> dict[str, dict[str, int]]:
+    counts = Counter(zip(told.labels, told.sides, strict=True))
+    return {label: {side: counts[label, side] for side in reversed(PROTECTED)} for label in told.classes}

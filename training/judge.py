@@ -35,7 +35,7 @@ from training.recipe import Rows, TooFew
 DRAWN = 256  # training rows on which parity is shown and a standardised transform is measured
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Bench:
     """What stands around a judgement, the same for all that are compared.
 

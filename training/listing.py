@@ -18,6 +18,7 @@ from core import plugins
 from core.errors import InvalidInput, LeptonError, NotFound
 from core.mixture import Mixture
 from core.schema import canonical
+from core.tasks import check_tasks
 from core.types import Split
 from training import kinds, tables
 from training.report import Finding, shown
@@ -30,6 +31,8 @@ TEXT, TABULAR = "text", "tabular"
 FILES = ("image", "audio")  # modalities whose column holds paths
 ROLES = ("split", "group", "subject")  # columns that say something about a line, beside its label
 
+Columns = str | Sequence[str] | None  # the label column, or several, of a task each; None: ``label``
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -37,12 +40,13 @@ class Row:
 
     Attributes:
         name: its path relative to the data folder, or its line.
+        labels: what it is labelled, a text for every task; empty where it has no label for that one.
         path: where it lies, if it is a file. content: its bytes, if it is not.
         parts: what a line of several modalities holds of each, for the modality ``mixture``.
     """
 
     name: str
-    label: str
+    labels: tuple[str, ...]
     path: Path | None = None
     content: bytes | None = field(repr=False, default=None)
     parts: Mapping[str, Path | bytes] = field(repr=False, default_factory=dict)
@@ -50,6 +54,11 @@ class Row:
     split: Split | None = None
     group: str | None = None
     subject: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The label, or several in one text."""
+        return " / ".join(self.labels)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -73,7 +82,7 @@ class Row:
 class Listing:
     """All rows, and the entries that cannot be one. Everything met is in exactly one of the two.
 
-    ``remarks`` are findings about columns, which are neither.
+    ``remarks`` are findings about columns, which are neither. ``tasks`` are the names of several tasks; none for one.
     """
 
     root: Path
@@ -81,18 +90,23 @@ class Listing:
     rows: tuple[Row, ...]
     refused: tuple[Finding, ...]
     remarks: tuple[Finding, ...] = ()
+    tasks: tuple[str, ...] = ()
 
 
-def read(path: Path, label: str | None = None, modality: str | None = None) -> Listing:
-    """The rows of ``path``: a folder, or a table (``label`` names its label column, default ``label``).
+def read(path: Path, label: Columns = None, modality: str | None = None) -> Listing:
+    """The rows of ``path``: a folder, or a table.
 
     Args:
+        label: the table's label column, default ``label``; of several each is a task of that name.
         modality: what the inputs are; None follows the files or the columns.
 
     Raises:
         NotFound: no such path.
-        InvalidInput: an empty folder, a file that is no table, a missing column.
+        InvalidInput: an empty folder, a file that is no table, a missing column, several that cannot be tasks.
     """
+    labels = (label,) if isinstance(label, str) else tuple(label or ("label",))
+    if len(labels) > 1:
+        check_tasks(labels)
     path = Path(os.path.abspath(path))
     if not path.exists():
         raise NotFound(
@@ -106,8 +120,13 @@ def read(path: Path, label: str | None = None, modality: str | None = None) -> L
         raise InvalidInput(
             f"{shown(path.name)} is a folder, and {modality} is no kind of file", "give a CSV, JSONL or Parquet file"
         )
+    if path.is_dir() and len(labels) > 1:
+        raise InvalidInput(
+            f"{shown(path.name)} is a folder, whose folders are the labels of one task",
+            "give a table with a column for each task",
+        )
     try:
-        return _folder(path, modality) if path.is_dir() else _table(path, label or "label", modality)
+        return _folder(path, modality) if path.is_dir() else _table(path, labels, modality)
     except OSError as error:
         raise InvalidInput(f"{shown(path)} cannot be opened: {error.strerror}", "check its permissions") from error
 
@@ -125,7 +144,7 @@ def _folder(root: Path, modality: str | None) -> Listing:
             refused.append(Finding(kind=fault[0], path=str(name), dropped=True, detail=fault[1]))
             continue
         split = SPLIT_FOLDERS[name.parts[0]] if by_split else None
-        rows.append(Row(name=str(name), path=path, label=parts[0], split=split))
+        rows.append(Row(name=str(name), path=path, labels=(parts[0],), split=split))
     if not rows and not refused:
         raise InvalidInput(f"{shown(root)} holds no file", "put one folder for each class into it, with files inside")
     return Listing(root=root, modality=modality or _kind_of(rows), rows=tuple(rows), refused=tuple(refused))
@@ -191,11 +210,11 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _table(file: Path, label: str, modality: str | None) -> Listing:
+def _table(file: Path, labels: tuple[str, ...], modality: str | None) -> Listing:
     table = tables.read(file)
-    columns = [name for name in table.columns if name != label and name not in ROLES]
+    columns = [name for name in table.columns if name not in (*labels, *ROLES)]
     chosen = modality or _found(columns)
-    _check_columns(file, table, label, chosen)
+    _check_columns(file, table, labels, chosen)
     parts = chosen.split("+")
     features = [name for name in columns if name not in (TEXT, *FILES) and name.strip()] if TABULAR in parts else []
     tidied = tidy([{name: cells.get(name) for name in features} for _, cells in table.lines])
@@ -203,10 +222,10 @@ def _table(file: Path, label: str, modality: str | None) -> Listing:
     rows: list[Row] = []
     refused: list[Finding] = []
     for place, (number, cells) in enumerate(table.lines):
-        told = {name: word(cells.get(name)) for name in (label, *ROLES, grouped)}
+        told = {name: word(cells.get(name)) for name in (*labels, *ROLES, grouped)}
         name = word(cells.get(chosen)) if chosen in FILES else f"line {number}"
         found, fault = _parts(parts, cells, tidied[place], file.parent)
-        fault = _label_fault(told[label]) or fault
+        fault = _label_fault([told[label] for label in labels]) or fault
         if fault:
             named = name if name.strip() else f"line {number}"
             refused.append(Finding(kind=fault[0], path=named, dropped=True, detail=fault[1]))
@@ -215,7 +234,7 @@ def _table(file: Path, label: str, modality: str | None) -> Listing:
         rows.append(
             Row(
                 name=name,
-                label=told[label],
+                labels=tuple(told[label] if told[label].strip() else "" for label in labels),
                 path=only if isinstance(only, Path) else None,
                 content=only if isinstance(only, bytes) else None,
                 parts=found if only is None else {},
@@ -226,7 +245,12 @@ def _table(file: Path, label: str, modality: str | None) -> Listing:
             )
         )
     return Listing(
-        root=file.parent, modality=chosen, rows=tuple(rows), refused=tuple(refused), remarks=_nameless(file, columns)
+        root=file.parent,
+        modality=chosen,
+        rows=tuple(rows),
+        refused=tuple(refused),
+        remarks=_nameless(file, columns),
+        tasks=labels if len(labels) > 1 else (),
     )
 
 
@@ -264,11 +288,15 @@ def _found(columns: Sequence[str]) -> str:
     return "+".join(sorted(found))
 
 
-def _check_columns(file: Path, table: Table, label: str, modality: str) -> None:
+def _check_columns(file: Path, table: Table, labels: Sequence[str], modality: str) -> None:
     there = ", ".join(shown(name) for name in table.columns)
-    if label not in table.columns:
-        remedy = "name it label, or choose one with --label"
-        raise InvalidInput(f"{shown(file.name)} has no column named {shown(label)}; it has: {there}", remedy)
+    for label in labels:
+        if label not in table.columns:
+            remedy = "name it label, or choose one with --label"
+            raise InvalidInput(f"{shown(file.name)} has no column named {shown(label)}; it has: {there}", remedy)
+        if len(labels) > 1 and label in (*ROLES, TEXT, *FILES):
+            remedy = "call the column something else, or leave it out"
+            raise InvalidInput(f"column {label} of {shown(file.name)} has a meaning of its own, and is no task", remedy)
     if not modality:
         remedy = "name the column of texts text, of paths image or audio, and separate columns by commas"
         raise InvalidInput(f"{shown(file.name)} has no column beside its label; it has: {there}", remedy)
@@ -290,8 +318,8 @@ def _content(text: Cell, features: Mapping[str, Cell] | None) -> tuple[tuple[str
     return None, data
 
 
-def _label_fault(label: str) -> tuple[str, str] | None:
-    return None if label.strip() else ("no_label", "the line has no label")
+def _label_fault(labels: Sequence[str]) -> tuple[str, str] | None:
+    return None if any(label.strip() for label in labels) else ("no_label", "the line has no label")
 
 
 def _path_fault(name: str) -> tuple[str, str] | None:

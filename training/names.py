@@ -79,5 +79,5 @@ def _rows(meanings: dict[str, str]) -> list[Row]:
                     f"labels {shown(rows[text].label)} and {shown(label)} mean the same: {shown(text)}",
                     "say in words what tells them apart, after a colon",
                 )
-            rows[text] = Row(name=f"{label}, text {number}", label=label, content=text.encode(), split="train")
+            rows[text] = Row(name=f"{label}, text {number}", labels=(label,), content=text.encode(), split="train")
     return list(rows.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from core import bundle
-from core.bundle import Golden, Lineage, Manifest, Member, Metric, Tuning
+from core.bundle import FurtherTask, Fusion, Golden, Lineage, Manifest, Member, Metric, Tuning
+from core.failpoint import passes
 from core.home import Home
 from core.mixture import PRESENT
 from core.preprocess import Inputs
@@ -39,8 +40,12 @@ class Origin:
     """What the manifest tells of the making.
 
     Attributes:
+        further: metrics of the tasks beside the first, by name.
         validation: the blob that lists examples on which no weight was tuned.
         tuning: how the one member's weights were moved; None where they are as they were.
+        members: what the graph is made of, where its members are graphs that are made of several themselves.
+        alphas: the share of each of what was fused, where the assembly does not say it.
+        fusion: how and why it was fused. parents: the versions that it was fused of.
     """
 
     recipe: str
@@ -48,8 +53,13 @@ class Origin:
     metrics: Mapping[str, Metric]
     data_digest: str
     parent: str | None
+    further: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     validation: str = ""
     tuning: Tuning | None = None
+    members: tuple[Member, ...] = ()
+    alphas: tuple[float, ...] = (1.0,)
+    fusion: Fusion | None = None
+    parents: tuple[str, ...] = ()
 
 
 def check_parity(assembly: Assembly, examples: Sequence[Example]) -> Parity:
@@ -76,18 +86,33 @@ def register(
         Unavailable: the disk is full or cannot be written; nothing is registered.
     """
     model = with_head(assembly.model, head)
-    manifest = _manifest(scene, assembly, head, origin, _members(home, assembly, origin.tuning))
+    manifest = _manifest(scene, assembly, head, origin, origin.members or _members(home, assembly, origin.tuning))
+    golden = _golden(assembly, model, examples)
+    return write(home, manifest, model, golden, head, assembly.preprocessor.files)
+
+
+def write(
+    home: Home, manifest: Manifest, model: bytes, golden: Golden, head: Head, more: Mapping[str, bytes]
+) -> Version:
+    """Write a bundle, put it in its place and register it, with further files.
+
+    Raises:
+        Unavailable: the disk is full or cannot be written; nothing is registered.
+    """
     files = {
         bundle.MODEL: model,
-        bundle.GOLDEN: bundle.golden_bytes(_golden(assembly, model, examples)),
+        bundle.GOLDEN: bundle.golden_bytes(golden),
         bundle.CARD: card.render(manifest).encode(),
-        **assembly.preprocessor.files,
+        **more,
     }
     with tempfile.TemporaryDirectory() as folder:
         version = bundle.write(Path(folder), manifest, files)
         home.artifacts.adopt(Path(folder), version)
     told = home.bundle(version).manifest.model_dump(mode="json")
-    return home.registry.register(scene.name, version, told, head)
+    passes("version.written")
+    made = home.registry.register(manifest.scene, version, told, head)
+    passes("version.registered")
+    return made
 
 
 def inputs_of(assembly: Assembly, examples: Sequence[Example]) -> Inputs:
@@ -110,7 +135,7 @@ def _golden(assembly: Assembly, model: bytes, examples: Sequence[Example]) -> Go
         blank = assembly.preprocessor.batch([assembly.preprocessor.blank()] * GOLDEN_ROWS)
         inputs = {name: _noise(array) if name == "image" else array for name, array in blank.items()}
     answer = Session(model).predict(inputs)
-    return Golden(inputs, answer.features, answer.outputs)
+    return Golden(inputs, answer.features, answer.outputs, answer.further)
 
 
 def _noise(array: NDArray[Any]) -> NDArray[Any]:
@@ -129,7 +154,7 @@ def _members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Mem
             parameters=backbone.parameters,
             tuned=bool(backbone.recipe),
             weights=tuned.keep(home.artifacts, backbone) if _can_be_kept(backbone) else "",
-            tuning=tuning if backbone.recipe else None,
+            tuning=tuning,
         )
         for backbone in assembly.backbones
     )
@@ -155,7 +180,9 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin, memb
         features=assembly.session.width,
         members=members,
         transform=origin.transform,
-        alphas=(1.0,),
+        alphas=assembly.joint.alphas if assembly.joint else origin.alphas,
+        blocks=assembly.blocks,
+        fusion=origin.fusion,
         lam=head.lam,
         temperature=head.temperature,
         target_offset=scene.offset,
@@ -167,8 +194,24 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin, memb
             data_digest=origin.data_digest,
             sequence=head.sequence,
             parent=origin.parent,
+            parents=origin.parents,
             validation=origin.validation,
             code=importlib.metadata.version("lepton"),
         ),
         files={},
+        task_name=scene.task_name,
+        further=tuple(_further(task, head.of(task.task_name), origin) for task in scene.further),
+    )
+
+
+def _further(task: Scene, head: Head, origin: Origin) -> FurtherTask:
+    return FurtherTask(
+        name=task.task_name,
+        task=task.task,
+        labels=head.labels,
+        lam=head.lam,
+        temperature=head.temperature,
+        target_offset=task.offset,
+        target_scale=task.scale,
+        metrics=dict(origin.further[task.task_name]),
     )

@@ -7,6 +7,7 @@ nothing of how findings are made, or of how an input is shown: its modality does
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from core.errors import LeptonError
@@ -28,29 +29,31 @@ def render(report: DataReport) -> str:
     """The page as a string."""
     counts = report.counts()
     found = "".join(_section(kind, report) for kind in counts) or "<p>Nothing was found.</p>"
+    several = "".join(_classes(f"Classes of {name}", each.classes) for name, each in report.tasks.items())
+    classes = several if report.tasks else _classes("Classes", report.classes)
     sides = " · ".join(f"{text(side)} {count}" for side, count in report.splits.items())
     return document(
         "Data report",
         f"<h1>Data report: {text(Path(report.root).name)}</h1>"
         f"<p>{report.seen} inputs seen, <b>{report.kept} kept</b>, {report.dropped} dropped.</p>"
         f'<p class="soft">{text(report.modality)} · {text(report.task)} · {sides}</p>'
-        f"{_classes(report)}{found}",
+        f"{classes}{found}",
     )
 
 
-def _classes(report: DataReport) -> str:
-    if not report.classes:
+def _classes(title: str, classes: Mapping[str, Mapping[str, int]]) -> str:
+    if not classes:
         return ""
-    widest = max(sum(counts.values()) for counts in report.classes.values())
+    widest = max(sum(counts.values()) for counts in classes.values())
     rows = []
-    for label, counts in report.classes.items():
+    for label, counts in classes.items():
         bars = "".join(
             f'<i style="width:{100 * n / widest:.2f}%;background:{SIDES[side]}"></i>' for side, n in counts.items()
         )
         cells = "".join(f'<td class="n">{n}</td>' for n in counts.values())
         rows.append(f'<tr><td>{text(label)}</td>{cells}<td class="bar"><div>{bars}</div></td></tr>')
-    heads = "".join(f'<th class="n">{text(side)}</th>' for side in next(iter(report.classes.values())))
-    return f"<h2>Classes</h2><table><tr><th>class</th>{heads}<th></th></tr>{''.join(rows)}</table>"
+    heads = "".join(f'<th class="n">{text(side)}</th>' for side in next(iter(classes.values())))
+    return f"<h2>{text(title)}</h2><table><tr><th>class</th>{heads}<th></th></tr>{''.join(rows)}</table>"
 
 
 def _section(kind: str, report: DataReport) -> str:

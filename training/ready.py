@@ -1,7 +1,7 @@
 """A graph with the features of every example, ready for its head: as the backbones came, or as a recipe moved one.
 
-Promises that every epoch is in the table of runs before the next one begins, and that nothing else is written: what is
-tuned here is registered later or not at all. Knows nothing of the ledger.
+Promises that every epoch is told as it ends, and that nothing else is written: what is tuned here is registered later
+or not at all. Knows nothing of the ledger.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 
 from core.bundle import Tuning
+from core.follow import Followed
 from core.home import Home
-from core.runs import Runs, run_id
 from core.types import Example, GridRows, Scene
 from exporters.parity import Parity
 from training import features, judge, tuning
@@ -27,20 +26,10 @@ from training.data import Dataset
 from training.explore import Explored
 from training.judge import Bench
 from training.recipe import Epoch
+from training.reporter import Reporter
 from training.tuning import Ask, Attempt
 
-
-class Reporter(Protocol):
-    """Where progress is told."""
-
-    def stage(self, title: str) -> None:
-        """A new stage begins."""
-
-    def progress(self, done: int, total: int) -> None:
-        """The present stage has come this far."""
-
-    def note(self, words: str) -> None:
-        """What a person should know, in a line of its own."""
+MEASURES = ("loss", "validation_loss", "validation_score", "rate", "seconds")  # of an epoch, as metrics of the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +40,7 @@ class Ready:
         rows: features by example.
         attempt: the recipe that was tried, whatever came of it; None where none was.
         tuning, validation: where a recipe moved weights, what the manifest says of it, and rows that none was tuned on.
-        explored: what a budget was spent on, where nothing in particular was asked for.
+        explored: what a budget was spent on, where no recipe was named.
         before: there, how the untouched features answered each training row without itself. The tuned ones have seen
             every label, right or wrong, and cannot say which of them look wrong.
     """
@@ -77,43 +66,32 @@ def extracted(home: Home, assembly: Assembly, parity: Parity, dataset: Dataset, 
     )
 
 
-def tuned(
-    home: Home, scene: Scene, dataset: Dataset, floor: Ready, ask: Ask, bench: Bench, reporter: Reporter
-) -> Ready:
+def tuned(home: Home, dataset: Dataset, floor: Ready, ask: Ask, bench: Bench, reporter: Reporter) -> Ready:
     """What a recipe makes of the floor where that is no worse; otherwise the floor, and the attempt.
 
     Raises:
         InvalidInput: the backbone cannot be tuned, or a setting does not fit the data.
+        Helped: this is not the first of several processes.
     """
-    run, epochs = run_id(scene.name), getattr(ask.config, "epochs", 0)
-    runs = Runs(home.predictions.database)
+    epochs = getattr(ask.config, "epochs", 0)
 
     def epoch(at: Epoch) -> None:
-        if ask.device.first:
-            runs.note(run, at.number, {k: v for k, v in vars(at).items() if k not in {"number", "left"}})
-            reporter.note(sentence(at, scene))
-            reporter.progress(at.number, epochs)
+        for name in MEASURES:
+            reporter.metric(name, at.number, getattr(at, name))
+        reporter.note(sentence(at, bench.scene))
+        reporter.progress(at.number, epochs)
 
-    sides = tuning.sides(dataset.examples, scene.task, bench.seed)
-    asked = replace(ask, epoch=epoch, noted=reporter.note if ask.device.first else ask.noted)
+    sides = tuning.sides(dataset.examples, bench.scene.task, bench.seed)
+    asked = replace(ask, epoch=epoch, noted=reporter.note) if ask.device.first else ask
     attempt = tuning.attempt(floor.assembly, floor.parity, sides, bench, asked)
-    if ask.device.first:
-        reporter.note(attempt.words)
+    reporter.note(attempt.words)
     if attempt.judged is None:
         return replace(floor, attempt=attempt)
-    return settled(home, scene, dataset, floor, attempt, floor.assembly.backbones[0].digest, run, bench.seed, reporter)
+    return settled(home, dataset, floor, attempt, floor.assembly.backbones[0].digest, bench, reporter)
 
 
-def settled(  # noqa: PLR0913, PLR0917 - what was found, and everything that stands around it
-    home: Home,
-    scene: Scene,
-    dataset: Dataset,
-    floor: Ready,
-    attempt: Attempt,
-    base: str,
-    run: str,
-    seed: int,
-    reporter: Reporter,
+def settled(
+    home: Home, dataset: Dataset, floor: Ready, attempt: Attempt, base: str, bench: Bench, reporter: Reporter
 ) -> Ready:
     """What an attempt made, in the floor's place; ``base`` is the digest of the backbone that it began with."""
     found, moved = attempt.judged, attempt.tuned is not None and attempt.tuned.moved
@@ -124,9 +102,9 @@ def settled(  # noqa: PLR0913, PLR0917 - what was found, and everything that sta
         parity=found.parity,
         rows=_features(home, found.assembly, dataset.examples, found.features, reporter.progress),
         attempt=attempt,
-        tuning=tuning.told(attempt, base, run, seed) if moved else None,
+        tuning=tuning.told(attempt, base, reporter.run, bench.seed) if moved else None,
         validation=attempt.rows.validation if moved else (),
-        before=_before(scene, floor, taught) if moved else None,
+        before=_before(bench.scene, floor, taught) if moved else None,
     )
 
 
@@ -156,10 +134,11 @@ def kept_apart(home: Home, ready: Ready) -> str:
 
 
 def _before(scene: Scene, floor: Ready, taught: Sequence[Example]) -> Learned:
-    state = judge.state(scene, taught, floor.rows)
-    head = state.solve()
+    followed = Followed(scene, floor.assembly.session.width, lambda source: 1)
+    followed.state = judge.state(scene, taught, floor.rows)
+    head = followed.state.solve()
     assert head is not None, "the floor was judged, so it has a head"
-    return closed_form.held_out(scene, state, head, [example.digest for example in taught])
+    return closed_form.of_task(followed, head, [example.digest for example in taught])
 
 
 def _features(

@@ -71,10 +71,20 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskReport:
+    """One of several tasks: what it is, how many of the examples kept have a label of it, and its classes."""
+
+    task: Task
+    labelled: int
+    classes: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataReport:
     """What stood in a data set and what became of it. ``classes`` maps a label to {split: examples}.
 
-    ``contents`` holds inputs that lie in no files of their own, by name, to be shown; it is not part of the JSON.
+    ``task`` and ``classes`` are those of the first task; ``tasks`` has every one of several, by name. ``contents``
+    holds inputs that lie in no files of their own, by name, to be shown; it is not part of the JSON.
     """
 
     root: str
@@ -86,6 +96,7 @@ class DataReport:
     splits: Mapping[str, int] = field(default_factory=dict)
     modality: str = "image"
     contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    tasks: Mapping[str, TaskReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that every input is accounted for."""
@@ -106,7 +117,8 @@ class DataReport:
 
     def to_json(self) -> dict[str, object]:
         """The report as plain JSON values; paths are relative, the place of the data is left out."""
-        return {
+        several = {"tasks": {name: asdict(each) for name, each in self.tasks.items()}} if self.tasks else {}
+        return several | {
             "task": self.task,
             "modality": self.modality,
             "seen": self.seen,
@@ -127,6 +139,9 @@ class DataReport:
         """The report for a terminal, a line a thing."""
         sides = ", ".join(f"{side} {count}" for side, count in self.splits.items())
         text = [f"{self.seen} inputs seen, {self.kept} kept, {self.dropped} dropped ({sides})"]
+        for name, each in self.tasks.items():
+            what = f"{len(each.classes)} classes" if each.classes else each.task
+            text.append(f"  {name}: {each.labelled} labelled, {what}")
         for kind, count in self.counts().items():
             findings = self.of(kind)
             dropped = sum(finding.dropped for finding in findings)

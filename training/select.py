@@ -5,6 +5,8 @@ ranks it: a probe on cached features beats published transferability scores (arX
 reason for each candidate, tried or not, the same for the same data and seed unless the time runs out. Knows nothing of
 export to bundles, of parity or of the test split: only training examples are looked at.
 
+Of several tasks each has its share of the subsample, and the score is the mean over them of the tasks' scores.
+
 The rule: the quickest candidate that loses at most one point to the best and cannot be told from it by a paired
 bootstrap over the examples. A point of leave-one-out accuracy on a few hundred rows is worth less than the
 latency of a larger model.
@@ -31,6 +33,7 @@ from core.session import Session
 from core.types import Doubles, Example, GridRows, Scene, Task
 from training import features, zoo
 from training.assemble import Assembly, alone
+from training.tasks import by_task
 from training.zoo import Setting
 
 SAMPLE = 512
@@ -40,6 +43,7 @@ _WORTH = 0.01  # of the score, given up for speed
 _PROBES, _WARM = 7, 2  # single examples timed, after as many to warm up
 
 Clock = Callable[[], float]
+Drawn = Sequence[tuple[Scene, Sequence[Example]]]  # of every task the rows that it is tried on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,8 @@ class Candidate:
     """One line of the table.
 
     Attributes:
-        score: leave-one-out balanced accuracy, or R squared for regression; None where it was not tried.
+        score: leave-one-out balanced accuracy, or R squared for regression, mean over the tasks; None where it was not
+            tried.
         low, high: 95 % interval of the score, bootstrap over examples.
         milliseconds: an example through ONNX Runtime, one thread, batch 1 (median).
         seconds: that trying it took.
@@ -109,24 +114,20 @@ def select(
 ) -> tuple[Candidate, ...]:
     """Try (name, setting) candidates in turn and mark one as chosen; the table, best first.
 
-    ``scene`` gives the task and the modality. ``budget`` is in seconds: the first candidate is always tried, and
+    ``scene`` gives the tasks and the modality. ``budget`` is in seconds: the first candidate is always tried, and
     another only where the time that the dearest one so far took is still left.
 
     Raises:
         InvalidInput: no candidate works, or there is too little to compare them on.
     """
-    rows = subsample(examples, scene.task, seed)
-    if len(rows) < 4 or (scene.task == "classification" and len({row.label for row in rows}) < 2):
-        raise InvalidInput(
-            f"{len(rows)} training examples are too few to compare backbones on",
-            "give at least two classes of two examples each, or name one backbone",
-        )
+    drawn = _draw(examples, scene, seed)
+    rows = list({row.digest: row for _, mine in drawn for row in mine}.values())
     trials, others = _try_all(
         candidates,
         budget,
         clock,
         lambda name, setting: _try(
-            name, alone(zoo.load(name, setting), scene, cache, rows, limits), rows, cache, scene.task, seed
+            name, alone(zoo.load(name, setting), scene, cache, rows, limits), drawn, cache, seed
         ),
     )
     if not trials:
@@ -134,7 +135,7 @@ def select(
             f"no backbone works here: {'; '.join(f'{other.name}: {other.reason}' for other in others) or 'none given'}",
             "choose others from lepton backbones",
         )
-    return (*decide(trials, _groups(rows, scene.task), seed), *others)
+    return (*decide(trials, _groups(drawn), seed), *others)
 
 
 def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple[Candidate, ...]:
@@ -205,6 +206,20 @@ def latency(session: Session, preprocessor: Preprocessor, example: Example) -> f
     return 1000 * float(np.median(seconds[_WARM:]))
 
 
+def _draw(examples: Sequence[Example], scene: Scene, seed: int) -> Drawn:
+    """The subsample of every task."""
+    most = SAMPLE // len(scene.tasks)
+    drawn = [(task, subsample(mine, task.task, seed, most)) for task, mine in by_task(scene, examples)]
+    for task, rows in drawn:
+        if len(rows) < 4 or (task.task == "classification" and len({row.label for row in rows}) < 2):
+            of_task = f" for task {task.task_name}" if task.task_name else ""
+            raise InvalidInput(
+                f"{len(rows)} training examples are too few to compare backbones on{of_task}",
+                "give at least two classes of two examples each, or name one backbone",
+            )
+    return drawn
+
+
 def _try_all(
     candidates: Sequence[tuple[str, Setting]], budget: float, clock: Clock, attempt: Callable[[str, Setting], Trial]
 ) -> tuple[list[Trial], list[Candidate]]:
@@ -231,11 +246,15 @@ def _try_all(
     return trials, others
 
 
-def _try(name: str, assembly: Assembly, rows: Sequence[Example], cache: Path, task: Task, seed: int) -> Trial:
-    session = assembly.session
-    features_ND = features.extract(session, assembly.preprocessor, assembly.extractor, rows, cache)
-    outcomes_N = outcomes(features_ND, rows, task)
-    groups_N = _groups(rows, task)
+def _try(name: str, assembly: Assembly, drawn: Drawn, cache: Path, seed: int) -> Trial:
+    session, groups_N = assembly.session, _groups(drawn)
+    counted: list[Doubles] = []
+    for task, rows in drawn:
+        features_ND = features.extract(session, assembly.preprocessor, assembly.extractor, rows, cache)
+        mine = len(set(_groups([(task, rows)])))
+        share = len(set(groups_N)) / (len(drawn) * mine)  # so that the mean over groups is the mean over tasks
+        counted.append(outcomes(features_ND, rows, task.task) * share)
+    outcomes_N = np.concatenate(counted)
     low, high = interval(outcomes_N, groups_N, seed)
     candidate = Candidate(
         name=name,
@@ -243,7 +262,7 @@ def _try(name: str, assembly: Assembly, rows: Sequence[Example], cache: Path, ta
         score=score(outcomes_N, groups_N),
         low=low,
         high=high,
-        milliseconds=latency(assembly.session, assembly.preprocessor, rows[0]),
+        milliseconds=latency(session, assembly.preprocessor, drawn[0][1][0]),
         model_bytes=len(assembly.model),
         dimension=session.width,
     )
@@ -255,8 +274,9 @@ def _members(groups_N: Sequence[str]) -> list[NDArray[np.intp]]:
     return [np.flatnonzero(names == name) for name in sorted(set(groups_N))]
 
 
-def _groups(rows: Sequence[Example], task: Task) -> list[str]:
-    return [row.label or "" for row in rows] if task == "classification" else [""] * len(rows)
+def _groups(drawn: Drawn) -> list[str]:
+    """The class of every row, with its task's name before it; empty classes for values."""
+    return [f"{task.task_name}\0{row.label or ''}" for task, rows in drawn for row in rows]
 
 
 def _score(candidate: Candidate) -> float:

@@ -13,15 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from core.bundle import Metric
+from core.bundle import Metric, metrics_of
 from core.registry import short
 from core.types import Version
 from training import answered, story_page
 from training.answered import Answered
 from training.data import Dataset
 from training.explore import Explored
-from training.ready import Ready, Reporter
+from training.ready import Ready
 from training.recipe import FLOOR, Epoch
+from training.reporter import Reporter
 from training.search import Trial, front
 from training.select import Candidate
 from training.story import Comparison, Curve, Entry, Story
@@ -36,6 +37,15 @@ class Timed:
     def __init__(self, reporter: Reporter, clock: Callable[[], float] = time.monotonic) -> None:
         self._reporter, self._clock = reporter, clock
         self._begun: list[tuple[str, float]] = []
+
+    @property
+    def run(self) -> str:
+        """The name under which what is told is kept."""
+        return self._reporter.run
+
+    def metric(self, name: str, step: int, value: float) -> None:
+        """A metric has this value at this step."""
+        self._reporter.metric(name, step, value)
 
     def stage(self, title: str) -> None:
         """A new stage begins."""
@@ -62,12 +72,11 @@ def story(
     candidates: Sequence[Candidate],
     ready: Ready,
     told: Sequence[Answered],
-    metrics: Mapping[str, Metric],
     stages: tuple[tuple[str, float], ...],
     seed: int,
 ) -> Story:
     """The report of a version that was registered."""
-    manifest = version.manifest
+    manifest, tasks = version.manifest, metrics_of(version.manifest)
     return Story(
         scene=version.scene,
         version=version.version,
@@ -75,7 +84,7 @@ def story(
         task=dataset.task,
         modality=dataset.modality,
         data=dataset.report,
-        metrics=metrics,
+        metrics={f"{task} {name}".strip(): Metric(**each) for task, of in tasks.items() for name, each in of.items()},
         comparisons=tuple(each for each in (_selected(candidates, version), _tried(ready)) if each is not None),
         curves=_curves(ready),
         answers=answered.answers(told, seed),

@@ -8,16 +8,17 @@ databases or the registry.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from core.bundle import Tuning
 from core.errors import InvalidInput, ParityFailed
-from core.types import Example, Task
+from core.types import Example, Scene, Task
 from exporters.backbone import Backbone
 from exporters.parity import Parity
 from training import judge, recipe
@@ -28,6 +29,10 @@ from training.tune import network
 from training.tune.device import Device
 
 CARVED = 5  # where data have no validation side, one row in so many of each class becomes it
+
+
+class Helped(Exception):
+    """This process helped to tune; the first one goes on alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +79,9 @@ def attempt(floor: Assembly, parity: Parity, rows: Rows, bench: Bench, ask: Ask)
 
     Raises:
         InvalidInput: the backbone cannot be tuned, or a setting does not fit the data.
+        Helped: this is not the first of several processes.
     """
-    check(ask.name, floor.backbones)
+    check(ask.name, floor.backbones, bench.scene)
     (base,) = floor.backbones
     stays = "the untouched backbone stays"
     try:
@@ -97,7 +103,7 @@ def attempt(floor: Assembly, parity: Parity, rows: Rows, bench: Bench, ask: Ask)
     except TooFew as few:
         return Attempt(name=ask.name, rows=rows, words=f"{few.message}: {stays}")
     if not ask.device.first:
-        return Attempt(name=ask.name, rows=rows, words="the first process goes on", tuned=made)
+        raise Helped
     if not made.moved:
         why = f"{ask.name} found nothing better than its start ({made.stopped}): {stays}"
         return Attempt(name=ask.name, rows=rows, words=why, tuned=made)
@@ -119,14 +125,19 @@ def attempt(floor: Assembly, parity: Parity, rows: Rows, bench: Bench, ask: Ask)
     )
 
 
-def check(name: str, backbones: Sequence[Backbone]) -> None:
+def check(name: str, backbones: Sequence[Backbone], scene: Scene) -> None:
     """Whether a recipe can move these at all, before anything is computed.
 
     Raises:
-        InvalidInput: several at once, or one that is no torch model.
+        InvalidInput: several at once, or one that is no torch model; or the scene has several tasks.
     """
     if name == recipe.FLOOR:
         return
+    if scene.further:
+        raise InvalidInput(
+            f"{scene.name!r} has {len(scene.tasks)} tasks, and {name} tunes by the labels of one",
+            "use --recipe closed_form, or a scene of its own for each task",
+        )
     if len(backbones) != 1:
         raise InvalidInput(
             f"{name} tunes one backbone, and {' + '.join(backbone.name for backbone in backbones)} were chosen",
@@ -151,6 +162,27 @@ def check_processes(name: str, backbones: Sequence[str], device: Device) -> None
             f"{device.world} processes were started, and they can only tune one backbone together",
             "give --recipe (not closed_form) and one --backbone, or start one process",
         )
+
+
+def rewriter_of(named: str | None) -> Callable[[str], str] | None:
+    """The user's own function, named as ``module:function``.
+
+    >>> rewriter_of("textwrap:dedent")("  a")
+    'a'
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    if named is None:
+        return None
+    module, _, function = named.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidInput(f"--rewriter {named!r} names no function: {error}", "give MODULE:FUNCTION") from error
+    if not callable(found):
+        raise InvalidInput(f"--rewriter {named!r} is no function", "give MODULE:FUNCTION")
+    return cast("Callable[[str], str]", found)
 
 
 def sides(examples: Sequence[Example], task: Task, seed: int) -> Rows:

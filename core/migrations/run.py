@@ -1,4 +1,4 @@
-"""Brings a database file to the newest schema, once, however many processes start at the same time.
+"""Brings a database to the newest schema, once, however many processes start at the same time.
 
 Promises all or nothing: the migrations run inside one write transaction. Knows nothing of the tables themselves.
 """
@@ -15,17 +15,18 @@ from core.errors import BadConfiguration
 if TYPE_CHECKING:
     from core.database import Database
 
-NEWEST = {"ledger": "0008", "predictions": "0003"}
+NEWEST = {"ledger": "0006", "predictions": "0003"}
 
 
 def upgrade(database: Database, kind: str) -> None:
     """Run what is missing.
 
     Raises:
-        BadConfiguration: the file was written by a newer Lepton.
+        BadConfiguration: a newer Lepton wrote it, or it cannot be used.
     """
     with database.read() as connection:
         if _present(connection) == NEWEST[kind]:
+            database.dialect.check(connection)
             return
     from alembic import command
     from alembic.config import Config
@@ -34,14 +35,16 @@ def upgrade(database: Database, kind: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / kind).replace("%", "%%"))
     with database.write() as connection:
+        database.dialect.make_way(connection)
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")
         except CommandError as error:
             raise BadConfiguration(
-                f"{database.path.name} has schema {_present(connection)!r}, newest known here is {NEWEST[kind]!r}",
+                f"{database.name} has schema {_present(connection)!r}, newest known here is {NEWEST[kind]!r}",
                 "install the Lepton version that wrote it, or a newer one",
             ) from error
+        database.dialect.check(connection)
 
 
 def _present(connection: sa.Connection) -> str | None:

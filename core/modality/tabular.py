@@ -22,7 +22,8 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from operator import ge, le
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,6 +35,7 @@ from core.schema import (
     FILE,
     FIRST,
     LARGEST,
+    LONGEST,
     MISSING,
     PARTS,
     UNSEEN,
@@ -61,6 +63,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400.0  # seconds
 _SEND = 'send {"features": {"column": value, ...}}'
 _NAN = math.nan
+_NUMBERS = frozenset({int, float})
+_DIGITS = 30  # of a number in JSON, at most
 
 
 def sniff(data: bytes) -> str:
@@ -137,6 +141,28 @@ class RowPreprocessor:
         self._names = frozenset(column.name for column in schema.columns)
         self._readers = tuple((column.name, _READERS[type(column)](column)) for column in schema.columns)
         self._inputs = inputs_of(schema)
+        self._plain = _plain(schema) if _longest(schema) <= limits.max_bytes else None
+
+    def plain(self, content: object) -> Row | None:
+        """The row of an object that has a number within its range, or a known category, for every column and no other;
+        None for any other: what is odd, flagged or refused is for ``read`` to tell."""
+        if self._plain is None or type(content) is not dict or len(content) != len(self._names):
+            return None
+        numbers, words = self._plain
+        try:
+            values = list(map(content.__getitem__, numbers.names))
+            within = all(map(le, numbers.low, values)) and all(map(ge, numbers.high, values))
+            indexes = [known[content[name]] for name, known in words]
+        except (KeyError, TypeError):
+            return None
+        if not within or not _NUMBERS.issuperset(map(type, values)):
+            return None
+        arrays: dict[str, NDArray[np.generic]] = {}
+        if values:
+            arrays[NUMERIC] = np.array(values, np.float32)
+        if words:
+            arrays[CATEGORICAL] = np.array(indexes, np.int64)
+        return Row(arrays)
 
     def read(self, data: bytes) -> Row:
         """One row.
@@ -166,8 +192,11 @@ class RowPreprocessor:
         return Row(arrays, {flag: tuple(names) for flag, names in flags.items()})
 
     def batch(self, rows: Sequence[Row]) -> Inputs:
-        """Rows one under another."""
-        return {name: np.stack([row.arrays[name] for row in rows]) for name in self._inputs}
+        """Rows one under another; -0 is 0, as the bytes of a row spell it."""
+        inputs: Inputs = {name: np.array([row.arrays[name] for row in rows]) for name in self._inputs}
+        if NUMERIC in inputs:
+            inputs[NUMERIC] += 0
+        return inputs
 
     def blank(self) -> Row:
         """A row of nothing but missing values."""
@@ -195,6 +224,38 @@ def inputs_of(schema: Schema) -> dict[str, Input]:
     """What a model of that schema takes: ``numeric`` (N,) float32 and ``categorical`` (C,) int64, where not empty."""
     widths = {NUMERIC: (len(schema.numbers), np.float32), CATEGORICAL: (len(schema.categoricals), np.int64)}
     return {name: Input((width,), np.dtype(kind)) for name, (width, kind) in widths.items() if width}
+
+
+class _Numbers(NamedTuple):
+    """Columns of numbers, and the ends of their ranges."""
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+def _plain(schema: Schema) -> tuple[_Numbers, list[tuple[str, dict[str, int]]]] | None:
+    """What a row without oddities is read with: numbers, and indexes of words; None where there are dates."""
+    if any(isinstance(column, Date) for column in schema.columns):
+        return None
+    numbers = [column for column in schema.columns if isinstance(column, Numeric)]
+    names = tuple(column.name for column in numbers)
+    ends = tuple(column.spread.low for column in numbers), tuple(column.spread.high for column in numbers)
+    return _Numbers(names, *ends), [(column.name, _known(column)) for column in schema.categoricals]
+
+
+def _known(column: Categorical) -> dict[str, int]:
+    """Category to index, for those that a text can be as it is."""
+    told = enumerate(column.categories, FIRST)
+    return {word: index for index, word in told if word and len(word) <= LONGEST and word == word.strip()}
+
+
+def _longest(schema: Schema) -> int:
+    """More bytes than a row of numbers and known categories has."""
+    return sum(
+        6 * (len(column.name) + max(map(len, getattr(column, "categories", ())), default=0)) + _DIGITS
+        for column in schema.columns
+    )
 
 
 Value = str | float | bool | None

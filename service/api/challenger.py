@@ -13,7 +13,7 @@ from pydantic import Field
 
 from core.challenges import Challenge
 from core.errors import NotFound
-from core.outcomes import compare
+from core.outcomes import compare_all
 from core.promotion import challenge
 from service.api.access import context_of
 from service.api.body import json_of
@@ -71,8 +71,10 @@ def _look_up(context: Context, scene: str) -> dict[str, Any]:
             f"scene {scene!r} has no challenger; the next has expected_generation {generation}",
             f"PUT /v1/scenes/{scene}/challenger, or run: lepton challenge {scene} VERSION",
         )
-    compared = compare(context.home, held, champion.version)
-    told_of = {"champion_version": champion.version, "comparison": asdict(compared)}
+    compared = {task: asdict(each) for task, each in compare_all(context.home, held, champion.version).items()}
+    told_of: dict[str, Any] = {"champion_version": champion.version, "comparison": next(iter(compared.values()))}
+    if len(compared) > 1:
+        told_of["tasks"] = {task: {"comparison": each} for task, each in compared.items()}
     return {"scene": scene, "challenger": told(held)} | told_of
 
 

@@ -8,6 +8,7 @@ logged with the request's id. Knows nothing of routes but their templates.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -64,6 +65,8 @@ class Edge:
             incoming.check()
             await self._app(scope, incoming, answer)
         except LeptonError as error:
+            if error.status == 500:
+                logger.error("%s", error)
             await response(error, path=scope["path"])(scope, incoming, answer)
 
 
@@ -88,25 +91,35 @@ class _Incoming:
             if self._left is not None:
                 self._left -= len(message.get("body", b""))
                 if self._left < 0:
-                    raise self._too_large()
+                    self.refused = True
+                    raise _too_large(self._most)
         return message
 
     def check(self) -> None:
-        """Look at what the headers say of the body.
+        """Look at what the headers say of the body. Raises as ``check_head``."""
+        try:
+            check_head(self._scope["headers"], self._most)
+        except TooLarge:
+            self.refused = True
+            raise
 
-        Raises:
-            TooLarge: it is above the cap. UnsupportedMedia: compressed. MalformedRequest: its length is no number.
-        """
-        for name, value in self._scope["headers"]:
-            if name == b"content-length":
-                if not value.isdigit():
-                    raise MalformedRequest("the content length is no number", "send the length in bytes")
-                if self._most is not None and int(value) > self._most:
-                    raise self._too_large()
-            elif name == b"content-encoding" and value.strip().lower() not in {b"identity", b""}:
-                coding = value[:40].decode("latin-1")
-                raise UnsupportedMedia(f"the body is encoded as {coding!r}", "send it as it is, without compression")
 
-    def _too_large(self) -> TooLarge:
-        self.refused = True
-        return TooLarge(f"the body has more than {self._most} bytes", "send less in one request")
+def check_head(headers: Iterable[tuple[bytes, bytes]], most: int | None) -> None:
+    """Look at what the headers of a request say of its body, ``most`` bytes where that is given.
+
+    Raises:
+        TooLarge: it is above the cap. UnsupportedMedia: compressed. MalformedRequest: its length is no number.
+    """
+    for name, value in headers:
+        if name == b"content-length":
+            if not value.isdigit():
+                raise MalformedRequest("the content length is no number", "send the length in bytes")
+            if most is not None and int(value) > most:
+                raise _too_large(most)
+        elif name == b"content-encoding" and value.strip().lower() not in {b"identity", b""}:
+            coding = value[:40].decode("latin-1")
+            raise UnsupportedMedia(f"the body is encoded as {coding!r}", "send it as it is, without compression")
+
+
+def _too_large(most: int | None) -> TooLarge:
+    return TooLarge(f"the body has more than {most} bytes", "send less in one request")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -24,30 +26,81 @@ HEADER = b"x-request-id"
 GIVEN = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 
 
+class Told(NamedTuple):
+    """A request and its answer: ``method`` and ``scene`` are as the client named them, ``route`` is a template."""
+
+    method: str
+    route: str
+    scene: str | None
+    status: int
+    bytes_out: int
+
+
+class Account:
+    """Of one request, from when it came.
+
+    Attributes:
+        request_id: the client's ``X-Request-Id`` where that can be used, else one of our own; sent back.
+        bytes_in: of its body, as far as that was looked at.
+    """
+
+    __slots__ = ("_begun", "bytes_in", "request_id")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._begun = time.perf_counter()
+        self.request_id = _request_id(headers)
+        self.bytes_in = 0
+
+    def done(self, context: Context, told: Told) -> None:
+        """Count what it came to, and log it where that is asked for."""
+        seconds = time.perf_counter() - self._begun
+        context.metrics.request_seconds.labels(told.route).observe(seconds)
+        context.metrics.requests.labels(told.route, str(told.status)).inc()
+        if context.access is not None:
+            context.access.write(self._line(context, told, seconds))
+
+    def _line(self, context: Context, told: Told, seconds: float) -> dict[str, object]:
+        return {
+            "time": datetime.fromtimestamp(time.time() - seconds, UTC).isoformat(timespec="milliseconds"),
+            "method": known_method(told.method),
+            "route": told.route,
+            "status": told.status,
+            "seconds": round(seconds, 6),
+            "bytes_in": self.bytes_in,
+            "bytes_out": told.bytes_out,
+            "worker": context.worker,
+            "scene": _served(told.scene, context),
+            "request_id": self.request_id,
+        }
+
+
 class Exchange:
     """Stands between the server and the application, and counts; ``receive`` and ``send`` take their places.
 
     Attributes:
-        request_id: the client's ``X-Request-Id`` where that can be used, else one of our own; sent back.
         started: whether an answer was begun.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.request_id = _request_id(scope)
+        self._account = Account(scope["headers"])
         self._scope, self._receive, self._send = scope, receive, send
         self._status = GONE
-        self._bytes_in = self._bytes_out = 0
-        self._came, self._begun = time.time(), time.perf_counter()
+        self._bytes_out = 0
         self.started = False
         context = _context(scope)
         if context is not None and context.tracing is not None:
             scope[SCOPE] = context.tracing.begin(scope["headers"])
 
+    @property
+    def request_id(self) -> str:
+        """That of the request."""
+        return self._account.request_id
+
     async def receive(self) -> Message:
         """The next part of the request."""
         message = await self._receive()
         if message["type"] == "http.request":
-            self._bytes_in += len(message.get("body", b""))
+            self._account.bytes_in += len(message.get("body", b""))
         return message
 
     async def send(self, message: Message) -> None:
@@ -60,40 +113,18 @@ class Exchange:
         await self._send(message)
 
     def done(self) -> None:
-        """Count it, and log it where that is asked for."""
+        """Count and log it, and end its span."""
         context = _context(self._scope)
         if context is None:
             return
-        seconds, route = time.perf_counter() - self._begun, template(self._scope)
-        context.metrics.request_seconds.labels(route).observe(seconds)
-        context.metrics.requests.labels(route, str(self._status)).inc()
-        if context.access is not None:
-            context.access.write(self._line(context, route, seconds))
-        if SCOPE in self._scope:
-            self._scope[SCOPE].end(self._method(), route, self._status, **self._answered_by(context))
-
-    def _line(self, context: Context, route: str, seconds: float) -> dict[str, object]:
-        return {
-            "time": datetime.fromtimestamp(self._came, UTC).isoformat(timespec="milliseconds"),
-            "method": self._method(),
-            "route": route,
-            "status": self._status,
-            "seconds": round(seconds, 6),
-            "bytes_in": self._bytes_in,
-            "bytes_out": self._bytes_out,
-            "worker": context.worker,
-            "scene": _scene(self._scope, context),
-            "request_id": self.request_id,
-        }
-
-    def _method(self) -> str:
-        method: str = self._scope["method"]
-        return method if method in METHODS else OTHER
-
-    def _answered_by(self, context: Context) -> dict[str, str]:
-        """The scene, and the version where it is known."""
-        told = {"scene": _scene(self._scope, context), "version": self._scope.get(VERSION)}
-        return {name: value for name, value in told.items() if value is not None}
+        scope = self._scope
+        route, scene = template(scope), scope.get("path_params", {}).get("scene")
+        told = Told(scope["method"], route, scene, self._status, self._bytes_out)
+        self._account.done(context, told)
+        if SCOPE in scope:
+            known = {"scene": _served(scene, context), "version": scope.get(VERSION)}
+            more = {name: value for name, value in known.items() if value is not None}
+            scope[SCOPE].end(known_method(told.method), route, told.status, **more)
 
 
 def template(scope: Scope) -> str:
@@ -108,14 +139,18 @@ def _context(scope: Scope) -> Context | None:
     return held if isinstance(held, Context) else None
 
 
-def _scene(scope: Scope, context: Context) -> str | None:
+def known_method(method: str) -> str:
+    """A method that HTTP has; a word for any other."""
+    return method if method in METHODS else OTHER
+
+
+def _served(named: str | None, context: Context) -> str | None:
     """The scene that the path names, where it is one that is served."""
-    named = scope.get("path_params", {}).get("scene")
     return named if any(held.scene.name == named for held in context.engine.snapshots()) else None
 
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
         if name == HEADER and GIVEN.fullmatch(value):
             return str(value, "ascii")
     return uuid7()

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 
 from core.events import Receipt
 from core.labels import check_label
+from core.tasks import task_of
 from service.api.access import context_of
 from service.api.body import json_of
 from service.api.schemas import CorrectionIn, FeedbackIn, documented, parse
@@ -61,12 +62,14 @@ def _look_up(context: Context, event_id: str) -> dict[str, Any]:
     if receipt.status not in {"pending", "orphaned"}:
         since = context.home.registry.served_since(scene, receipt.sequence)
     served = None if since is None else {"version": since[0], "revision": since[1]}
-    return answer(receipt) | {"scene": scene, "served_since": served}
+    task = ledger.task_of(event_id)
+    told = {"scene": scene} | ({} if task is None else {"task": task})
+    return answer(receipt) | told | {"served_since": served}
 
 
 def _correct(context: Context, event_id: str, told: CorrectionIn) -> dict[str, Any]:
     scene = context.home.registry.scene(context.home.ledger.scene_of(event_id))
-    check_label(scene, told.label, told.value)
+    check_label(task_of(scene, context.home.ledger.task_of(event_id)), told.label, told.value)
     receipt = context.home.ledger.correct(event_id, label=told.label, value=told.value, confidence=told.confidence)
     context.metrics.labels.labels(scene.name, "corrected").inc()
     return answer(receipt)

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import InvalidInput, MalformedRequest, TooLarge
 from core.preprocess import Row
-from core.types import Task
-from service.api.outputs import DEFAULT, ON_DEMAND, encoded, tensor_inputs
+from core.types import Scene
+from service.api.outputs import default, encoded, on_demand, tensor_inputs
 from service.api.schemas import parse
 from service.api.tensors import Content, cut, read_bytes, read_numbers, read_texts, split
 from service.engine.snapshot import Snapshot
@@ -95,7 +95,7 @@ def read(body: bytes, lengths: Sequence[str], snapshot: Snapshot, most: int, mos
     contents = [
         (given, given.data if piece is None else piece) for given, piece in zip(told.inputs, pieces, strict=True)
     ]
-    return Asked(told.id, _instances(contents, snapshot, most, most_bytes), _outputs(told, snapshot.scene.task))
+    return Asked(told.id, _instances(contents, snapshot, most, most_bytes), _outputs(told, snapshot.scene))
 
 
 def _stated_size(given: InputIn) -> int | None:
@@ -156,12 +156,12 @@ def _content(each: Given) -> Content:
     return each[1]
 
 
-def _outputs(told: InferIn, task: Task) -> dict[str, bool]:
+def _outputs(told: InferIn, scene: Scene) -> dict[str, bool]:
     """Names of outputs, and which are to be bytes; those that stand for themselves where none is named."""
     usual = _flag(told.parameters, "binary_data_output", False)
     if not told.outputs:
-        return dict.fromkeys(DEFAULT[task], usual)
-    known = DEFAULT[task] + ON_DEMAND[task]
+        return dict.fromkeys(default(scene), usual)
+    known = default(scene) + on_demand(scene)
     asked: dict[str, bool] = {}
     for output in told.outputs:
         if output.name not in known:

@@ -30,11 +30,7 @@ ENCODED: Mapping[str, tuple[str, str]] = {
 }
 MIXED = ("instance", "one instance an element: a JSON object, as in /v1")
 KEPT_OUT = "a tensor of the model itself; none is kept, so labels of it teach heads on this backbone only"
-DEFAULT: dict[Task, tuple[str, ...]] = {
-    "classification": ("probabilities", "label", "prediction_id"),
-    "regression": ("value", "prediction_id"),
-}
-ON_DEMAND: dict[Task, tuple[str, ...]] = {"classification": ("features", "labels"), "regression": ("features",)}
+SAID: dict[Task, tuple[str, ...]] = {"classification": ("probabilities", "label"), "regression": ("value",)}
 MEANING = {
     "probabilities": "one column a class, in the order of labels",
     "value": "what the regression answers",
@@ -43,6 +39,18 @@ MEANING = {
     "features": "what the head sees; answered where it is asked for",
     "prediction_id": "send it to /v1/feedback with a label",
 }
+
+
+def default(scene: Scene) -> tuple[str, ...]:
+    """The outputs that are answered where none is named; those of a task beside the first end in a dot and its name."""
+    further = (f"{name}.{task.task_name}" for task in scene.further for name in SAID[task.task])
+    return (*SAID[scene.task], "prediction_id", *further)
+
+
+def on_demand(scene: Scene) -> tuple[str, ...]:
+    """The outputs that are answered where they are asked for."""
+    further = (f"labels.{task.task_name}" for task in scene.further if task.task == "classification")
+    return ("features", *(("labels",) if scene.task == "classification" else ()), *further)
 
 
 def metadata(snapshot: Snapshot) -> dict[str, Any]:
@@ -55,7 +63,7 @@ def metadata(snapshot: Snapshot) -> dict[str, Any]:
         "features": ("FP32", [-1, snapshot.session.width]),
         "prediction_id": ("BYTES", [-1]),
     }
-    task = snapshot.scene.task
+    outputs = [(key, *key.partition(".")[::2]) for key in default(snapshot.scene) + on_demand(snapshot.scene)]
     name, meaning = encoded(snapshot.scene)
     tensors = tensor_inputs(snapshot)
     others = " and ".join(tensors)
@@ -67,7 +75,10 @@ def metadata(snapshot: Snapshot) -> dict[str, Any]:
             *(_declared(key, *kind, f"{KEPT_OUT}; instead of {name}") for key, kind in tensors.items()),
             _declared(name, "BYTES", [-1], f"{meaning}; instead of {others}"),
         ],
-        "outputs": [_declared(key, *kinds[key], MEANING[key]) for key in DEFAULT[task] + ON_DEMAND[task]],
+        "outputs": [
+            _declared(key, *kinds[word], f"{MEANING[word]}; task {task}" if task else MEANING[word])
+            for key, word, task in outputs
+        ],
     }
 
 
@@ -117,15 +128,19 @@ def _declared(name: str, datatype: str, shape: list[int], meaning: str) -> dict[
 def _tensor(name: str, snapshot: Snapshot, answered: Sequence[Answered]) -> Tensor:
     batch = len(answered)
     if name == "prediction_id":
-        return Tensor(name, "BYTES", (batch,), [each.prediction.prediction_id for each in answered])
-    if name == "label":
-        return Tensor(name, "BYTES", (batch,), [str(each.verdict.label) for each in answered])
-    if name == "labels":
-        return Tensor(name, "BYTES", (len(snapshot.labels),), snapshot.labels)
+        return Tensor(name, "BYTES", (batch,), [each.prediction_id for each in answered])
     if name == "features":
-        features_BD = np.stack([each.prediction.features for each in answered]).astype(np.float32) / np.float32(GRID)
+        features_BD = np.stack([each.given.features for each in answered]).astype(np.float32) / np.float32(GRID)
         return Tensor(name, "FP32", features_BD.shape, features_BD)
-    outputs_BK = np.stack([each.outputs for each in answered]).astype(np.float32)
-    if name == "value":
+    word, _, task = name.partition(".")
+    if word == "label":
+        said = [each.verdict.further[task] if task else each.verdict for each in answered]
+        return Tensor(name, "BYTES", (batch,), [str(each.label) for each in said])
+    if word == "labels":
+        labels = snapshot.further[task] if task else snapshot.labels
+        return Tensor(name, "BYTES", (len(labels),), labels)
+    rows = [each.given.further[task] if task else each.given.outputs for each in answered]
+    outputs_BK = np.stack(rows).astype(np.float32)
+    if word == "value":
         return Tensor(name, "FP32", (batch,), outputs_BK[:, 0])
     return Tensor(name, "FP32", outputs_BK.shape, outputs_BK)

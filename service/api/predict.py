@@ -8,9 +8,8 @@ nothing of how features or answers are computed.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
@@ -26,14 +25,14 @@ from service.answering import Answered, Asked, Outcome, answer
 from service.api import body, multipart
 from service.api.access import context_in
 from service.api.entrance import DEADLINE, admitted, limit
-from service.api.errors import response, told
-from service.api.schemas import PredictIn, documented, parse
+from service.api.errors import told
+from service.api.schemas import ANSWER, PredictIn, documented, parse
 from service.context import Context
+from service.engine.answer import Verdict
 from service.engine.snapshot import Snapshot
 from service.keys import HEADER, check_key, example_key
-from service.tracing import NOT_TRACED, SCOPE, VERSION
+from service.tracing import NOT_TRACED, SCOPE, VERSION, Trace
 
-logger = logging.getLogger(__name__)
 router = APIRouter(tags=["predict"])
 
 BEFORE, AFTER = "/v1/scenes/", "/predict"
@@ -43,11 +42,33 @@ INLINE_JSON = 2**16  # bytes of JSON that are taken apart in the event loop; mor
 RAW = ("image/jpeg", "image/png", "image/webp", "audio/wav", "audio/flac", "text/plain", BYTES)
 EXTRA = documented(PredictIn)
 EXTRA["requestBody"]["content"] |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in RAW}
+EXTRA["responses"] = {"200": {"content": {body.JSON: {"schema": ANSWER}}}}
 EXTRA["requestBody"]["content"] |= {multipart.TYPE: {"schema": multipart.SCHEMA}}
 
 _encode = msgspec.json.Encoder().encode
 _key_header = HEADER.lower().encode()
+_PLAIN_JSON = [body.JSON.encode()]
 Told = tuple[Sequence[Any], int | None, str | None]  # instances, top_k and key of a body
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Call(NamedTuple):
+    """What a request for predictions says before its body, whichever way it came: names of headers are in small
+    letters."""
+
+    scene: str
+    query: bytes
+    headers: Headers
+    trace: Trace = NOT_TRACED
+
+
+class Entry(NamedTuple):
+    """A request that may be answered: its content type, its headers by their names, its deadline."""
+
+    scene: Scene
+    kind: str
+    headers: Mapping[bytes, bytes]
+    deadline: float
 
 
 class Served(Response):
@@ -83,44 +104,66 @@ def asked_for(scope: Scope) -> bool:
 
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request for predictions.
+    """Answer a request for predictions. Raises as ``admit`` and ``said``."""
+    context = context_in(scope["app"])
+    call = Call(scope["path_params"]["scene"], scope["query_string"], scope["headers"], scope.get(SCOPE, NOT_TRACED))
+    entry = admit(context, call)
+    snapshot, data = await said(context, call, entry, await _received(receive))
+    scope[VERSION] = snapshot.version
+    await send({"type": "http.response.start", "status": 200, "headers": headers_of(data, context)})
+    await send({"type": "http.response.body", "body": data})
+
+
+def admit(context: Context, call: Call) -> Entry:
+    """Look at a request before its body.
 
     Raises:
-        LeptonError: it is refused before its body was read.
+        LeptonError: there is no such scene, it does not take such a body, or there is no room or time.
     """
-    context = context_in(scope["app"])
-    headers = dict(scope["headers"])
-    serves = context.engine.snapshot(scope["path_params"]["scene"])
-    kind = _stated(scope, serves.scene)
-    deadline = admitted(context, serves.scene, headers)
-    data = await _received(receive)
-    try:
+    headers = dict(call.headers)
+    scene = context.engine.snapshot(call.scene).scene
+    return Entry(scene, _stated(call.headers, scene), headers, admitted(context, scene, headers))
+
+
+async def said(context: Context, call: Call, entry: Entry, data: bytes) -> tuple[Snapshot, bytes]:
+    """The body of the answer to a request with this body, and what gave it.
+
+    Raises:
+        LeptonError: the request cannot be read, or its one instance cannot be answered.
+    """
+    scene, kind, headers, deadline = entry
+    if kind == body.JSON and len(data) <= INLINE_JSON:
+        instances, asked_k, asked_key = _json(data)
+    else:
         instances, asked_k, asked_key = await _told(context, kind, data, headers)
-        limit(context, serves.scene, headers, len(instances))
-        top_k = asked_k or _top_k(scope["query_string"])
-        key = check_key(asked_key or headers.get(_key_header, b"").decode("latin-1"))
-        hint = example_key(instances, serves.scene, context.home.limits)
-        routed = context.engine.route(serves.scene.name, key, hint)
-        asked = Asked(instances, len(data), deadline, top_k, scope.get(SCOPE, NOT_TRACED))
-        snapshot, outcomes = await answer(context, routed, asked)
-        if len(outcomes) == 1 and isinstance(outcomes[0], LeptonError):
-            raise outcomes[0]
-    except LeptonError as error:
-        if error.status == 500:
-            logger.error("%s", error)
-        await response(error, path=scope["path"])(scope, receive, send)
-        return
-    scope[VERSION] = snapshot.version
-    await _send(send, _encode(_body(snapshot, outcomes)), context.worker)
+    limit(context, scene, headers, len(instances))
+    top_k = asked_k or _top_k(call.query)
+    key = check_key(asked_key or headers.get(_key_header, b"").decode("latin-1"))
+    routed = context.engine.route(scene.name, key, example_key(instances, scene, context.home.limits))
+    snapshot, outcomes = await answer(context, routed, Asked(instances, len(data), deadline, top_k, call.trace))
+    if len(outcomes) == 1 and isinstance(outcomes[0], LeptonError):
+        raise outcomes[0]
+    return snapshot, _encode(_body(snapshot, outcomes))
 
 
-def _stated(scope: Scope, scene: Scene) -> str:
+def headers_of(data: bytes, context: Context) -> Headers:
+    """The headers of an answer with this body."""
+    return [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(data)),
+        (b"lepton-worker", context.worker.encode()),
+    ]
+
+
+def _stated(headers: Headers, scene: Scene) -> str:
     """The content type.
 
     Raises:
         UnsupportedMedia: the scene does not take it, or there are several.
     """
-    stated = [value for name, value in scope["headers"] if name == b"content-type"]
+    stated = [value for name, value in headers if name == b"content-type"]
+    if stated == _PLAIN_JSON:
+        return body.JSON
     kind, _, rest = stated[0].decode("latin-1").partition(";") if len(stated) == 1 else ("", "", "")
     kind = kind.strip().lower()
     if kind in {body.JSON, multipart.TYPE}:
@@ -159,9 +202,9 @@ async def _received(receive: Receive) -> bytes:
 
 
 async def _told(context: Context, kind: str, data: bytes, headers: Mapping[bytes, bytes]) -> Told:
-    """What the body has."""
+    """What the body has, taken apart in a thread."""
     if kind == body.JSON:
-        return _json(data) if len(data) <= INLINE_JSON else await context.decode(_json, data)
+        return await context.decode(_json, data)
     if kind == multipart.TYPE:
         most = context.home.settings.serve.max_instances
         form = await context.decode(multipart.read, data, headers[b"content-type"].decode("latin-1"), most)
@@ -178,30 +221,30 @@ def _json(data: bytes) -> Told:
     return asked.instances, asked.top_k, asked.key
 
 
-async def _send(send: Send, data: bytes, worker: str) -> None:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(data)),
-        (b"lepton-worker", worker.encode()),
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": data})
-
-
 def _body(snapshot: Snapshot, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     told = {
         "scene": snapshot.scene.name,
         "version": snapshot.version,
         "revision": snapshot.revision,
         "sequence": snapshot.sequence,
-        "predictions": [_outcome(outcome) for outcome in outcomes],
+        "predictions": [_outcome(snapshot, outcome) for outcome in outcomes],
     }
     return told | {"fallback": True} if snapshot.fallback else told
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def _outcome(snapshot: Snapshot, outcome: Outcome) -> dict[str, Any]:
     if not isinstance(outcome, Answered):
         return told(outcome)
-    said = outcome.verdict.told(outcome.prediction.prediction_id)
+    answered = {"prediction_id": outcome.prediction_id} | outcome.verdict.told()
+    if outcome.verdict.further:
+        answered["tasks"] = _tasks(snapshot, outcome.verdict)
     flags = outcome.ready.row.flags
-    return said | {"flags": flags} if flags else said
+    return answered | {"flags": flags} if flags else answered
+
+
+def _tasks(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
+    """Every task's answer by its name, the first task's too."""
+    answers = {snapshot.scene.task_name: verdict, **verdict.further}
+    return {
+        name: each.told() | ({"fallback": True} if snapshot.falls_back(name) else {}) for name, each in answers.items()
+    }

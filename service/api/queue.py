@@ -14,7 +14,8 @@ from fastapi import APIRouter, Query, Request
 
 from core.errors import InvalidInput
 from core.tally import labelled
-from core.types import Prediction
+from core.tasks import task_of
+from core.types import Prediction, Scene
 from service.api.access import context_of
 from service.api.instances import json_of
 from service.context import Context
@@ -28,40 +29,48 @@ LOOKED_AT = 2000  # newest examples that the choice is made from
 
 @router.get("/v1/queue")
 async def queue(
-    request: Request, scene: str, strategy: str = "margin", limit: int = Query(20, ge=1, le=500)
+    request: Request,
+    scene: str,
+    strategy: str = "margin",
+    limit: int = Query(20, ge=1, le=500),
+    task: str | None = Query(None, description="Of several tasks of the scene, which one; the first if absent."),
 ) -> dict[str, Any]:
-    """Recently answered instances without a label: the least certain first, or by lot."""
+    """Recently answered instances without a label of the task: the least certain first, or by lot."""
     context = context_of(request)
     if strategy not in STRATEGIES:
         raise InvalidInput(f"there is no strategy {strategy[:40]!r}", f"choose one of: {', '.join(STRATEGIES)}")
-    if strategy == "margin" and context.engine.scene(scene).task == "regression":
+    asked = task_of(context.engine.scene(scene), task)
+    if strategy == "margin" and asked.task == "regression":
         raise InvalidInput("a regression has no margin", "choose the strategy random")
-    return {"scene": scene, "strategy": strategy, "items": await context.store(_items, context, scene, strategy, limit)}
+    told = {"scene": scene} | ({"task": asked.task_name} if asked.task_name else {})
+    return told | {"strategy": strategy, "items": await context.store(_items, context, asked, strategy, limit)}
 
 
-def _items(context: Context, scene: str, strategy: str, limit: int) -> list[dict[str, Any]]:
+def _items(context: Context, task: Scene, strategy: str, limit: int) -> list[dict[str, Any]]:
     items, left = list[dict[str, Any]](), MOST_BYTES
-    for prediction in _choose(context, scene, strategy, limit):
-        item = _item(prediction)
+    for prediction in _choose(context, task, strategy, limit):
+        item = _item(prediction, task.task_name)
         data = context.home.predictions.instance(prediction.example) if left > 0 else None
         if data is not None and len(data) <= left:
             left -= len(data)
-            item["instance"] = json_of(data, context.engine.scene(scene))
+            item["instance"] = json_of(data, task)
         items.append(item)
     return items
 
 
-def _choose(context: Context, scene: str, strategy: str, limit: int) -> list[Prediction]:
-    recent = context.home.predictions.recent(scene, LOOKED_AT)
-    done = labelled(context.home.ledger.database, scene, [prediction.example for prediction in recent])
+def _choose(context: Context, task: Scene, strategy: str, limit: int) -> list[Prediction]:
+    recent = context.home.predictions.recent(task.name, LOOKED_AT)
+    examples = [prediction.example for prediction in recent]
+    done = labelled(context.home.ledger.database, task.name, examples, task.task_name)
     open_ones = [prediction for prediction in recent if prediction.example not in done]
     if strategy == "margin":
-        return sorted(open_ones, key=lambda prediction: prediction.margin)[:limit]
+        return sorted(open_ones, key=lambda prediction: prediction.of(task.task_name).margin)[:limit]
     return random.sample(open_ones, min(limit, len(open_ones)))
 
 
-def _item(prediction: Prediction) -> dict[str, Any]:
+def _item(prediction: Prediction, task: str) -> dict[str, Any]:
     item: dict[str, Any] = {"prediction_id": prediction.prediction_id, "example": prediction.example}
-    if prediction.value is not None:
-        return item | {"value": prediction.value}
-    return item | {"label": prediction.label, "confidence": prediction.confidence, "margin": prediction.margin}
+    said = prediction.of(task)
+    if said.value is not None:
+        return item | {"value": said.value}
+    return item | {"label": said.label, "confidence": said.confidence, "margin": said.margin}

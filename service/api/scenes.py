@@ -6,11 +6,13 @@ Knows nothing of how a version is made ready.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
 
+from core.bundle import metrics_of
 from core.errors import Conflict
 from core.promotion import promote
 from core.registry import Alias
@@ -74,7 +76,7 @@ def _scene(context: Context, name: str) -> dict[str, Any]:
     held, alias = registry.scene(name), registry.champion(name)
     manifest = registry.version(name, alias.version).manifest if alias else {}
     counts = tally(context.home.ledger.database, name, context.home.settings.labels.weight)
-    return _summary(context, held) | {
+    return _summary(context, held, metrics_of(manifest)) | {
         "label_events": counts,
         "metrics": manifest.get("metrics"),
         "lineage": manifest.get("lineage"),
@@ -100,10 +102,10 @@ def _workers(context: Context, name: str, alias: Alias | None) -> dict[str, Any]
     }
 
 
-def _summary(context: Context, held: Scene) -> dict[str, Any]:
+def _summary(context: Context, held: Scene, metrics: Mapping[str, Any] | None = None) -> dict[str, Any]:
     alias = context.home.registry.champion(held.name)
     serving = next((s for s in context.engine.snapshots() if s.scene.name == held.name), None)
-    return {
+    told = {
         "scene": held.name,
         "task": held.task,
         "modality": held.modality,
@@ -112,6 +114,21 @@ def _summary(context: Context, held: Scene) -> dict[str, Any]:
         "new_labels": held.new_labels,
         "champion": _champion(alias, serving),
         "serving": _serving(context, serving),
+    }
+    return told | {"tasks": _tasks(held, serving, metrics or {})} if held.further else told
+
+
+def _tasks(held: Scene, serving: Snapshot | None, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked, task by task, and where they are given the metrics of each."""
+    served = {held.task_name: serving.labels, **serving.further} if serving else {}
+    return {
+        task.task_name: {
+            "task": task.task,
+            "labels": list(task.labels),
+            "labels_served": list(served.get(task.task_name, ())),
+        }
+        | ({"metrics": metrics[task.task_name]} if metrics else {})
+        for task in held.tasks
     }
 
 
@@ -149,6 +166,8 @@ def _versions(context: Context, name: str) -> dict[str, Any]:
 
 
 def _version(held: Version, alias: Alias | None) -> dict[str, Any]:
+    by_task = metrics_of(held.manifest)
+    several = {"tasks": {task: {"metrics": metrics} for task, metrics in by_task.items()}} if len(by_task) > 1 else {}
     return {
         "number": held.number,
         "version": held.version,
@@ -159,7 +178,7 @@ def _version(held: Version, alias: Alias | None) -> dict[str, Any]:
         "metrics": held.manifest.get("metrics"),
         "lineage": held.manifest.get("lineage"),
         "created_at": held.created_at,
-    }
+    } | several
 
 
 def _promote(context: Context, name: str, asked: ChampionIn) -> dict[str, Any]:

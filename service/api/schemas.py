@@ -40,7 +40,7 @@ def _open_name(value: str) -> str:
 
 def _moment(value: str) -> str:
     try:
-        datetime.fromisoformat(value)
+        datetime.fromisoformat(value if value.isprintable() else "")
     except ValueError:
         raise ValueError(f"{value[:40]!r} is no ISO 8601 time; send one such as 2026-11-03T09:30:00Z") from None
     return value
@@ -78,6 +78,42 @@ INSTANCE: dict[str, Any] = {
 }
 
 
+_TASK: dict[str, Any] = {
+    "label": {"type": "string"},
+    "confidence": {"type": "number", "description": "Probability of the label."},
+    "probabilities": {"type": "object", "additionalProperties": {"type": "number"}, "description": "Best first."},
+    "value": {"type": "number", "description": "Of a regression, in place of the three above."},
+}
+ANSWER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "scene": {"type": "string"},
+        "version": {"type": "string"},
+        "revision": {"type": "integer"},
+        "sequence": {"type": "integer", "description": "The last label event that the answers include."},
+        "predictions": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "prediction_id": {"type": "string", "description": "Send it to /v1/feedback with a label."},
+                    **_TASK,
+                    "tasks": {
+                        "type": "object",
+                        "description": "Of a scene with several tasks: every task's answer by its name; the fields "
+                        "beside it are those of the first.",
+                        "additionalProperties": {
+                            "type": "object",
+                            "properties": _TASK | {"fallback": {"type": "boolean", "description": "Nothing stands."}},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
 class PredictIn(Body):
     """Instances to answer; each is checked by itself, so that a bad one spoils no other."""
 
@@ -106,6 +142,7 @@ class FeedbackIn(LabelIn):
 
     prediction_id: str | None = None
     scene: str | None = None
+    task: str | None = Field(None, description="Of several tasks of the scene, which one; the first if absent.")
     instance: Any = Field(None, json_schema_extra=INSTANCE)
     event_id: Identifier | None = None
     annotator: OpenName | None = None

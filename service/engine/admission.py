@@ -152,9 +152,12 @@ class Gate:
                 wait - seconds,
             )
 
-    @contextmanager
-    def of(self, scene: str, count: int, seconds: float) -> Iterator[None]:
-        """Let ``count`` instances in, as long as the block runs. Raises as ``check``."""
+    def of(self, scene: str, count: int, seconds: float) -> Stay:
+        """Let ``count`` instances in, as long as the block runs. It raises as ``check``."""
+        return Stay(self, scene, count, seconds)
+
+    def enter(self, scene: str, count: int, seconds: float) -> None:
+        """Let ``count`` instances in, until they ``leave``. Raises as ``check``."""
         self.check(scene, count, seconds)
         room = self._rooms.get(scene)
         if room is None:
@@ -164,13 +167,10 @@ class Gate:
         room.inside += count
         self._inside += count
         self.entered += count
-        try:
-            yield
-        finally:
-            self._leave(room, count)
 
-    def _leave(self, room: _Room, count: int) -> None:
-        now = self._clock()
+    def leave(self, scene: str, count: int) -> None:
+        """Let ``count`` instances out, and learn how fast they leave."""
+        room, now = self._rooms[scene], self._clock()
         gap, room.left_at = now - room.left_at, now
         room.inside -= count
         self._inside -= count
@@ -181,6 +181,22 @@ class Gate:
 
     def _scenes(self) -> int:
         return sum(room.inside > 0 for room in self._rooms.values())
+
+
+class Stay:
+    """A block within which instances are inside; a generator as a context would cost twice as much."""
+
+    __slots__ = ("_asked", "_gate")
+
+    def __init__(self, gate: Gate, scene: str, count: int, seconds: float) -> None:
+        self._gate, self._asked = gate, (scene, count, seconds)
+
+    def __enter__(self) -> None:
+        self._gate.enter(*self._asked)
+
+    def __exit__(self, *error: object) -> None:
+        scene, count, _ = self._asked
+        self._gate.leave(scene, count)
 
 
 def _full(inside: int, what: str, limit: int, wait: float) -> Overloaded:

@@ -22,10 +22,11 @@ from typing import Protocol
 
 import numpy as np
 
-from core.errors import BrokenBundle, LeptonError, Unavailable
+from core.errors import LeptonError, Unavailable
 from core.preprocess import Row
-from core.session import Session
+from core.session import Output, Session
 from service.engine.admission import Overloaded
+from service.engine.faults import explained
 from service.engine.pace import Pace
 from service.engine.queues import FOREVER, Answer, Item, Queues
 from service.engine.snapshot import Snapshot
@@ -172,24 +173,26 @@ class Batcher:
     def _results(self, batch: Sequence[Item]) -> list[tuple[Item, Result]]:
         snapshot, begun = batch[0].snapshot, self.clock()
         try:
-            outputs_BK, features_BD = snapshot.run([item.row for item in batch])
+            output = snapshot.run([item.row for item in batch])
         except Exception as error:
             if len(batch) == 1:
-                return [(batch[0], _explained(error))]
+                return [(batch[0], explained(error))]
             return [result for item in batch for result in self._results([item])]
         seconds = self.clock() - begun
         self._pace(snapshot).ran(len(batch), seconds)
         self._observer.ran(snapshot.scene.name, len(batch), seconds)
-        fine = np.isfinite(outputs_BK).all(axis=1).reshape(-1)
+        fine = np.isfinite(output.outputs).all(axis=1).reshape(-1)
+        for outputs_BK in output.further.values():
+            fine &= np.isfinite(outputs_BK).all(axis=1)
         return [
-            (
-                item,
-                Answer(outputs_BK[b], features_BD[b], begun - item.since, seconds)
-                if fine[b]
-                else _explained(ValueError(ENDLESS)),
-            )
+            (item, _row(output, b, begun - item.since, seconds) if fine[b] else explained(ValueError(ENDLESS)))
             for b, item in enumerate(batch)
         ]
+
+
+def _row(output: Output, b: int, waited: float, ran: float) -> Answer:
+    further = {task: outputs_BK[b] for task, outputs_BK in output.further.items()}
+    return Answer(output.outputs[b], output.features[b], waited, ran, further)
 
 
 def expired() -> Overloaded:
@@ -224,12 +227,3 @@ def _settle(future: Future[Answer] | asyncio.Future[Answer], result: Result) -> 
         future.set_exception(result)
     else:
         future.set_result(result)
-
-
-def _explained(error: Exception) -> LeptonError:
-    if isinstance(error, LeptonError):
-        return error
-    return BrokenBundle(
-        f"the model could not answer: {type(error).__name__}: {str(error)[:200]}",
-        "try another input; where every input fails, roll back to a version that answers",
-    )

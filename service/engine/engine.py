@@ -32,6 +32,9 @@ from service.engine.turns import Turns
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 0.5  # until the registry is read again, where it could not be
+UNREAD = ""  # in the place of a version, where it is not known which one a scene should have
+
 
 class Listener(Protocol):
     """Who is told of every swap."""
@@ -46,7 +49,7 @@ class EngineSettings:
 
     ``keep_previous``: the champion before the present one stays in memory, so that a rollback is at once.
     ``turns``: how many workers of this host may prepare beside what serves at a time.
-    ``trial``: loads a foreign version somewhere else first, and raises where that goes wrong.
+    ``trial``: loads a foreign version somewhere else first, and raises where that goes wrong; ``stop_trial`` ends it.
     """
 
     threads: int
@@ -56,6 +59,7 @@ class EngineSettings:
     keep_previous: bool = True
     turns: int = 1
     trial: Trial = refuse
+    stop_trial: Callable[[], None] = lambda: None
     gpu: Gpu | None = None
 
 
@@ -128,6 +132,7 @@ class Engine:
     def stop(self) -> None:
         """Stop following; what is served stays as it is."""
         self._stopped = True
+        self._settings.stop_trial()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -196,15 +201,17 @@ class Engine:
             self._wake.clear()
             try:
                 if watch is None:
-                    watch = Watch(self._home.ledger_path)
+                    watch = self._home.ledger.database.watch()
                 if watch.changed() or self._dirty or self._faults.due() or self._trials.due():
                     self._dirty = False
                     self._refresh()
                 self._retired.sweep()
-            except Exception:  # a locked or missing database; what is served goes on
-                self._dirty = True
-                logger.exception("the registry could not be read; trying again")
-            self._wake.wait(self._settings.poll_seconds)
+                pause = self._settings.poll_seconds
+            except Exception as error:  # a database that is locked, missing or away; what is served goes on
+                self._dirty, pause = True, RETRY_SECONDS
+                told = None if isinstance(error, Unavailable) else error
+                logger.error("the registry could not be read; trying again: %s", error, exc_info=told)
+            self._wake.wait(pause)
         if watch is not None:
             watch.close()
 
@@ -213,14 +220,26 @@ class Engine:
         challenges = self._home.challenges.all()
         expected = set()
         for scene in self._scenes.values():
-            alias = self._home.registry.champion(scene.name)
-            if alias is None:
-                continue
-            expected.add(scene.name)
-            version = self._choose(scene.name, alias.version)
-            if version is not None:
-                self._bring_up_to_date(scene, version, challenges.get(scene.name))
+            try:
+                if self._look(scene, challenges.get(scene.name)):
+                    expected.add(scene.name)
+                self._faults.forget(scene.name, UNREAD)
+            except Exception as error:  # its rows cannot be read; those of other scenes may be
+                logger.exception("scene %s could not be looked at; trying again", scene.name)
+                expected.add(scene.name)
+                unread = Unavailable(f"its rows cannot be read: {error}", "they are read again in a few seconds")
+                self._faults.failed(scene.name, UNREAD, unread)
         self._expected = frozenset(expected)
+
+    def _look(self, scene: Scene, challenge: Challenge | None) -> bool:
+        """Bring a scene up to date; False where it has no champion yet."""
+        alias = self._home.registry.champion(scene.name)
+        if alias is None:
+            return False
+        version = self._choose(scene.name, alias.version)
+        if version is not None:
+            self._bring_up_to_date(scene, version, challenge)
+        return True
 
     def _choose(self, scene: str, champion: str) -> str | None:
         """The champion, where it can be served; else what serves, or the last champion before it that can be."""

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from core.artifacts import SHORT
 from core.errors import BadConfiguration, BrokenBundle, LeptonError, Unavailable
+from core.execution import full
 
 RETRY_SECONDS = 5.0  # until a version that failed for a passing reason is tried again
 TRIES = 3
@@ -88,6 +89,18 @@ class Faults:
     def scenes(self) -> set[str]:
         """Scenes with a version that failed."""
         return {scene for scene, _ in list(self._held)}
+
+
+def explained(error: Exception) -> LeptonError:
+    """Why a model gave no answer, as it is told to clients and counted against its version."""
+    if isinstance(error, LeptonError):
+        return error
+    if full(error):
+        return Unavailable("the GPU has no memory left for this model just now", "send the request again in a second")
+    return BrokenBundle(
+        f"the model could not answer: {type(error).__name__}: {str(error)[:200]}",
+        "try another input; where every input fails, roll back to a version that answers",
+    )
 
 
 def _passing(error: Exception) -> bool:

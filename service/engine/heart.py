@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from core.errors import Unavailable
 from core.home import Home
 from core.workers import BEAT, Serving, Worker, skew_seconds
 from service.engine.engine import Engine
@@ -43,6 +44,7 @@ class Heart:
         self._home = home
         self._engine = engine
         self._worker = worker
+        self._host = home.settings.serve.host_name or socket.gethostname()
         self._skewed = skewed
         self._clock = clock
         self._since: dict[str, tuple[str, float]] = {}  # scene → version, and since when it serves
@@ -75,7 +77,9 @@ class Heart:
             try:
                 if self._engine.settled():
                     self.beat()
-            except Exception:  # a locked or full database; the next beat may do
+            except Unavailable as away:  # the next beat may do
+                logger.warning("no sign of life could be written: %s", away)
+            except Exception:
                 logger.exception("no sign of life could be written")
             if not self._stopped:
                 self._nudged.wait(BEAT if self._engine.settled() else BEAT / 20)
@@ -92,7 +96,7 @@ class Heart:
 
     def _told(self) -> Worker:
         serving = {snapshot.scene.name: self._serving(snapshot) for snapshot in self._engine.snapshots()}
-        return Worker(host=socket.gethostname(), pid=os.getpid(), worker=self._worker, serving=serving)
+        return Worker(host=self._host, pid=os.getpid(), worker=self._worker, serving=serving)
 
     def _serving(self, snapshot: Snapshot) -> Serving:
         version, since = self._since.get(snapshot.scene.name, ("", 0.0))

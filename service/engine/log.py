@@ -166,8 +166,8 @@ class LogWriter:
         try:
             if group:
                 self._log.append(group)
-        except (Unavailable, OperationalError):
-            logger.exception("the prediction log cannot be written just now; trying again")
+        except (Unavailable, OperationalError) as error:
+            logger.warning("the prediction log cannot be written just now; trying again: %s", error)
             return False
         except Exception:
             if len(group) == 1:

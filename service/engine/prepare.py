@@ -7,6 +7,7 @@ traffic or of what serves now.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from core.errors import BrokenBundle
 from core.execution import Device, Gpu
 from core.home import Home
 from core.session import Session
-from core.types import Head, Scene
+from core.types import Floats, Head, Scene, Task
 from service.engine.snapshot import Snapshot
 
 GRID_STEPS = 2  # that features may differ by between two machines
@@ -70,6 +71,7 @@ def prepare(
         extractor=manifest.extractor,
         preprocessor=preprocessor,
         fallback=True,  # no revision is left: this head is not known to be that of what stands
+        further={task.name: task.labels for task in manifest.further},
     )
     latest = home.registry.latest_revision(scene.name, version)
     if latest is not None:
@@ -84,8 +86,19 @@ def check_head(session: Session, head: Head) -> None:
     """Whether a head can answer with this session.
 
     Raises:
-        BrokenBundle: its shape is not (D, K) for its K labels, or it holds a number that is not finite.
+        BrokenBundle: it lacks a task of the session; or of some task its shape is not (D, K) for its K labels, or it
+        holds a number that is not finite.
     """
+    if head.further.keys() != session.further.keys():
+        raise BrokenBundle(
+            f"a head of the further tasks {sorted(head.further)} does not fit {sorted(session.further)}",
+            "look at the learner's log; roll back to a version that answers",
+        )
+    for each in (head, *head.further.values()):
+        _check_shape(session, each)
+
+
+def _check_shape(session: Session, head: Head) -> None:
     want = (session.width, len(head.labels))
     finite = np.isfinite(head.weight).all() and np.isfinite(head.bias).all()
     if head.weight.shape != want or head.bias.shape != want[1:] or not finite:
@@ -102,20 +115,47 @@ def check_golden(bundle: Bundle, session: Session, max_batch: int) -> None:
     Raises:
         BrokenBundle: an answer differs by more than the tolerance.
     """
-    golden, labels = bundle.golden, bundle.manifest.labels
-    if session.task == "classification" and golden.outputs.shape[1:] != (len(labels),):
-        raise _differs(bundle, f"in {golden.outputs.shape[1:]} columns for {len(labels)} labels")
-    scale = 1.0 if session.task == "classification" else bundle.manifest.target_scale
+    golden, manifest = bundle.golden, bundle.manifest
+    told = {task.name: task for task in manifest.further}
+    if not told.keys() == session.further.keys() == golden.further.keys():
+        raise _differs(bundle, f"for the further tasks {sorted(session.further)} instead of {sorted(told)}")
+    first = _Expected(session.task, manifest.labels, manifest.target_scale, golden.outputs)
+    others = {
+        name: _Expected(session.further[name], told[name].labels, told[name].target_scale, golden.further[name])
+        for name in told
+    }
+    for each in (first, *others.values()):
+        if each.task == "classification" and each.outputs_NK.shape[1:] != (len(each.labels),):
+            raise _differs(bundle, f"in {each.outputs_NK.shape[1:]} columns for {len(each.labels)} labels")
     for start in range(0, len(golden.features), max_batch):
         rows = slice(start, start + max_batch)
         output = session.predict({name: array[rows] for name, array in golden.inputs.items()})
-        want_BK, want_BD = golden.outputs[rows], golden.features[rows]
-        if output.outputs.shape != want_BK.shape or output.features.shape != want_BD.shape:
-            raise _differs(bundle, f"in shape: {output.outputs.shape} for {want_BK.shape}")
+        want_BD = golden.features[rows]
+        if output.features.shape != want_BD.shape:
+            raise _differs(bundle, f"in shape: {output.features.shape} for {want_BD.shape}")
         steps = int(np.abs(output.features.astype(np.int64) - want_BD).max(initial=0))
-        away = float(np.abs(output.outputs - want_BK).max(initial=0.0)) / scale
+        answers = [(first, output.outputs), *((others[name], output.further[name]) for name in told)]
+        away = max(each.away(bundle, answer_BK, rows) for each, answer_BK in answers)
         if steps > GRID_STEPS or not away <= TOLERANCE:
             raise _differs(bundle, f"by {steps} grid steps in features and {away:.2g} in answers")
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What the golden rows answer for one task."""
+
+    task: Task
+    labels: tuple[str, ...]
+    scale: float
+    outputs_NK: Floats
+
+    def away(self, bundle: Bundle, answer_BK: Floats, rows: slice) -> float:
+        """How far an answer is from that of these rows: in probability, or in units of the scene's scale."""
+        want_BK = self.outputs_NK[rows]
+        if answer_BK.shape != want_BK.shape:
+            raise _differs(bundle, f"in shape: {answer_BK.shape} for {want_BK.shape}")
+        away = float(np.abs(answer_BK - want_BK).max(initial=0.0))
+        return away if self.task == "classification" else away / self.scale
 
 
 def _differs(bundle: Bundle, how: str) -> BrokenBundle:

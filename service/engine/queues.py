@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from core.preprocess import Row
 from core.types import Floats, GridRows
@@ -20,17 +23,18 @@ from service.engine.snapshot import Snapshot
 FOREVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the model says of one instance: outputs (K,) float32 and features (D,) int16 on the grid.
 
-    ``waited`` are the seconds before its run, ``ran`` those of the run.
+    ``waited`` are the seconds before its run, ``ran`` those of the run. ``further`` has the outputs of tasks beside the
+    first, by name.
     """
 
     outputs: Floats
     features: GridRows
     waited: float = 0.0
     ran: float = 0.0
+    further: Mapping[str, Floats] = MappingProxyType({})
 
 
 @dataclass(eq=False, slots=True)

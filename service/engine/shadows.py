@@ -19,10 +19,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from core.errors import BrokenBundle, LeptonError
+from core.errors import LeptonError
 from core.ids import prediction_id
 from core.types import GridRows, Prediction
 from service.engine.answer import Verdict, verdict
+from service.engine.faults import explained
 from service.engine.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -152,17 +153,18 @@ class Shadows:
     def _answer(self, copy: _Copy) -> Fate:
         try:
             row = copy.snapshot.preprocessor.read(copy.data)
-            outputs_BK, features_BD = copy.snapshot.run([row])
-            if not np.isfinite(outputs_BK).all():
+            output = copy.snapshot.run([row])
+            if not all(np.isfinite(outputs_BK).all() for outputs_BK in (output.outputs, *output.further.values())):
                 raise ValueError("an answer that is no finite number")
-            said = verdict(copy.snapshot, outputs_BK[0])
+            further = {task: outputs_BK[0] for task, outputs_BK in output.further.items()}
+            said = verdict(copy.snapshot, output.outputs[0], further)
         except Exception as error:
-            broken = error if isinstance(error, LeptonError) else BrokenBundle(str(error)[:200], "see the log")
+            broken = explained(error)
             logger.warning("scene %s: the challenger failed: %s", copy.snapshot.scene.name, broken)
             self._judge.judge(copy.snapshot, broken)
             return "failed"
         if self._is_known(copy.answered):
-            self._log([_shadow(copy, said, features_BD[0])])
+            self._log([_shadow(copy, said, output.features[0])])
         self._judge.judge(copy.snapshot, None)
         return "answered"
 
@@ -187,6 +189,7 @@ def _shadow(copy: _Copy, said: Verdict, features_D: GridRows) -> Prediction:
         value=said.value,
         confidence=said.confidence,
         margin=said.margin,
+        further=said.further,
         role="shadow",
         parent=copy.answered.prediction_id,
         media="",

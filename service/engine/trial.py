@@ -14,6 +14,7 @@ from typing import Any
 from core import confined
 from core.artifacts import Artifacts
 from core.bundle import read
+from core.confined import Leash
 from core.errors import BrokenBundle, Unavailable
 from core.preprocess import Limits, modality
 from core.registry import short
@@ -32,6 +33,7 @@ def trial(
     max_batch: int,
     seconds: float = SECONDS,
     megabytes: int = MEGABYTES,
+    leash: Leash | None = None,
 ) -> None:
     """Try a version: blank rows at batch 1 and ``max_batch``, then its golden rows.
 
@@ -39,7 +41,7 @@ def trial(
         BrokenBundle: it did not pass; the message says why. Unavailable: it was stopped before it was known.
     """
     arguments = [str(home_path.absolute()), version, str(threads), str(max_batch)]
-    outcome = confined.run("service.engine.trial", arguments, seconds=seconds, megabytes=megabytes)
+    outcome = confined.run("service.engine.trial", arguments, seconds=seconds, megabytes=megabytes, leash=leash)
     if outcome.stopped:
         raise Unavailable(f"the trial of version {short(version)} cannot end: {outcome.reason}", "try it again")
     if outcome.reason:

@@ -121,6 +121,7 @@ def bad_labels() -> list[tuple[dict[str, Any], str]]:
         (good | {"confidence": 0}, "confidence"),
         (good | {"confidence": 1.5}, "confidence"),
         (good | {"observed_at": "yesterday"}, "ISO 8601"),
+        (good | {"observed_at": "2026-11-03\0" + "09:30"}, "ISO 8601"),
         (good | {"prediction_id": "shapes"}, "not one that this service gave out"),
         (good | {"scene": "open"}, "the prediction is of scene"),
         (good | {"label": "\0"}, "cannot be used"),

@@ -1,13 +1,15 @@
-"""A real Prometheus scrapes the service's workers and the learner, and the shipped rules and dashboard work on that."""
+"""A real Prometheus scrapes the service's workers, the learner and a trainer; the shipped rules and dashboard work on
+that."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -19,6 +21,7 @@ from tests.homes import home_at
 from tests.processes import House, Running, environment, free_port, house, lepton
 from tests.waiting import until
 from tests.watching import INSTALLED, NAME, Prometheus, expressions, prometheus, promtool, rules
+from training import filing
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="prometheus and promtool are not installed; see tests/servers.sh")
 
@@ -28,34 +31,38 @@ PREDICT = "/v1/scenes/shapes/predict"
 
 @dataclass(frozen=True)
 class Watched:
-    """A Prometheus that has scraped a service of two workers and a learner, after the work below.
+    """A Prometheus that has scraped a service of two workers, a learner and a trainer, after the work below.
 
     Attributes:
-        pages: addresses of the two pages of metrics.
+        pages: addresses of the three pages of metrics.
         answered: predictions by worker.
     """
 
     server: Prometheus
-    pages: tuple[str, str]
+    pages: tuple[str, ...]
     answered: Counter[str]
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    folder, port = tmp_path_factory.mktemp("watched"), free_port()
+    folder, port, other = tmp_path_factory.mktemp("watched"), free_port(), free_port()
     home = home_at(folder / "home")
     pico.register(home)
-    home.close()
-    with house(folder / "home", LEPTON_LEARNER_METRICS_PORT=str(port)) as running:
+    job = filing.file(home, "export", {"scene": "shapes", "out": str(folder / "out")})
+    ports: dict[str, Any] = {"LEPTON_LEARNER_METRICS_PORT": str(port), "LEPTON_TRAINER_METRICS_PORT": str(other)}
+    with house(folder / "home", **ports) as running, closing(home):
         running.start_service()
         running.start_learner()
-        until(lambda: all(answers(url) for url in (running.url, f"http://127.0.0.1:{port}")), 30)
-        with prometheus(folder / "prometheus", {3000: running.port, 3001: port}) as server:
+        running.start_trainer()
+        pages = [running.url, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{other}"]
+        until(lambda: all(answers(url) for url in pages), 30)
+        with prometheus(folder / "prometheus", {3000: running.port, 3001: port, 3002: other}) as server:
+            until(lambda: home.jobs.find(job.id).state == "done", 30)
             until(lambda: server.number('sum(lepton_learner_leader) + sum(up{job="lepton-service"})') == 2, 30)
             answered = work(running)
             until(lambda: server.number("sum(lepton_label_to_served_seconds_count)") == 2 * LABELS, 30)
             until(lambda: server.number("max(lepton_standing_examples)") == 3 * 6 + LABELS, 30)
-            yield Watched(server, (f"{running.url}/metrics", f"http://127.0.0.1:{port}/metrics"), answered)
+            yield Watched(server, tuple(f"{page}/metrics" for page in pages), answered)
 
 
 def answers(url: str) -> bool:
@@ -85,9 +92,9 @@ def work(running: House) -> Counter[str]:
     return answered
 
 
-def test_both_processes_are_up_and_scraped_without_an_error(watched: Watched) -> None:
+def test_all_processes_are_up_and_scraped_without_an_error(watched: Watched) -> None:
     targets = watched.server.targets()
-    assert set(targets) == {"lepton-service", "lepton-learner"}
+    assert set(targets) == {"lepton-service", "lepton-learner", "lepton-trainer"}
     for target in targets.values():
         assert (target["health"], target["lastError"]) == ("up", "")
     assert watched.server.number('min(min_over_time(up{job=~"lepton-.*"}[10m]))') == 1
@@ -147,7 +154,7 @@ def test_no_alert_fires_on_a_healthy_house(watched: Watched) -> None:
     assert {name for name, (_, state) in told.items() if state == "firing"} == set()
 
 
-def test_both_pages_of_metrics_are_as_prometheus_advises(watched: Watched) -> None:
+def test_all_pages_of_metrics_are_as_prometheus_advises(watched: Watched) -> None:
     for page in watched.pages:
         answer = promtool("check", "metrics", given=httpx.get(page, trust_env=False).text)
         assert (answer.returncode, answer.stdout + answer.stderr) == (0, "")

@@ -47,7 +47,7 @@ def empty(width: int, task: Task) -> HeadState:
 
 def wander(chance: Random, state: HeadState, steps: int) -> None:
     """Add, take away, give another label or a new class, empty a class; solve now and then on the way."""
-    width, task = state.statistics.width, state.task
+    width, task = state.width, state.task
     for step in range(steps):
         held = list(state.rows.values())
         deed = chance.choice(["add", "add", "add", "remove", "replace", "empty", "solve"])

@@ -13,12 +13,20 @@ from random import Random
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from core.erasure import erase
 from core.errors import NotFound
 from core.events import TRAINING
 from core.head import HeadState
+from tests.databases import Databases
 from tests.homes import (
     SCENE,
     WIDTH,
@@ -41,10 +49,13 @@ PEOPLE = ("sue", "tom")
 class Life(RuleBasedStateMachine):
     """A home that is written, read, corrected, erased and reopened in any order."""
 
+    where = staticmethod(lambda: "")  # the address of an empty database
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.home = home_at(self.folder)
+        self.url = self.where()
+        self.home = home_at(self.folder, self.url)
         self.alive: dict[str, str] = {}  # event id → whose it is
         self.pending: dict[str, str] = {}  # event id → the name of its picture
         self.salt: dict[str, int] = {}  # name → how often its features were erased, to give it others
@@ -145,7 +156,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.home.close()
-        self.home = home_at(self.folder)
+        self.home = home_at(self.folder, self.url)
         self.follower = follower_of(self.home, self.home.registry.scene(SCENE))
 
     @rule()
@@ -171,12 +182,20 @@ class Life(RuleBasedStateMachine):
 Life.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 TestLife = Life.TestCase
 
+
+def test_the_laws_of_life_hold_on_a_server(databases: Databases) -> None:
+    class Served(Life):
+        where = staticmethod(databases.empty)
+
+    run_state_machine_as_test(Served, settings=settings(max_examples=6, stateful_step_count=20))
+
+
 WRITER = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.homes import evidence_of, feedback_of, home_at
-home = home_at(Path({folder!r}))
+home = home_at(Path({folder!r}), {url!r})
 for n in range(50):
     name = f"{{sys.argv[1]}} {{n}}"
     receipt = home.ledger.add(feedback_of(name, "cat", event_id=name), evidence_of(name))
@@ -184,18 +203,18 @@ for n in range(50):
 """
 
 
-def numbers_in(folder: Path) -> list[tuple[int, str]]:
-    home = home_at(folder)
+def numbers_in(folder: Path, url: str) -> list[tuple[int, str]]:
+    home = home_at(folder, url)
     found = [(event.sequence, event.event_id) for event in home.ledger.events(SCENE, 0)]
     home.close()
     return found
 
 
-def test_four_processes_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
-    home = home_at(tmp_path)
+def test_four_processes_at_once_lose_and_double_nothing(tmp_path: Path, url: str) -> None:
+    home = home_at(tmp_path, url)
     declare(home)
     root = str(Path(__file__).parents[2])
-    script = WRITER.format(root=root, folder=str(tmp_path))
+    script = WRITER.format(root=root, folder=str(tmp_path), url=url)
     writers = [
         subprocess.Popen([sys.executable, "-c", script, f"writer {w}"], stdout=subprocess.PIPE, text=True)
         for w in range(4)
@@ -206,15 +225,15 @@ def test_four_processes_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     told_numbers = [int(line) for writer in writers for line in writer.communicate()[0].split()]
     seen += follower.catch_up()
     home.close()
-    found = numbers_in(tmp_path)
+    found = numbers_in(tmp_path, url)
     assert [writer.returncode for writer in writers] == [0, 0, 0, 0]
     assert [number for number, _ in found] == sorted(told_numbers) == list(range(1, 201))
     assert {event_id for _, event_id in found} == {f"writer {w} {n}" for w in range(4) for n in range(50)}
     assert seen == len(follower.state.rows) == 200
 
 
-def test_several_threads_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
-    home = home_at(tmp_path)
+def test_several_threads_at_once_lose_and_double_nothing(tmp_path: Path, url: str) -> None:
+    home = home_at(tmp_path, url)
     declare(home)
 
     def write(name: str) -> int:
@@ -223,7 +242,7 @@ def test_several_threads_at_once_lose_and_double_nothing(tmp_path: Path) -> None
     with ThreadPoolExecutor(4) as pool:
         numbers = list(pool.map(write, [f"picture {n}" for n in range(80)] + ["picture 0"] * 20))
     home.close()
-    assert sorted(set(numbers)) == [number for number, _ in numbers_in(tmp_path)] == list(range(1, 81))
+    assert sorted(set(numbers)) == [number for number, _ in numbers_in(tmp_path, url)] == list(range(1, 81))
 
 
 def test_an_example_without_features_is_missing_until_they_come(tmp_path: Path) -> None:

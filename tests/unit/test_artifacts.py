@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -123,6 +125,21 @@ def test_what_a_killed_process_left_is_swept_after_an_hour_and_nothing_else(tmp_
     assert artifacts.sweep(written + 60) == 0
     assert artifacts.sweep(written + 7200) == 2
     assert not half.exists() and not staged.exists() and artifacts.get(kept) == b"whole"
+
+
+def test_an_old_bundle_that_nobody_registered_is_swept_unless_it_is_wanted_again(tmp_path: Path) -> None:
+    artifacts, written = Artifacts(tmp_path / "home"), time.time()
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "manifest.json").write_text("{}")
+    kept, left = "a" * 64, "b" * 64
+    for version in (kept, left):
+        artifacts.adopt(tmp_path / "made", version)
+    assert artifacts.sweep(written + 60, {kept}) == artifacts.sweep(written + 7200) == 0
+    os.utime(artifacts.bundle(left), (written - 7200, written - 7200))
+    artifacts.adopt(tmp_path / "made", left)
+    assert artifacts.sweep(written + 60, {kept}) == 0
+    assert artifacts.sweep(written + 7200, {kept}) == 1
+    assert artifacts.bundle(kept).is_dir() and not artifacts.bundle(left).exists()
 
 
 def test_sweeping_beside_a_busy_writer_meets_files_that_are_gone_again(tmp_path: Path) -> None:

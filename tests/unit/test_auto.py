@@ -30,8 +30,15 @@ from training.tune.layers import layers
 class Listening:
     """A reporter that keeps what it is told."""
 
+    run = "the run"
+
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.metrics: list[tuple[str, int]] = []
+
+    def metric(self, name: str, step: int, value: float) -> None:
+        assert (name, step) not in self.metrics, "a step is told once"
+        self.metrics.append((name, step))
 
     def stage(self, title: str) -> None:
         """Nothing to keep."""

@@ -17,8 +17,8 @@ from tests.pico import Pico
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    opened = home_at(tmp_path)
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    opened = home_at(tmp_path, url)
     yield opened
     opened.close()
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lepton.main import run
+from tests.databases import Databases
+from tests.homes import SCENE, declare, head_of, home_at, manifest_of
+from tests.processes import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +86,39 @@ def test_doctor_names_a_home_that_cannot_be_made(
     assert run(["doctor", "--json"]) == 1
     wrong = [row for row in json.loads(capsys.readouterr().out) if row["state"] == "wrong"]
     assert [row["what"] for row in wrong] == ["home"] and wrong[0]["remedy"]
+
+
+def found(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
+    told = capsys.readouterr().out
+    return {row["what"]: row for row in json.loads(told)}
+
+
+def test_doctor_looks_at_the_server_that_several_hosts_share(
+    home: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = databases.empty()
+    monkeypatch.setenv("LEPTON_DATABASE_URL", url)
+    assert run(["doctor", "--json"]) == 1
+    rows = found(capsys)
+    assert "sqlite" not in rows and databases.server.password not in str(rows)
+    assert rows["postgresql"]["state"] == "ok" and "role lepton" in rows["postgresql"]["found"]
+    assert "fsync" in rows["durability"]["found"], "the tests' server would lose labels with its machine"
+    assert [rows[what]["state"] for what in ("clock", "connections", "artifacts", "home")] == ["ok"] * 4
+    with closing(home_at(home, url)) as opened:
+        declare(opened)
+        opened.registry.register(SCENE, "a" * 64, manifest_of(), head_of(0.0))
+    assert run(["doctor", "--json"]) == 1
+    artifacts = found(capsys)["artifacts"]
+    assert artifacts["state"] == "wrong" and SCENE in artifacts["found"] and "mount" in artifacts["remedy"]
+
+
+def test_doctor_and_every_command_name_a_server_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEPTON_DATABASE_URL", f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x")
+    assert run(["doctor", "--json"]) == 1
+    row = found(capsys)["postgresql"]
+    assert row["state"] == "wrong" and "Connection refused" in row["found"] and "server runs" in row["remedy"]
+    assert run(["scenes"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "Connection refused" in lines[0] and "hunter2" not in str(row) + lines[0]

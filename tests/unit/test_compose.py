@@ -14,8 +14,8 @@ from core.session import Session
 from core.statistics import GRID, to_grid
 from core.types import Head
 from exporters.backbone import member
-from exporters.compose import Member, compose, extractor_digest, with_head
-from exporters.transform import Kind, Transform, apply, combine
+from exporters.compose import Member, compose, cut, extractor_digest, with_head
+from exporters.transform import Kind, Transform, apply, combine, projection
 from training.backbone import onnx_file
 
 RNG = np.random.default_rng(7)
@@ -194,3 +194,37 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
 def test_a_transform_that_makes_no_sense_is_refused(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Transform(**settings)  # type: ignore[arg-type]
+
+
+def test_a_model_cut_before_its_grid_is_a_member_that_computes_the_same() -> None:
+    whole = compose([Member(graph=plain()), Member(graph=plain(0.5), transform=Transform(kind="l2"))])
+    graph, width = cut(with_head(whole, head(48, 3)))
+    assert width == 48
+    again = compose([Member(graph=graph, transform=Transform(kind="as_is"))])
+    assert np.array_equal(Session(again).features({"image": PIXELS}), Session(whole).features({"image": PIXELS}))
+    twice = compose([Member(graph=g, transform=Transform(kind="as_is")) for g in (graph, cut(again)[0])])
+    found = Session(twice).features({"image": PIXELS}).astype(float)
+    assert np.abs(found[:, :48] - found[:, 48:]).max() == 0
+    with pytest.raises(BrokenBundle, match="no joined features"):
+        cut(plain())
+
+
+def test_a_projected_member_has_fewer_features_and_no_longer_rows() -> None:
+    projected = Transform(projection_DP=projection(24, 10, seed=3))
+    session = Session(compose([Member(graph=plain(), transform=projected), Member(graph=plain(0.5))]))
+    assert session.width == 34
+    found = session.features({"image": PIXELS}).astype(float) / GRID
+    expected = combine([apply(projected, raw()), apply(Transform(), raw(0.5))])
+    assert np.abs(found - expected).max() < 2 / GRID
+    assert (np.linalg.norm(found, axis=1) < 1.001).all()
+
+
+def test_a_projection_is_the_same_for_the_same_seed_and_nearly_keeps_distances() -> None:
+    drawn = projection(200, 100, seed=1)
+    assert np.array_equal(drawn, projection(200, 100, seed=1))
+    assert not np.array_equal(drawn, projection(200, 100, seed=2))
+    rows_ND = np.random.default_rng(0).standard_normal((50, 200))
+    kept_N = np.square(rows_ND @ drawn).sum(axis=1) / np.square(rows_ND).sum(axis=1)
+    assert (np.abs(kept_N - 0.5) < 0.2).all()
+    with pytest.raises(ValueError, match="no orthonormal columns"):
+        Transform(projection_DP=drawn * 2)

@@ -60,6 +60,7 @@ def test_the_file_may_be_elsewhere(tmp_path: Path) -> None:
         ("[labels]\nfeedback = 0.5", "labels.feedback is 0.5, which is no int"),
         ('[serve]\ndevice = "tpu"', "serve.device is 'tpu'"),
         ("[serve]\nmax_image_pixels = 100000000", "serve.max_image_pixels is 100000000"),
+        ("[database]\nconnections = 7", "database.connections is 7"),
         ("serve = 5", r"\[serve\] is 5, which is no dict"),
         ("home = 5", "home is 5, which is no str"),
         ("[serve", "is not valid TOML"),
@@ -90,3 +91,12 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_only_training_data_weighs_as_training_data() -> None:
     weights = LabelSettings(training=2, feedback=6)
     assert [weights.weight(source) for source in ("training", "feedback", "audit", "")] == [2, 6, 6, 6]
+
+
+@pytest.mark.parametrize("written_as", ['["postgresql://u:hunter2@db/x"]', "{ password = 'hunter2' }"])
+def test_an_address_with_a_password_is_shown_in_no_text_and_no_refusal(tmp_path: Path, written_as: str) -> None:
+    settings = load({"LEPTON_DATABASE_URL": "postgresql://u:hunter2@db/x"}, tmp_path)
+    assert settings.database.url == "postgresql://u:hunter2@db/x" and "hunter2" not in repr(settings)
+    with pytest.raises(BadConfiguration, match=r"database.url is no str") as caught:
+        written(tmp_path, f"[database]\nurl = {written_as}\n")
+    assert "hunter2" not in str(caught.value)

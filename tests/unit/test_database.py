@@ -14,16 +14,16 @@ from alembic.migration import MigrationContext
 
 from core.database import (
     Database,
-    Watch,
     counters,
     ledger_tables,
     open_ledger,
     open_predictions,
     prediction_tables,
-    wal_is_safe,
 )
 from core.errors import BadConfiguration, Unavailable
+from core.job_tables import jobs
 from core.migrations.run import NEWEST
+from core.sqlite import wal_is_safe
 
 OPENERS = {"ledger": (open_ledger, ledger_tables), "predictions": (open_predictions, prediction_tables)}
 
@@ -45,6 +45,7 @@ def count_up(database: Database, by: int = 1) -> None:
 
 def test_the_migrated_schema_is_the_one_in_the_code(tmp_path: Path, kind: str) -> None:
     opener, tables = OPENERS[kind]
+    assert jobs.metadata is ledger_tables
     database = opener(tmp_path)
     made = sa.create_engine("sqlite://")
     tables.create_all(made)
@@ -192,7 +193,7 @@ def test_a_full_disk_answers_unavailable_and_keeps_what_was_there(tmp_path: Path
 
 def test_watching_sees_what_others_commit_and_nothing_else(tmp_path: Path) -> None:
     database, other = open_ledger(tmp_path), open_ledger(tmp_path)
-    watch = Watch(database.path)
+    watch = database.watch()
     assert watch.changed()
     assert not watch.changed()
     with other.read() as connection:
@@ -213,15 +214,15 @@ def test_watching_sees_what_others_commit_and_nothing_else(tmp_path: Path) -> No
 
 def test_scrubbing_leaves_nothing_of_deleted_rows_in_a_write_ahead_log(tmp_path: Path) -> None:
     database = open_ledger(tmp_path)
-    with sqlite3.connect(database.path, isolation_level=None) as other:
+    with sqlite3.connect(tmp_path / "lepton.db", isolation_level=None) as other:
         other.execute("PRAGMA journal_mode=WAL")
         other.execute("PRAGMA secure_delete=ON")
         other.execute("INSERT INTO counters VALUES ('a secret name', 1)")
         other.execute("DELETE FROM counters")
-        log = database.path.with_name("lepton.db-wal")
+        log = tmp_path / "lepton.db-wal"
         assert b"a secret name" in log.read_bytes()
         schema_of(database)  # where WAL is in use from the start, the connection knows it
         database.scrub()
-        assert b"a secret name" not in log.read_bytes() + database.path.read_bytes()
+        assert b"a secret name" not in log.read_bytes() + (tmp_path / "lepton.db").read_bytes()
     other.close()
     database.close()

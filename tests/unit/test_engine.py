@@ -103,7 +103,7 @@ def test_a_new_revision_swaps_the_head_alone_and_a_held_snapshot_stays_as_it_was
     until(engine.ready)
     before = engine.snapshot("shapes")
     picture = [before.preprocessor.read(pico.picture("circle", 50))]
-    told = before.run(picture)[0].copy()
+    told = before.run(picture).outputs.copy()
     for number in range(100, 104):
         say(home, "square", number, before)
     revision = pico.learn(home)
@@ -111,8 +111,8 @@ def test_a_new_revision_swaps_the_head_alone_and_a_held_snapshot_stays_as_it_was
     after = engine.snapshot("shapes")
     assert after.session is before.session
     assert after.sequence == revision.head.sequence > before.sequence
-    assert np.array_equal(before.run(picture)[0], told)
-    assert not np.array_equal(after.run(picture)[0], told)
+    assert np.array_equal(before.run(picture).outputs, told)
+    assert not np.array_equal(after.run(picture).outputs, told)
 
 
 def test_a_new_scene_appears_without_a_restart(home: Home, engine: Engine) -> None:

@@ -18,8 +18,8 @@ PREDICTION = f"{SCENE}:{1:032x}"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    opened = home_at(tmp_path)
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    opened = home_at(tmp_path, url)
     declare(opened)
     yield opened
     opened.close()

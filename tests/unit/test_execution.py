@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import BadConfiguration, DeviceLost
+from core.errors import BadConfiguration, DeviceLost, Unavailable
 from core.execution import Gpu, check_device, choose_gpu, loss
 from core.session import Session
 from lepton.gpu import why_not
 from service.engine.engine import Engine, EngineSettings
-from service.engine.faults import TRIES, Faults
+from service.engine.faults import FAILURES, TRIES, Faults, explained
 from service.engine.snapshot import Snapshot
 from tests import pico
 from tests.fakes import FailingSession
@@ -108,6 +108,17 @@ def test_a_full_gpu_is_not_lost() -> None:
     session.said = ""
     assert len(session.predict(PIXELS).outputs) == 2
     assert session.lost is None
+
+
+@pytest.mark.parametrize(
+    "said", [FULL, "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 4096"]
+)
+def test_a_full_gpu_is_no_fault_of_a_model(said: str) -> None:
+    faults, full = Faults(lambda: 0.0), explained(RuntimeError(said))
+    assert isinstance(full, Unavailable)
+    assert not any(faults.answered("ward", "v1", full) for _ in range(FAILURES + 1))
+    broken = explained(RuntimeError("Got invalid dimensions"))
+    assert [faults.answered("ward", "v1", broken) for _ in range(FAILURES)][-1]
 
 
 def test_a_worker_that_lost_its_gpu_is_no_longer_alive(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.config import LearnerSettings, Settings
+from core.config import DatabaseSettings, LearnerSettings, Settings
 from core.errors import Conflict
 from core.events import Feedback
 from core.evidence import Evidence
@@ -34,15 +35,20 @@ class Clock:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    settings = Settings(home=tmp_path, learner=LearnerSettings(keep_revisions=3, orphan_seconds=60.0))
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    settings = Settings(
+        home=tmp_path,
+        database=DatabaseSettings(url=url),
+        learner=LearnerSettings(keep_revisions=3, orphan_seconds=60.0),
+    )
     made = open_home(settings)
     made.registry.declare(
         Scene(name="s", task="classification", modality="image", labels=("a", "b"), new_labels="accept")
     )
     head = Head(weight=np.ones((WIDTH, 2), np.float32), bias=np.zeros(2, np.float32), labels=("a", "b"))
     made.registry.register("s", VERSION, MANIFEST, head)
-    return made
+    yield made
+    made.close()
 
 
 def features(seed: int) -> GridRows:
@@ -362,7 +368,7 @@ def test_the_champion_before_is_kept_ready_for_a_rollback(tmp_path: Path) -> Non
 def test_a_challenger_that_cannot_be_taught_does_not_stop_its_champion(home: Home) -> None:
     challenge(home)
     with home.ledger.database.write() as connection:
-        connection.exec_driver_sql("UPDATE versions SET manifest = '{}' WHERE version = ?", (CHALLENGER,))
+        connection.exec_driver_sql(f"UPDATE versions SET manifest = '{{}}' WHERE version = '{CHALLENGER}'")
     teacher = learner(home)
     say(home, 1, "a")
     say(home, 2, "a")

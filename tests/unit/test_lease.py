@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.config import DatabaseSettings
 from core.database import Database, open_ledger
 from core.errors import LeadershipLost
 from core.lease import Lease, acquire, confirm, release
@@ -15,8 +16,8 @@ NAME = "learner"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_ledger(tmp_path)
+def database(tmp_path: Path, url: str) -> Iterator[Database]:
+    opened = open_ledger(tmp_path, DatabaseSettings(url=url))
     yield opened
     opened.close()
 

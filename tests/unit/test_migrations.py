@@ -11,7 +11,7 @@ from alembic.config import Config
 
 from core.database import open_predictions
 from core.predictions import PredictionLog
-from tests.homes import LABELS, SCENE, example_of, features_of, home_at
+from tests.homes import EXTRACTOR, LABELS, SCENE, example_of, features_of, follower_of, head_of, home_at
 
 MIGRATIONS = Path(__file__).parents[2] / "core" / "migrations"
 VERSION = "v" * 64
@@ -60,3 +60,33 @@ def test_predictions_of_the_first_schema_were_all_the_champions(tmp_path: Path) 
     assert (found.role, found.parent, found.label, found.created_at) == ("champion", None, "cat", 7.0)
     assert [each.prediction_id for each in log.recent(SCENE, 5)] == ["ward:1"]
     log.database.close()
+
+
+def test_labels_and_heads_of_the_first_schema_are_of_the_one_task_that_their_scene_has(tmp_path: Path) -> None:
+    as_of_0001(tmp_path)
+    with sqlite3.connect(tmp_path / "lepton.db") as ledger:
+        for number, word in enumerate(["cat", "cat", "dog", "dog"], 1):
+            name = f"x{number}"
+            ledger.execute(
+                "INSERT INTO label_events VALUES "
+                "(?, ?, 'label', ?, NULL, ?, NULL, ?, NULL, '', 'feedback', 1, NULL, NULL, 'digest', 1)",
+                (number, f"event {number}", SCENE, example_of(name), word),
+            )
+            ledger.execute(
+                "INSERT INTO features VALUES (?, ?, ?)", (EXTRACTOR, example_of(name), features_of(name).tobytes())
+            )
+        weight = head_of(2.0).weight.tobytes()
+        ledger.execute(
+            "INSERT INTO revisions VALUES (?, ?, 3, 9, '[\"cat\", \"dog\"]', ?, ?, 1, 1, '', 4, 0, 1)",
+            (SCENE, VERSION, weight, head_of(2.0).bias.tobytes()),
+        )
+    ledger.close()
+    home = home_at(tmp_path)
+    scene, revision = home.registry.scene(SCENE), home.registry.latest_revision(SCENE, VERSION)
+    assert (scene.task_name, scene.further, scene.tasks) == ("", (), (scene,))
+    assert revision is not None and revision.head.further == {} and revision.head.weight.tobytes() == weight
+    follower = follower_of(home, scene)
+    assert follower.catch_up() == 4 and home.ledger.task_of("event 1") is None
+    head = follower.head()
+    assert head is not None and head.labels == LABELS and head.further == {}
+    home.close()

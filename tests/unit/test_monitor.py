@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.config import DriftSettings, Settings
+from core.config import DatabaseSettings, DriftSettings, Settings
 from core.drift import DriftReading
 from core.errors import BadConfiguration
 from core.home import Home, open_home
@@ -61,8 +61,8 @@ class Traffic:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    opened = open_home(Settings(home=tmp_path, drift=DRIFT))
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    opened = open_home(Settings(home=tmp_path, database=DatabaseSettings(url=url), drift=DRIFT))
     yield opened
     opened.close()
 

@@ -13,6 +13,7 @@ from learner.metrics import Metrics as Learning
 from service.metrics import Kept
 from service.metrics import Metrics as Serving
 from tests.watching import DASHBOARD, NAME, ROOT, RULES, expressions, panels, rules
+from training.metrics import Metrics as Training
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 ALERTS = [line.split()[-1] for line in rules() if "- alert:" in line]
@@ -39,7 +40,8 @@ def there(metrics: object) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize(
-    ("heading", "kind"), [("Metrics of the service", Serving), ("Metrics of the learner", Learning)]
+    ("heading", "kind"),
+    [("Metrics of the service", Serving), ("Metrics of the learner", Learning), ("Metrics of the trainer", Training)],
 )
 def test_the_page_lists_exactly_the_metrics_that_exist(heading: str, kind: type[Any]) -> None:
     listed = told(heading)
@@ -63,7 +65,7 @@ def test_every_alert_is_tested_firing_and_not_firing() -> None:
 
 
 def test_rules_and_dashboard_name_only_metrics_of_the_page() -> None:
-    known = {name for heading in ("service", "learner") for name, _, _ in told(f"Metrics of the {heading}")}
+    known = {name for heading in ("service", "learner", "trainer") for name, _, _ in told(f"Metrics of the {heading}")}
     assert metrics(rules()) and metrics(rules()) <= known
     assert metrics(expressions()) == known, "every metric has its place on the dashboard"
 

@@ -22,8 +22,8 @@ from tests.pico import LABELS, Pico, another, picture, register
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    opened = home_at(tmp_path)
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    opened = home_at(tmp_path, url)
     yield opened
     opened.close()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.challenges import Challenge
-from core.config import ChallengeSettings, Settings
+from core.config import ChallengeSettings, DatabaseSettings, Settings
 from core.errors import BadConfiguration, InvalidInput
 from core.gate import evidence
 from core.home import Home, open_home
@@ -19,7 +19,7 @@ from core.promotion import challenge
 from core.types import Role
 from learner.loop import Learner
 from learner.metrics import Metrics
-from learner.referee import judge, verdict
+from learner.referee import judge, overall, verdict
 from tests import pico
 from tests.homes import evidence_of, feedback_of, prediction_of
 
@@ -68,8 +68,8 @@ class Duel:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    opened = open_home(Settings(home=tmp_path, challenge=SETTINGS))
+def home(tmp_path: Path, url: str) -> Iterator[Home]:
+    opened = open_home(Settings(home=tmp_path, database=DatabaseSettings(url=url), challenge=SETTINGS))
     yield opened
     opened.close()
 
@@ -183,3 +183,45 @@ def test_unknown_judges_and_settings_out_of_range_are_refused(home: Home) -> Non
     for wrong in ({"alpha": 0.0}, {"alpha": 1.5}, {"probation_labels": -1}):
         with pytest.raises(BadConfiguration, match="challenge"):
             ChallengeSettings(**wrong)
+
+
+def duel_of(challenger: float, champion: float) -> Comparison:
+    return Comparison(
+        metric="accuracy",
+        paired=50,
+        champion=NOTHING,
+        challenger=NOTHING,
+        agreement=None,
+        wins=0,
+        losses=0,
+        evidence={"challenger": challenger, "champion": champion},
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "probation", "want"),
+    [
+        ((30.0, 0.1), (1.0, 1.0), False, "promote"),
+        ((30.0, 0.1), (0.1, 30.0), False, "end"),
+        ((1.0, 1.0), (30.0, 0.1), False, "wait"),
+        ((1.0, 1.0), (0.1, 30.0), False, "end"),
+        ((1.0, 1.0), (30.0, 0.1), True, "promote"),
+        ((1.0, 1.0), (0.1, 30.0), True, "wait"),
+    ],
+)
+def test_of_several_tasks_the_first_decides_unless_the_newcomer_is_worse_in_another(
+    first: tuple[float, float], second: tuple[float, float], probation: bool, want: str
+) -> None:
+    held = Challenge(
+        scene="s",
+        version="v",
+        mode="shadow",
+        share=1.0,
+        generation=1,
+        began_at=0.0,
+        judge="evidence",
+        probation=probation,
+    )
+    told = {"organ": duel_of(*first), "severity": duel_of(*second)}
+    said, words = overall(held, told, 0.05, 100)
+    assert said == want and ("severity" in words) is ((said != "wait" and first == (1.0, 1.0)) or want == "end")

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.config import DatabaseSettings
 from core.database import Database, open_ledger
 from core.errors import Conflict, InvalidInput, LeadershipLost, NotFound
 from core.lease import Lease, acquire
@@ -39,8 +40,8 @@ def scene_of(**change: object) -> Scene:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_ledger(tmp_path)
+def database(tmp_path: Path, url: str) -> Iterator[Database]:
+    opened = open_ledger(tmp_path, DatabaseSettings(url=url))
     yield opened
     opened.close()
 

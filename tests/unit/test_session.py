@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import ModelProto, TensorProto, helper
 
 from core.errors import BadConfiguration, BrokenBundle, InvalidInput
+from core.execution import LARGE
 from core.session import Session
 from core.types import Head
 from exporters.backbone import member
@@ -83,6 +85,39 @@ def test_weights_in_another_file_are_refused(model: bytes, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BrokenBundle):
         Session((tmp_path / "m.onnx").read_bytes())
+
+
+def large(model: bytes, *weights: TensorProto) -> ModelProto:
+    """The model with so many more numbers in it that it is given to ONNX Runtime as a file."""
+    proto = onnx.load_model_from_string(model)
+    ballast = np.zeros(LARGE // 4, np.float32)
+    proto.graph.initializer.extend([onnx.numpy_helper.from_array(ballast, "ballast"), *weights])
+    return proto
+
+
+def test_a_large_model_answers_as_a_small_one_does(model: bytes) -> None:
+    small, grown = Session(model), Session(large(model).SerializeToString())
+    assert np.array_equal(small.predict({"image": PIXELS}).outputs, grown.predict({"image": PIXELS}).outputs)
+    with pytest.raises(BrokenBundle):
+        Session(large(model).SerializeToString()[:-1000])
+
+
+@pytest.mark.parametrize("place", ["w.bin", "../w.bin", "{folder}/w.bin", "{number}"])
+def test_a_large_model_reads_no_other_file_either(
+    model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(2**12))
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "w.bin").open("rb") as opened:
+        elsewhere = TensorProto(name="more", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+        elsewhere.external_data.add(key="location", value=place.format(folder=tmp_path, number=opened.fileno()))
+        proto = large(model, elsewhere)
+        answer = next(node for node in proto.graph.node if "features" in node.output)
+        answer.output[0] = "before"
+        least = helper.make_node("ReduceMin", ["more"], ["least"], keepdims=0)
+        proto.graph.node.extend([least, helper.make_node("Add", ["before", "least"], ["features"])])
+        with pytest.raises(BrokenBundle):
+            Session(proto.SerializeToString())
 
 
 def test_features_off_the_grid_are_refused(model: bytes) -> None:

@@ -99,7 +99,7 @@ def test_a_copy_is_answered_by_the_challenger_and_logged_beside_its_answer(
     assert (shadow.example, shadow.created_at) == (given.example, given.created_at)
     assert shadow.prediction_id != given.prediction_id and shadow.instance is None
     row = [challenger.preprocessor.read(pico.picture("square", 7))]
-    assert np.array_equal(shadow.features, challenger.run(row)[1][0])
+    assert np.array_equal(shadow.features, challenger.run(row).features[0])
 
 
 def test_a_challenger_that_is_retired_is_let_go_though_no_copy_follows(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.errors import BrokenBundle, InvalidInput, LeptonError, TooLarge, UnsupportedMedia
 from core.modality import tabular
 from core.modality.tabular import RowPreprocessor, dated, from_json, inputs_of, preprocessor, sniff, to_json
-from core.preprocess import Limits
+from core.preprocess import Limits, plain
 from core.schema import FILE, FIRST, LONGEST, MISSING, UNSEEN, canonical, from_bytes
 from tests import rows
 from training.schema import Cell, infer, tidy
@@ -155,6 +155,40 @@ def test_a_training_row_and_the_same_row_from_a_client_are_identical_to_the_bit(
         name: array.tobytes() for name, array in served.arrays.items()
     }
     assert trained.flags == served.flags
+
+
+PLAIN = [{name: cell for name, cell in cells.items() if name != "since"} for cells in TABLE]
+QUICK = RowPreprocessor(infer(PLAIN), LIMITS)
+USUAL = st.fixed_dictionaries(
+    {
+        "income": st.floats(100, 40_000) | st.integers(100, 40_000) | SCALARS,
+        "age": st.floats(18, 79) | st.sampled_from([-0.0, 0, True, "30"]) | SCALARS,
+        "job": st.sampled_from(["clerk", "farmer", " nurse", "x" * 2000]) | SCALARS,
+        "town": st.sampled_from(["town 0", "town 1", "town 99"]) | SCALARS,
+    }
+)
+
+
+@given(USUAL | OBJECTS | JSON)
+def test_a_plain_row_is_the_very_row_of_its_bytes(content: object) -> None:
+    quick = plain(QUICK, content)
+    if quick is None:
+        return
+    read = QUICK.read(from_json(content, LIMITS))
+    assert quick.flags == read.flags == {}
+    one, other = QUICK.batch([quick]), QUICK.batch([read])
+    assert {name: (array.dtype, array.tobytes()) for name, array in one.items()} == {
+        name: (array.dtype, array.tobytes()) for name, array in other.items()
+    }
+
+
+def test_rows_of_the_training_data_without_gaps_are_plain() -> None:
+    whole = [cells for cells in PLAIN if None not in cells.values()]
+    known = [cells for cells in whole if not QUICK.read(canonical(cells)).flags]
+    assert len(known) > 20
+    assert all(plain(QUICK, dict(reversed(cells.items()))) for cells in known)
+    assert plain(READER, TABLE[0]) is None, "a date is not plain"
+    assert plain(RowPreprocessor(infer(PLAIN), Limits(max_bytes=200)), known[0]) is None, "nor what may be too long"
 
 
 def test_a_csv_file_and_json_give_the_same_examples() -> None:

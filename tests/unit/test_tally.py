@@ -9,8 +9,8 @@ from core.tally import labelled, tally
 from tests.homes import SCENE, declare, evidence_of, example_of, feedback_of, home_at
 
 
-def test_every_label_is_counted_once_where_it_stands(tmp_path: Path) -> None:
-    home = home_at(tmp_path)
+def test_every_label_is_counted_once_where_it_stands(tmp_path: Path, url: str) -> None:
+    home = home_at(tmp_path, url)
     declare(home)
     declare(home, name="other")
     ledger = home.ledger

@@ -28,8 +28,13 @@ from training.telling import Timed
 class Silent:
     """A reporter that hears what it is told."""
 
+    run = "the run"
+
     def __init__(self) -> None:
         self.heard: list[object] = []
+
+    def metric(self, name: str, step: int, value: float) -> None:
+        self.heard.append((name, step, value))
 
     def stage(self, title: str) -> None:
         self.heard.append(title)
@@ -65,8 +70,10 @@ def test_every_stage_is_timed_and_everything_is_handed_on() -> None:
     timed.progress(1, 2)
     timed.stage("two")
     timed.note("three")
+    timed.metric("loss", 1, 0.5)
+    assert timed.run == "the run"
     assert timed.stages() == (("one", 2.0), ("two", 3.0))
-    assert heard.heard == ["one", (1, 2), "two", "three"]
+    assert heard.heard == ["one", (1, 2), "two", "three", ("loss", 1, 0.5)]
 
 
 def test_a_report_tells_candidates_trials_curves_and_why(tmp_path: Path, stand: halves.Stand) -> None:
@@ -80,12 +87,14 @@ def test_a_report_tells_candidates_trials_curves_and_why(tmp_path: Path, stand: 
     )
     report = DataReport(root="", task="classification", seen=0, kept=0, findings=())
     dataset = Dataset(examples=(), labels=halves.LABELS, task="classification", report=report, median_side=32)
-    version = Version(scene="halves", version="a" * 64, number=1, manifest={"recipe": "lora", "alphas": [0.25, 0.75]})
+    version = Version(
+        scene="halves", version="a" * 64, number=1, manifest={"recipe": "lora", "alphas": [0.25, 0.75], "metrics": {}}
+    )
     candidates = (
         Candidate(name="tiny", size=32, score=0.5, low=0.4, high=0.6, milliseconds=2.0, seconds=1.0, chosen=True),
         Candidate(name="other", size=32, chosen=True),
     )
-    story = telling.story(version, dataset, candidates, ready, (), {}, (("one", 2.0),), 0)
+    story = telling.story(version, dataset, candidates, ready, (), (("one", 2.0),), 0)
     compared, tried = story.comparisons
     assert [entry.alpha for entry in compared.entries] == [0.25, 0.75]
     assert [entry.chosen for entry in tried.entries] == [False, False, True, False]
@@ -119,6 +128,6 @@ def test_answers_are_of_the_test_side_and_of_rows_left_out_only_without_one(stan
     both = told((*taught, *examples))
     assert [each.left_out for each in both] == [True, False]
     assert [each.rows for each in answered.answers(both, 0)] == [f"{len(examples)} test rows"]
-    assert set(answered.metrics(both, 0)) >= {"accuracy", "leave_one_out_accuracy"}
+    assert set(answered.metrics(both, 0)[""]) >= {"accuracy", "leave_one_out_accuracy"}
     (alone,) = answered.answers(told(taught), 0)
     assert alone.rows.endswith("each left out in its turn")

@@ -15,6 +15,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from core import bundle, confined
 from core.bundle import Golden
+from core.confined import Leash
 from core.errors import BrokenBundle, Unavailable
 from core.home import Home
 from exporters.compose import read
@@ -105,6 +106,21 @@ def crashing(proto: ModelProto) -> ModelProto:
 
 def test_a_good_foreign_bundle_passes(home: Home) -> None:
     trial(home.settings.home, foreign(home), threads=1, max_batch=4)
+
+
+def test_a_trial_ends_with_who_asked_for_it(home: Home) -> None:
+    version, leash = foreign(home, endless(graph(home))), Leash()
+    limits = {"threads": 1, "max_batch": 2, "seconds": 60}
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(trial, home.settings.home, version, **limits, leash=leash)
+        (child,) = until(lambda: psutil.Process().children())
+        until(lambda: child.num_threads() > 1)  # ONNX Runtime is there
+        leash.pull()
+        with pytest.raises(Unavailable, match="cannot end"):
+            running.result(20)
+        assert not child.is_running()
+        with pytest.raises(Unavailable, match="cannot end"):
+            trial(home.settings.home, version, **limits, leash=leash)
 
 
 def test_a_loop_that_never_ends_is_stopped(home: Home) -> None:

@@ -52,6 +52,27 @@ def test_a_rollback_swaps_to_the_session_that_was_kept_with_the_head_of_today(ho
     assert engine.besides("shapes") == [newer.version]
 
 
+def test_a_scene_whose_rows_cannot_be_read_holds_up_no_other_and_is_served_once_they_can(
+    home: Home, start: Start
+) -> None:
+    pico.register(home, "aground")
+    pico.register(home)
+    assert next(scene.name for scene in home.registry.scenes()) == "aground"
+    text = "UPDATE versions SET manifest = {} || manifest WHERE scene = 'aground'"
+    with home.ledger.database.write() as connection:
+        connection.exec_driver_sql(text.format("'{'"))
+    engine = start()
+    assert engine.settled()
+    assert engine.snapshot("shapes").revision == 0
+    with pytest.raises(Unavailable, match="its rows cannot be read"):
+        engine.snapshot("aground")
+    pico.learn(home)
+    until(lambda: engine.snapshot("shapes").revision == 1)
+    with home.ledger.database.write() as connection:
+        connection.exec_driver_sql("UPDATE versions SET manifest = substr(manifest, 2) WHERE scene = 'aground'")
+    until(lambda: "aground" in [snapshot.scene.name for snapshot in engine.snapshots()])
+
+
 def test_a_kept_version_is_loaded_anew_where_an_erasure_took_its_head(home: Home, start: Start) -> None:
     made = pico.register(home)
     pico.learn(home)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Watch, open_ledger, open_predictions
+from core.config import DatabaseSettings
+from core.database import open_ledger, open_predictions
 from core.workers import EXPIRES, Serving, Worker, Workers, on_champion, skew_seconds
 
 
@@ -31,8 +32,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def workers(tmp_path: Path, clock: Clock) -> Iterator[Workers]:
-    made = Workers(open_predictions(tmp_path), clock)
+def workers(tmp_path: Path, url: str, clock: Clock) -> Iterator[Workers]:
+    made = Workers(open_predictions(tmp_path, DatabaseSettings(url=url)), clock)
     yield made
     made.database.close()
 
@@ -76,9 +77,9 @@ def test_a_worker_without_the_scene_does_not_serve_its_champion() -> None:
     assert skew_seconds([worker(1), Worker(host="one", pid=2, worker="2")], "ward", "a", 990.0, 1000.0) == 10.0
 
 
-def test_a_sign_of_life_wakes_nobody_who_watches_the_ledger(tmp_path: Path, workers: Workers) -> None:
-    ledger = open_ledger(tmp_path)
-    watch = Watch(ledger.path)
+def test_a_sign_of_life_wakes_nobody_who_watches_the_ledger(tmp_path: Path, url: str, workers: Workers) -> None:
+    ledger = open_ledger(tmp_path, DatabaseSettings(url=url))
+    watch = ledger.watch()
     assert watch.changed()
     workers.beat(worker(1))
     assert not watch.changed()

@@ -10,28 +10,24 @@ Reference: Hoerl and Kennard, "Ridge regression", Technometrics 12 (1970).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import softmax
 
-from core.calibrate import held_out_scores
 from core.embed import embed
 from core.errors import InvalidInput
 from core.events import Feedback
 from core.evidence import Evidence
-from core.follow import Follower
-from core.head import HeadState
+from core.follow import Followed, Follower
 from core.home import Home
-from core.preprocess import Preprocessor
-from core.session import Session
-from core.solve import factorise, one_thread, solve
-from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows, Head, Scene
 from exporters.backbone import Backbone
+from training.assemble import Assembly
 from training.recipe import Context, Rows, Tuned
+from training.tasks import by_task
 
 _WRITERS = 16  # threads that wait for the disk
 
@@ -46,6 +42,7 @@ class Learned:
     """The head of what stands, and who stands.
 
     Attributes:
+        head: with those of further tasks; ``further`` has the rest of what is said here for them.
         rows: example → its place in ``held_NK``, for those of the data that stand.
         seen: every example that stands, those of earlier data and of feedback included: none of them may test the head.
         held_NK: (N, K) leave-one-out probabilities, or (N, 1) leave-one-out values, of the examples in ``rows``.
@@ -55,6 +52,11 @@ class Learned:
     rows: dict[str, int]
     seen: frozenset[str]
     held_NK: Doubles
+    further: Mapping[str, Learned] = field(default_factory=dict)
+
+    def of(self, task: str) -> Learned:
+        """What was learned for the task of this name."""
+        return self.further.get(task, self)
 
 
 def examples() -> tuple[Config, ...]:
@@ -71,9 +73,7 @@ def tune(base: Backbone, rows: Rows, config: Config, context: Context) -> Tuned:
 def learn(
     home: Home,
     scene: Scene,
-    session: Session,
-    preprocessor: Preprocessor,
-    extractor: str,
+    assembly: Assembly,
     examples: Sequence[Example],
     features_ND: GridRows,
     progress: Callable[[int, int], None],
@@ -82,62 +82,91 @@ def learn(
 
     Args:
         examples: training examples, N of them.
-        features_ND: their features under ``extractor``.
+        features_ND: their features by the assembly.
 
     Raises:
-        InvalidInput: no class has two examples.
+        InvalidInput: no class has two examples, in one of the tasks.
     """
-    kept = [
-        Evidence(example=e.digest, features={extractor: row}, media=_media(scene), path=e.path or None)
-        for e, row in zip(examples, features_ND, strict=True)
-    ]
-    _keep_contents(home, examples)
-    home.evidence.keep(kept)
-    home.ledger.teach(
-        scene.name,
-        [
-            Feedback(scene=scene.name, example=e.digest, label=e.label, value=e.value, subject=e.subject)
-            for e in examples
-        ],
-    )
+    _teach(home, scene, assembly, examples, features_ND)
+    return study(home, scene, assembly, [e.digest for e in examples], progress)
+
+
+def study(
+    home: Home, scene: Scene, assembly: Assembly, examples: Sequence[str], progress: Callable[[int, int], None]
+) -> Learned:
+    """Solve the head of everything that stands, after what lacks features has got them.
+
+    Args:
+        examples: those of which leave-one-out answers are wanted.
+
+    Raises:
+        InvalidInput: no class has two examples, in one of the tasks.
+    """
     follower = Follower(
         home.ledger,
         home.evidence,
         scene,
-        extractor=extractor,
-        width=session.width,
+        extractor=assembly.extractor,
+        width=assembly.session.width,
         weight_of=home.settings.labels.weight,
+        blocks=assembly.blocks,
     )
     follower.catch_up()
     if follower.missing:
-        embed(home.evidence, session, preprocessor, extractor, follower.missing, progress=progress)
+        session, preprocessor = assembly.session, assembly.preprocessor
+        embed(home.evidence, session, preprocessor, assembly.extractor, follower.missing, progress=progress)
         follower.catch_up()
+    for each in follower.tasks:
+        if not each.state.served():
+            told = f"task {each.task.task_name!r} of {scene.name!r}" if scene.further else f"{scene.name!r}"
+            raise InvalidInput(
+                f"no class of {told} has two examples that stand", "give at least two examples of a class"
+            )
     head = follower.head()
-    if head is None:
-        raise InvalidInput(
-            f"no class of {scene.name!r} has two examples that stand", "give at least two examples of a class"
-        )
-    return held_out(scene, follower.state, head, [e.digest for e in examples])
+    assert head is not None, "every task is served"
+    return learned(follower, head, examples)
 
 
-def held_out(scene: Scene, state: HeadState, head: Head, digests: Sequence[str]) -> Learned:
-    """How the head of what stands answers those of the examples that stand, each without its own share in it."""
-    standing = [state.rows[digest] for digest in digests if digest in state.rows]
-    features_ND = np.stack([row.features for row in standing])
-    weights_N = np.array([row.weight for row in standing], np.float64)
-    with one_thread():
-        factor = factorise(state.statistics, head.lam)
-        weight_DK, bias_K = solve(state.statistics, factor, head.labels)
-        scores_NK = from_grid(features_ND) @ weight_DK + bias_K
-        if state.task == "regression":
-            targets_NK = from_grid(np.array([[row.target or 0] for row in standing], np.int16))
-        else:
-            targets_NK = np.array([[row.column == label for label in head.labels] for row in standing], np.float64)
-        held_NK = held_out_scores(factor, scores_NK, features_ND, targets_NK, weights_N)
-    rows, seen = {row.example: place for place, row in enumerate(standing)}, frozenset(state.rows)
+def learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
+    """The head with leave-one-out answers to those of the examples that stand, task by task."""
+    first, *others = (of_task(each, head.of(each.task.task_name), digests) for each in follower.tasks)
+    names = [task.task_name for task in follower.scene.further]
+    return replace(first, further=dict(zip(names, others, strict=True)))
+
+
+def of_task(followed: Followed, head: Head, digests: Sequence[str]) -> Learned:
+    """The same of one task."""
+    state = followed.state
+    standing = [digest for digest in digests if digest in state.rows]
+    rows, seen = {example: place for place, example in enumerate(standing)}, frozenset(state.rows)
+    if not standing:
+        return Learned(head, rows, seen, np.zeros((0, len(head.labels))))
+    alphas_M = np.array([block.alpha for block in state.blocks])
+    held_NK = np.tensordot(alphas_M, state.held_out(standing, head.labels), axes=1)
     if state.task == "regression":
-        return Learned(head, rows, seen, held_NK * scene.scale + scene.offset)
+        return Learned(head, rows, seen, held_NK * followed.task.scale + followed.task.offset)
     return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
+
+
+def _teach(home: Home, scene: Scene, assembly: Assembly, examples: Sequence[Example], features_ND: GridRows) -> None:
+    kept = [
+        Evidence(example=e.digest, features={assembly.extractor: row}, media=_media(scene), path=e.path or None)
+        for e, row in zip(examples, features_ND, strict=True)
+    ]
+    _keep_contents(home, examples)
+    home.evidence.keep(kept)
+    home.ledger.teach(scene.name, [_said(task, e) for task, mine in by_task(scene, examples) for e in mine])
+
+
+def _said(task: Scene, example: Example) -> Feedback:
+    return Feedback(
+        scene=task.name,
+        task=task.task_name,
+        example=example.digest,
+        label=example.label,
+        value=example.value,
+        subject=example.subject,
+    )
 
 
 def _media(scene: Scene) -> str:

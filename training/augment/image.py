@@ -100,9 +100,8 @@ def mixed(
     other = torch.from_numpy(chance.permutation(count))
     share = float(chance.beta(_ALPHA, _ALPHA))
     if chance.random() < 0.5:
-        return share * pixels_BHWC + (1 - share) * pixels_BHWC[other], share * targets_BK + (1 - share) * targets_BK[
-            other
-        ]
+        whole = (share * pixels_BHWC + (1 - share) * pixels_BHWC[other]).clamp(0.0, 255.0)
+        return whole, share * targets_BK + (1 - share) * targets_BK[other]
     rows, columns = _box(height, width, 1 - share, chance)
     found = pixels_BHWC.clone()
     found[:, rows, columns] = pixels_BHWC[other][:, rows, columns]

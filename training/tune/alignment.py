@@ -1,8 +1,9 @@
 """Features that do not tell two scenes apart: learned from the labels of one and from inputs of both.
 
 When to use: many inputs of the scene where the model is to serve, but few or no labels there. Limit: it assumes that
-both hold the same classes in about the same shares; where they do not, aligning harms. The unlabelled rows go through
-the network beside the labelled ones, so a step costs twice as much.
+both hold the same classes in about the same shares; where they do not, aligning harms. ``dann``, a game of two, is
+fickle: try ``dan`` first. The unlabelled rows go through the network beside the labelled ones, so a step costs twice as
+much.
 
 ``mean_discrepancy`` (DAN): the maximum mean discrepancy of two sets of features under several Gaussian kernels.
 ``Aligned`` with ``dann``: a small network guesses the scene from the features, and its gradient is turned round.
@@ -53,7 +54,7 @@ class Aligned(Objective):
     def _difference(self, here_BD: torch.Tensor, there_UD: torch.Tensor) -> torch.Tensor:
         if self.judge is None:
             return mean_discrepancy(here_BD, there_UD)
-        both_ND = torch.cat([here_BD, there_UD])
+        both_ND = torch.cat([here_BD, there_UD]) * here_BD.shape[1] ** 0.5  # rows of unit length to unit variance
         from_here_N = torch.cat([torch.ones(len(here_BD)), torch.zeros(len(there_UD))]).to(both_ND)
         guessed_N = self.judge(turned(both_ND)).squeeze(1)
         loss: torch.Tensor = functional.binary_cross_entropy_with_logits(guessed_N, from_here_N)

@@ -32,6 +32,7 @@ from training.tune.plan import Plan
 from training.tune.schedule import factor
 from training.tune.scores import loss_and_score
 
+_NEW = 10.0  # factor on the rate of what an objective brings along: it begins from nothing, the rest nearly right
 _SEEDS = 1009  # a prime, which keeps the seeds of runs, epochs and processes apart
 
 
@@ -77,9 +78,12 @@ class Loop:
         self._device = context.device
         network.to(self._device.place)
         course.objective.to(self._device.place)
-        extra = [*network.head.parameters(), *course.objective.parameters()]
-        groups = [*course.groups, {"params": extra, "scale": plan.head_rate, "weight_decay": 0.0}]
-        self._optimiser = torch.optim.AdamW([{**group, "lr": plan.rate} for group in groups], foreach=True)
+        groups = [*course.groups, {"params": list(network.head.parameters()), "scale": plan.head_rate}]
+        if added := list(course.objective.parameters()):
+            groups.append({"params": added, "scale": _NEW})
+        self._optimiser = torch.optim.AdamW(
+            [{"weight_decay": 0.0, **group, "lr": plan.rate} for group in groups], foreach=True
+        )
         self._parameters = [p for group in self._optimiser.param_groups for p in group["params"]]
         self._start = [parameter.detach().clone() for parameter in self._parameters]
         self._average = Average(self._parameters, plan.average)

@@ -27,7 +27,7 @@ class Plan:
     """Share of all steps over which the rate rises; afterwards it falls as a cosine."""
     decay: float = 0.0
     """Pull of weights towards zero (AdamW's decoupled weight decay)."""
-    pull: float = 0.05
+    pull: float = 1.0
     """Pull of weights towards where they began (L2-SP, decoupled likewise): with few labels they should not go far."""
     clip: float = 1.0
     """Largest norm of a step's gradient; longer ones are shortened."""
@@ -60,7 +60,7 @@ class Plan:
         """Check types and ranges: the values may come from a person."""
         for name, low, high in (("epochs", 1, MOST_EPOCHS), ("batch", 1, 65536), ("patience", 1, MOST_EPOCHS)):
             _whole(name, getattr(self, name), low, high)
-        for name, most in (("rate", 10.0), ("head_rate", 1000.0), ("decay", 10.0), ("pull", 10.0), ("clip", 1e9)):
+        for name, most in (("rate", 10.0), ("head_rate", 1000.0), ("decay", 10.0), ("pull", 1e4), ("clip", 1e9)):
             _number(name, getattr(self, name), most)
         for name in ("warmup", "dropout", "smoothing", "average", "strength", "mix"):
             _number(name, getattr(self, name), 1.0, below=name in {"dropout", "average"})

@@ -137,7 +137,7 @@ def upgrade() -> None:
         sa.Column("scene", sa.String(), nullable=False),
         sa.Column("prediction_id", sa.String(), nullable=False),
         sa.Column("received_at", sa.Float(), nullable=False),
-        sa.Column("orphaned", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("orphaned", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
     )
     op.create_table(

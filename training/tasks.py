@@ -1,0 +1,25 @@
+"""The examples of a scene task by task: to whatever looks at one task, a scene with one task and examples of it.
+
+Promises that an example without a label of a task gives none there. Knows nothing of heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.types import Example, Scene
+
+
+def by_task(scene: Scene, examples: Sequence[Example]) -> list[tuple[Scene, tuple[Example, ...]]]:
+    """Every task of the scene, the first one first, with the examples that are labelled for it."""
+    first, *others = scene.tasks
+    mine = tuple(example for example in examples if example.label is not None or example.value is not None)
+    return [(first, mine), *((task, _of(task, examples)) for task in others)]
+
+
+def _of(task: Scene, examples: Sequence[Example]) -> tuple[Example, ...]:
+    said = [(example, example.further[task.task_name]) for example in examples if task.task_name in example.further]
+    if task.task == "regression":
+        return tuple(replace(example, label=None, value=float(value), further={}) for example, value in said)
+    return tuple(replace(example, label=str(label), value=None, further={}) for example, label in said)
