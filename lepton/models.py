@@ -40,7 +40,8 @@ PRECISION = typer.Option(None, "--precision", help="fp16 or int8: measured first
 FORCE = typer.Option(False, "--force", help="Export it even if it loses more than a point.")
 UNLABELLED = typer.Option(None, "--unlabelled", help="Inputs without labels of the scene that is to be served.")
 VALIDATE = typer.Option(None, "--validate", help="With --unlabelled: some labelled inputs of that scene, to judge by.")
-LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
+LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each.")
+PROMPTS = typer.Option(None, "--prompt", help="What --labels are put in, such as 'a film of {label}'; several times.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -56,6 +57,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     scene: str,
     data: Path = DATA,
     labels: Path = LABELS,
+    prompt: list[str] = PROMPTS,
     modality: str = typer.Option("auto", help="auto, image, text, audio or tabular; auto follows files or columns."),
     label: list[str] = LABEL,
     task: list[str] = TASK,
@@ -84,6 +86,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         scene=check_scene(scene),
         data=data,
         names=labels,
+        prompts=tuple(prompt or ()),
         label=label,
         modality=None if modality == "auto" else modality,
         task=_kinds(task),

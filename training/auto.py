@@ -41,7 +41,6 @@ LABELS = 20  # of the class in the middle, below which tuning rarely beats the c
 VALUES = 60  # the same for a regression
 WORTH = 0.01  # of the score: less is not worth more time
 PATIENCE = 6  # trials in a row that bring nothing better
-SHARE = 0.5  # of what is left, for one trial: what mostly pays comes first, and gets most
 FAIR = 4  # epochs without which a way of tuning has not been tried
 
 
@@ -149,7 +148,6 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
         bench,
         plan.load,
         folder,
-        share=SHARE,
         latencies=plan.latencies,
         device=plan.device,
         noted=reporter.note,

@@ -13,7 +13,7 @@ from core.errors import InvalidInput
 from core.home import Home
 from core.types import Policy, Scene
 from training import kinds, parts, tuning, zoo
-from training.auto import Plan, Strategy
+from training.auto import STRATEGIES, Plan, Strategy
 from training.data import Dataset
 from training.merge import candidates as fusing
 from training.select import Candidate, select
@@ -96,8 +96,20 @@ def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[st
     return {part: tuple(name for name, modality in kinds_of.items() if modality == part) for part in wanted}
 
 
-def plan(request: Request, candidates: Sequence[Candidate], setting: Setting, budget: float, device: Device) -> Plan:
-    """What may be explored: the backbone that was chosen, and those of torch whose intervals reach its own."""
+def plan(
+    request: Request, candidates: Sequence[Candidate], setting: Setting, budget: float, device: Device
+) -> Plan | None:
+    """What may be explored: the backbone that was chosen, and those of torch whose intervals reach its own.
+
+    None where a recipe was named, or where there are no examples yet.
+
+    Raises:
+        InvalidInput: a search was asked for, and there are no examples yet.
+    """
+    if request.recipe not in STRATEGIES or (request.names is not None and request.recipe == "auto"):
+        return None
+    if request.names is not None:
+        raise InvalidInput("a search needs labelled examples, and labels in words were given", "leave --recipe out")
     first = next(candidate for candidate in candidates if candidate.chosen)
     rivals = [each for each in candidates if not each.chosen and each.score is not None and each.high >= first.low]
     return Plan(

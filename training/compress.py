@@ -24,6 +24,7 @@ from core import bundle, plugins
 from core.bundle import Bundle, Golden, Lineage, Manifest, Metric
 from core.embed import embed
 from core.errors import InvalidInput
+from core.federation import FOREIGN
 from core.follow import Followed, Follower
 from core.home import Home
 from core.labels import value_of
@@ -153,6 +154,11 @@ def _check(request: Request, manifest: Manifest) -> None:
             f"version {request.version.version[:12]} was made by {manifest.recipe} for inputs without labels: its "
             "labelled examples keep features of another extractor, which a lower precision would not give again",
             "compress a version that was adapted without --unlabelled",
+        )
+    if FOREIGN in manifest.files:
+        raise InvalidInput(
+            f"version {request.version.version[:12]} holds sums of other sites, which are of its features alone",
+            "compress the version before they were added, and let every site do the same",
         )
     if manifest.modality == "tabular":
         raise InvalidInput(

@@ -20,12 +20,11 @@ from safetensors.torch import load_file, save_file
 from exporters.backbone import Backbone
 from training import judge, narrow, recipe, select, tuned
 from training.judge import Bench, Judged
-from training.recipe import FLOOR, Context, Rows, Tuned
+from training.recipe import FLOOR, Context, Epoch, Rows, Tuned
 from training.search import Outcome, Trial, Turn, front
 from training.space import Choice
 from training.tune.device import Device
 from training.tune.network import torch_body
-from training.tune.plan import Plan
 
 EXPORT = 10.0  # seconds that exporting a torch model takes, to begin with
 BACKWARD = 4.0  # passes that learning from a row costs
@@ -69,22 +68,22 @@ class Explored:
 class Explorer:
     """Tries choices, and remembers what they gave."""
 
-    def __init__(  # noqa: PLR0913 - what stands around a trial
+    def __init__(
         self,
         rows: Rows,
         bench: Bench,
         load: Load,
         folder: Path,
         *,
-        share: float,
         latencies: Mapping[str, float],
         device: Device | None = None,
         noted: Callable[[str], None] = lambda words: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``share``: of what is left, for one trial. ``latencies``: milliseconds by backbone, where they are known."""
+        """``latencies``: milliseconds by backbone, where they are known."""
         self._rows, self._bench, self._load, self._folder = rows, bench, load, folder
-        self._share, self._latencies, self._noted, self._clock = share, dict(latencies), noted, clock
+        self._latencies, self._noted, self._clock = dict(latencies), noted, clock
+        self._export, self._pace = EXPORT, 1.0
         self._device = device or Device()
         self._grounds: dict[tuple[str, int | None, int | None], Ground] = {}
         self._made: dict[int, Made] = {}
@@ -111,18 +110,15 @@ class Explorer:
             if choice.width is not None:
                 drawn = judge.draw(self._rows.train, self._bench.seed)
                 backbone = narrow.narrowed(backbone, choice.width, drawn, self._bench.limits, self._bench.seed)
-            self.stand(choice, judge.judge(backbone, self._rows, self._bench))
+            self.stand(choice, self._judged(choice, backbone))
         return self._grounds[choice.ground]
 
-    def estimate(self, choice: Choice, left: float) -> float:
-        """Seconds that trying a choice takes, to begin with; whoever searches corrects it by what trials took."""
-        known = choice.ground in self._grounds
-        judging, epoch = self._judging(choice), self._epoch(choice)
-        base = 0.0 if known else judging
+    def estimate(self, choice: Choice) -> float:
+        """Seconds that trying a choice takes at least: longer is up to what is left, since recipes keep to that."""
+        base = 0.0 if choice.ground in self._grounds else self._judging(choice)
         if choice.recipe == FLOOR:
             return base
-        tuning = max(FEWEST * epoch, min(self._share * left - judging, Plan().epochs * epoch))
-        return base + tuning + judging
+        return base + FEWEST * self._epoch(choice) + self._judging(choice)
 
     def closing(self, choice: Choice, rows: int) -> float:
         """Seconds that bringing so many rows through a choice takes, when all is decided."""
@@ -138,11 +134,12 @@ class Explorer:
         ground = self.ground(choice)
         if choice.recipe == FLOOR:
             return self.outcome(ground, ground.judged)
-        left = self._share * turn.seconds - (self._clock() - begun) - self._judging(choice)
+        left = turn.seconds - (self._clock() - begun) - self._judging(choice)
         made = self._tune(ground, choice, turn, max(0.0, left))
+        self._learn_pace(choice, made.history)
         if not made.moved:
             return replace(self.outcome(ground, ground.judged), stopped=made.stopped)
-        found = judge.judge(made.backbone, self._rows, self._bench)
+        found = self._judged(choice, made.backbone)
         self._made[turn.number] = Made(judged=found, tuned=made)
         self._write(turn.number, made.backbone)
         assert made.head is not None, "what was moved was trained with a head"
@@ -213,11 +210,26 @@ class Explorer:
             milliseconds = self._latencies.get(choice.backbone, max(self._latencies.values(), default=milliseconds))
         return milliseconds / 1000 * ((choice.size / size) ** 2 if choice.size and size else 1.0)
 
+    def _judged(self, choice: Choice, backbone: Backbone) -> Judged:
+        """Judge, and learn how long the export takes here."""
+        begun = self._clock()
+        found = judge.judge(backbone, self._rows, self._bench)
+        rows = len(self._rows.train) + len(self._rows.validation)
+        known = self._seconds(choice) * rows if choice.ground in self._grounds else 0.0
+        self._export = max(0.0, self._clock() - begun - known)
+        return found
+
+    def _learn_pace(self, choice: Choice, history: Sequence[Epoch]) -> None:
+        """Learn how much longer an epoch takes than was expected."""
+        if len(history) > 1:
+            took = (history[-1].seconds - history[0].seconds) / history[-1].number
+            self._pace *= took / max(self._epoch(choice), 1e-9)
+
     def _judging(self, choice: Choice) -> float:
-        return EXPORT + self._seconds(choice) * (len(self._rows.train) + len(self._rows.validation))
+        return self._export + self._seconds(choice) * (len(self._rows.train) + len(self._rows.validation))
 
     def _epoch(self, choice: Choice) -> float:
-        return self._seconds(choice) * (BACKWARD * len(self._rows.train) + len(self._rows.validation))
+        return self._pace * self._seconds(choice) * (BACKWARD * len(self._rows.train) + len(self._rows.validation))
 
     def _write(self, number: int, backbone: Backbone) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,7 @@ def narrowed(base: Backbone, width: int, examples: Sequence[Example], limits: Li
         parameters=base.parameters + (base.dimension + 1) * width,
         dimension=width,
         body=Narrow(body, layer).eval(),
+        transform="l2",  # centred features lie near zero, where a square root would enlarge what is rounding
         zoo_name="",
     )
 

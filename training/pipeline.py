@@ -7,14 +7,11 @@ stage fails. Knows nothing of terminals: it tells ``Reporter`` where it is.
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
 
 from core.bundle import Fusion
 from core.errors import InvalidInput
@@ -37,6 +34,7 @@ from training import (
     telling,
     tuning,
     unlabelled,
+    zero_shot,
     zoo,
 )
 from training import recipe as recipes
@@ -52,13 +50,12 @@ from training.ready import Ready, extracted, kept_apart, tuned
 from training.recipe import FLOOR
 from training.reporter import Reporter
 from training.select import Candidate
-from training.tasks import by_task
+from training.tasks import by_task, scaled
 from training.telling import Timed
 from training.tune.device import Device
 from training.tuning import Ask, Attempt
 from training.unlabelled import Decision, Judges
 
-HEADROOM = 8.0  # a regression's range reaches this many times as far from its mean as the values first seen
 CHOOSING = 0.5  # of the budget may go into the choice of a backbone, where one is tuned afterwards
 FEWEST_FOR_LABEL_ERRORS = 20
 
@@ -68,7 +65,8 @@ class Request:
     """What a user asks for; ``data`` or ``names``.
 
     Attributes:
-        names: a file of labels in words, for a start without any example.
+        names: a file of labels in words, for a start without any example. prompts: what they are put in, each with
+            {label} in it; empty for what suits the modality.
         label: the label column of a table, or several, of a task each; None is ``label``, or what the scene's tasks are
             called. task: what each of them is; None follows the labels.
         backbones: names, or empty for the choice among those that load offline.
@@ -86,6 +84,7 @@ class Request:
     scene: str
     data: Path | None = None
     names: Path | None = None
+    prompts: tuple[str, ...] = ()
     label: Columns = None
     modality: str | None = None
     task: Asked | None = None
@@ -133,11 +132,9 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     reporter = timed = Timed(reporter)
     request, asked = _asked(request, device or Device())
     device = asked.device
-    fusing.check(request.fuse)
-    for name in request.backbones:
-        zoo.resolve(name)
     reporter.stage("reading and checking the data")
-    dataset = _read(home, request, reporter)
+    seen = request.names is not None and zero_shot.of_pictures(request.backbones, request.modality)
+    dataset = _read(home, request, seen, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
     others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
     reporter.stage("choosing a backbone")
@@ -149,18 +146,24 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     if others:
         unlabelled.check(scene)
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
-    drawn = judge.draw(taught, request.seed)
-    threads = os.cpu_count() or 1
-    backbones = [zoo.load(name, setting) for name in chosen]
+    drawn = zero_shot.patterns() if seen else judge.draw(taught, request.seed)
+    threads, backbones = os.cpu_count() or 1, [zoo.load(name, setting) for name in chosen]
     tuning.check(asked.name, backbones, scene)
     with device.first_goes_ahead():
         assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
         parity = package.check_parity(assembly, drawn)
         reporter.stage(f"extracting features by {' + '.join(chosen)}")
-        ready = extracted(home, assembly, parity, dataset, reporter)
+        if seen:
+            dataset, rows = zero_shot.named(dataset, request.backbones[0], home.cache, home.limits)
+        ready = (
+            Ready(assembly=assembly, parity=parity, rows=rows)
+            if seen
+            else extracted(home, assembly, parity, dataset, reporter)
+        )
+        taught = [example for example in dataset.examples if example.split != "test"]
     bench = Bench(scene, home.cache, home.limits, request.transform, threads, request.seed)
     left = asked.budget - (time.monotonic() - begun)
-    plan = choosing.plan(request, candidates, setting, left, device) if request.recipe in auto.STRATEGIES else None
+    plan = choosing.plan(request, candidates, setting, left, device)
     asked = replace(asked, budget=left, unlabelled=others)
     ready = _improved(home, dataset, ready, plan, asked, bench, reporter)
     judges = _judges(home, request, dataset, ready)
@@ -207,6 +210,9 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
 
 def _asked(request: Request, device: Device) -> tuple[Request, Ask]:
     """The recipe with its settings; where it moves weights, half of the budget is for the choice of one backbone."""
+    fusing.check(request.fuse)
+    for backbone in request.backbones:
+        zoo.resolve(backbone)
     strategy = request.recipe in auto.STRATEGIES
     if strategy and request.settings:
         message = f"settings were given ({', '.join(request.settings)}), and {request.recipe} finds them itself"
@@ -226,13 +232,13 @@ def _improved(
     home: Home, dataset: Dataset, floor: Ready, plan: auto.Plan | None, asked: Ask, bench: Bench, reporter: Reporter
 ) -> Ready:
     """What the plan, or the recipe that was named, makes of the floor; at worst the floor."""
-    names = " + ".join(backbone.name for backbone in floor.assembly.backbones)
+    told = " + ".join(backbone.name for backbone in floor.assembly.backbones)
     if plan is not None:
-        reporter.stage(f"spending what is left of the budget on {names} by evidence")
+        reporter.stage(f"spending what is left of the budget on {told} by evidence")
         return auto.explored(home, dataset, floor, plan, bench, reporter)
     if asked.name == FLOOR:
         return floor
-    reporter.stage(f"tuning {names} by {asked.name}")
+    reporter.stage(f"tuning {told} by {asked.name}")
     return tuned(home, dataset, floor, asked, bench, reporter)
 
 
@@ -263,15 +269,18 @@ def report_of(home: Home, scene: str) -> Path:
     return home.settings.home / "reports" / f"{check_scene(scene)}-data.html"
 
 
-def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
+def _read(home: Home, request: Request, seen: bool, reporter: Reporter) -> Dataset:
     if request.validate is not None and request.unlabelled is None:
         raise InvalidInput("--validate judges what inputs without labels bring", "give them with --unlabelled")
     if request.names is not None and request.unlabelled is not None:
         raise InvalidInput("--unlabelled needs labelled examples to start from", "give DATA instead of --labels")
     if (request.data is None) == (request.names is None):
         raise InvalidInput("adapt takes data, or labels in words", "give one of DATA and --labels")
+    if request.prompts and request.names is None:
+        raise InvalidInput("a prompt was given, and no labels to put in it", "give --labels, or leave the prompt out")
     if request.names is not None:
-        listing, source = names.read(request.names), request.names
+        frames = request.prompts or (names.PICTURE_FRAMES if seen else names.FRAMES)
+        listing, source = names.read(request.names, frames), request.names
     else:
         assert request.data is not None, "one of the two is there"
         label = request.label or _known_tasks(home, request.scene)
@@ -285,7 +294,7 @@ def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
         progress=reporter.progress,
     )
     _write_report(home, request.scene, dataset)
-    return dataset
+    return replace(dataset, modality="image") if seen else dataset
 
 
 def _known_tasks(home: Home, name: str) -> tuple[str, ...]:
@@ -298,18 +307,8 @@ def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Exam
     """The scene as the data suggest it; what the registry holds already goes before."""
     held = {scene.name: scene.new_labels for scene in home.registry.scenes()}
     wanted = choosing.shape(request, dataset, dataset.modality, request.new_labels or held.get(request.scene, "reject"))
-    first, *others = (_scaled(task, mine) for task, mine in by_task(wanted, taught))
+    first, *others = (scaled(task, mine) for task, mine in by_task(wanted, taught))
     return replace(first, further=tuple(others))
-
-
-def _scaled(task: Scene, taught: Sequence[Example]) -> Scene:
-    """The task with an offset and a scale for its values, where it has values."""
-    if task.task == "classification":
-        return task
-    values = [example.value for example in taught if example.value is not None]
-    offset = float(np.float32(np.mean(values)))
-    reach = max(abs(value - offset) for value in values)
-    return replace(task, offset=offset, scale=2.0 ** math.ceil(math.log2(HEADROOM * reach)) if reach > 0 else 1.0)
 
 
 def _with_label_errors(dataset: Dataset, scene: Scene, taught: Sequence[Example], learned: Learned) -> Dataset:

@@ -1,6 +1,6 @@
 """A search among choices by trying them: several objectives, a budget in seconds that is kept, and resumable.
 
-Promises: no trial is begun that cannot end in the time that is left, as far as earlier ones tell; every trial that
+Promises: no trial is begun that cannot end in the time that is left, as far as can be known before; every trial that
 ended is on disk before the next begins; a search that was cut off, even by a kill, goes on with the very choices that
 it would have made; the same seed and the same outcomes give the same choices. A trial whose score after some epochs is
 below the median of what earlier ones had reached by then is given up. Knows nothing of how a choice is tried, of
@@ -74,14 +74,10 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A choice and what came of it: ``outcome`` where it was tried to its end, otherwise ``reason`` says why not.
-
-    ``expected`` is how long it should have taken, in seconds; ``seconds`` is how long it did take.
-    """
+    """A choice and what came of it: ``outcome`` where it was tried to its end, otherwise ``reason`` says why not."""
 
     number: int
     choice: Choice
-    expected: float
     seconds: float
     ended: str
     reason: str = ""
@@ -125,7 +121,7 @@ class Search:
         self,
         attempt: Try,
         seconds: float,
-        estimate: Callable[[Choice, float], float],
+        estimate: Callable[[Choice], float],
         *,
         firsts: Sequence[Choice] = (),
         enough: Callable[[Sequence[Trial]], str] = lambda trials: "",
@@ -135,7 +131,7 @@ class Search:
 
         Args:
             attempt: tries one; LeptonError or LookupError where that is not possible.
-            estimate: seconds that trying one takes where so many are left, as far as can be known before.
+            estimate: seconds that trying one takes at least, as far as can be known before; asked again each time.
             firsts: what is tried first. enough: a reason to stop, given what was tried. heard: called with each.
         """
         begun, repeats = self._clock(), 0
@@ -150,13 +146,12 @@ class Search:
                     return f"the last {_REPEATS} choices had been tried before"
                 continue
             repeats = 0
-            expected = estimate(choice, left)
-            if expected * _pace(known) > left:
+            expected = estimate(choice)
+            if expected > left:
                 self._end(trial, "not begun")
-                took = f"{expected * _pace(known):.0f} s"
-                return f"the next trial would take about {took}, and {max(0.0, left):.0f} s were left"
+                return f"the next trial would take {expected:.0f} s at least, and {max(0.0, left):.0f} s were left"
             try:
-                heard(self._try(trial, choice, attempt, left, expected))
+                heard(self._try(trial, choice, attempt, left))
             except KeyboardInterrupt:
                 self._end(trial, "interrupted")
                 return "it was interrupted"
@@ -175,7 +170,7 @@ class Search:
         trial = self._study.ask()
         return trial, self._space.draw(trial, given)
 
-    def _try(self, trial: optuna.Trial, choice: Choice, attempt: Try, left: float, expected: float) -> Trial:
+    def _try(self, trial: optuna.Trial, choice: Choice, attempt: Try, left: float) -> Trial:
         history: list[Epoch] = []
         others = [_reached(each) for each in self.trials if each.history]
 
@@ -193,7 +188,6 @@ class Search:
         made = Trial(
             number=trial.number,
             choice=choice,
-            expected=expected,
             seconds=self._clock() - begun,
             ended=ended,
             reason=reason,
@@ -249,12 +243,6 @@ def _reached(trial: Trial) -> list[float]:
     for epoch in trial.history:
         reached.append(max(epoch.validation_score, reached[-1] if reached else -float("inf")))
     return reached
-
-
-def _pace(trials: Sequence[Trial]) -> float:
-    """By how much the last trials took longer, or less long, than was expected; the slowest of them counts."""
-    ratios = [trial.seconds / trial.expected for trial in trials if trial.ended == "tried" and trial.expected > 0]
-    return max(ratios[-5:], default=1.0)
 
 
 def _hopeless(choice: Choice, trials: Sequence[Trial]) -> bool:

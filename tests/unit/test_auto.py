@@ -143,7 +143,7 @@ def made(score: float, number: int = 0, milliseconds: float = 1.0, epochs: int =
     outcome = Outcome(score=score, low=score, high=score, milliseconds=milliseconds, model_bytes=1, outcomes=outcomes)
     choice = Choice(backbone="a", recipe="finetune")
     last = Epoch(number=epochs, loss=1, validation_loss=1, validation_score=score, rate=0, seconds=1, left=0)
-    return Trial(number=number, choice=choice, expected=1, seconds=1, ended="tried", outcome=outcome, history=(last,))
+    return Trial(number=number, choice=choice, seconds=1, ended="tried", outcome=outcome, history=(last,))
 
 
 def test_evidence_ends_a_search() -> None:
@@ -184,7 +184,7 @@ def test_a_narrower_backbone_is_one_more_layer_and_can_be_tuned_and_read_again(
     choice = Choice(backbone="tiny", size=halves.SIDE, width=8, recipe="finetune", settings={"rate": 0.01})
 
     def explorer() -> Explorer:
-        fresh = Explorer(stand.rows, stand.bench, load, tmp_path / "study", share=0.5, latencies={})
+        fresh = Explorer(stand.rows, stand.bench, load, tmp_path / "study", latencies={})
         fresh.stand(Choice(backbone="tiny", size=halves.SIDE), stand.floor)
         return fresh
 
@@ -202,12 +202,12 @@ def test_a_narrower_backbone_is_one_more_layer_and_can_be_tuned_and_read_again(
 
 
 def test_an_estimate_grows_with_pictures_rows_and_unknown_ground(stand: halves.Stand, tmp_path: Path) -> None:
-    explorer = Explorer(stand.rows, stand.bench, load, tmp_path, share=0.5, latencies={})
+    explorer = Explorer(stand.rows, stand.bench, load, tmp_path, latencies={})
     floor = Choice(backbone="tiny", size=halves.SIDE)
     explorer.stand(floor, stand.floor)
-    assert explorer.estimate(floor, 60.0) == 0
+    assert explorer.estimate(floor) == 0
     other = replace(floor, size=64)
-    assert 0 < explorer.estimate(other, 60.0) < explorer.estimate(replace(other, size=96, recipe="finetune"), 60.0)
+    assert 0 < explorer.estimate(other) < explorer.estimate(replace(other, size=96, recipe="finetune"))
 
 
 def test_directions_are_orthonormal_also_where_rows_are_few() -> None:

@@ -54,7 +54,7 @@ def working(clock: Clock, seconds: float = 10.0) -> Callable[[Choice, Turn], Out
     return attempt
 
 
-def ten(choice: Choice, left: float) -> float:
+def ten(choice: Choice) -> float:
     return 10.0
 
 
@@ -64,14 +64,7 @@ def test_a_budget_is_kept_by_the_clock(tmp_path: Path) -> None:
     why = study.run(working(clock), 65.0, ten, firsts=FIRSTS)
     assert clock.now <= 65
     assert len(study.trials) >= 6
-    assert "would take about 10 s, and 5 s were left" in why
-
-
-def test_what_takes_longer_than_was_expected_is_expected_to(tmp_path: Path) -> None:
-    clock = Clock()
-    study = Search(tmp_path / "s.journal", SPACE, 0, clock)
-    study.run(working(clock, 25.0), 60.0, ten)
-    assert clock.now == 50.0, "a third trial of 25 s would not have ended in 60"
+    assert "would take 10 s at least, and 5 s were left" in why
 
 
 def test_no_time_at_all_begins_nothing(tmp_path: Path) -> None:
@@ -176,7 +169,7 @@ def test_nothing_beats_the_front_and_the_front_beats_all_else(points: list[tuple
         found = Outcome(
             score=float(score), low=0, high=0, milliseconds=float(milliseconds), model_bytes=size, outcomes=()
         )
-        return Trial(number=number, choice=FIRSTS[0], expected=1, seconds=1, ended="tried", outcome=found)
+        return Trial(number=number, choice=FIRSTS[0], seconds=1, ended="tried", outcome=found)
 
     trials = [trial(number, point) for number, point in enumerate(points)]
     front = {each.number for each in search.front(trials)}

@@ -54,7 +54,7 @@ def trial(number: int, score: float, epochs: int = 2, recipe: str = "finetune") 
     )  # fmt: skip
     outcome = Outcome(score=score, low=0.1, high=0.9, milliseconds=2.0, model_bytes=10**6, outcomes=(1.0,), best=1)
     choice = Choice(backbone="tiny", size=32, recipe=recipe)
-    return Trial(number=number, choice=choice, expected=1, seconds=3.0, ended="tried", outcome=outcome, history=history)
+    return Trial(number=number, choice=choice, seconds=3.0, ended="tried", outcome=outcome, history=history)
 
 
 @pytest.fixture(scope="module")
