@@ -131,7 +131,6 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     """
     reporter = timed = Timed(reporter)
     request, asked = _asked(request, device or Device())
-    device = asked.device
     reporter.stage("reading and checking the data")
     seen = request.names is not None and zero_shot.of_pictures(request.backbones, request.modality)
     dataset = _read(home, request, seen, reporter)
@@ -149,7 +148,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     drawn = zero_shot.patterns() if seen else judge.draw(taught, request.seed)
     threads, backbones = os.cpu_count() or 1, [zoo.load(name, setting) for name in chosen]
     tuning.check(asked.name, backbones, scene)
-    with device.first_goes_ahead():
+    with asked.device.first_goes_ahead():
         assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
         parity = package.check_parity(assembly, drawn)
         reporter.stage(f"extracting features by {' + '.join(chosen)}")
@@ -163,7 +162,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         taught = [example for example in dataset.examples if example.split != "test"]
     bench = Bench(scene, home.cache, home.limits, request.transform, threads, request.seed)
     left = asked.budget - (time.monotonic() - begun)
-    plan = choosing.plan(request, candidates, setting, left, device)
+    plan = choosing.plan(request, candidates, setting, left, asked.device)
     asked = replace(asked, budget=left, unlabelled=others)
     ready = _improved(home, dataset, ready, plan, asked, bench, reporter)
     judges = _judges(home, request, dataset, ready)
