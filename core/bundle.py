@@ -59,6 +59,30 @@ class Input(_Part):
     shape: tuple[int | None, ...]
 
 
+class Tuning(_Part):
+    """How a recipe moved a member's weights.
+
+    ``base``: digest of the weights that it began from. ``settings``: every hyperparameter as it was used. ``best``: the
+    epoch whose weights these are, of ``epochs``. ``floor`` and ``score``: of the closed form on the untouched and on
+    the tuned features, on so many validation ``rows``; ``trained``: of the head that was trained along. ``run``: under
+    which its epochs are kept.
+    """
+
+    recipe: str
+    base: str
+    settings: dict[str, str | int | float | bool | None]
+    seed: int
+    epochs: int
+    best: int
+    seconds: float
+    stopped: str
+    floor: float
+    score: float
+    trained: float
+    rows: int
+    run: str = ""
+
+
 class _Grown(_Part):
     """A part with fields that came later: left out where they say nothing, so that what says nothing new is spelled,
     and so named by its digest, as it always was."""
@@ -85,8 +109,9 @@ class Member(_Grown):
     parameters: int
     tuned: bool = False
     weights: str = ""
+    tuning: Tuning | None = None
 
-    LATER = frozenset({"weights"})
+    LATER = frozenset({"weights", "tuning"})
 
 
 class Metric(_Part):

@@ -210,7 +210,7 @@ def _part(width: int, units: int, columns: list[str], arrays: dict[str, np.ndarr
         if not _on_grid(array):
             raise ValueError(f"{name} holds numbers that are no sums of rows on the grid")
     gram_EE, counts = np.asfortranarray(arrays["gram"]), arrays["counts"]
-    if np.triu(gram_EE, 1).any() or gram_EE[-1, -1] != units or not 0 < units <= MAX_UNITS:
+    if np.triu(gram_EE, 1).any() or not 0 < gram_EE[-1, -1] <= units <= MAX_UNITS:  # less than said where names are in
         raise ValueError(f"the sums weigh {gram_EE[-1, -1]}, and {units} is said")
     if sorted(set(columns)) != columns or (counts < 1).any() or arrays["cross"][:, -1].shape != counts.shape:
         raise ValueError("its columns are not sorted, or one has no example")

@@ -20,14 +20,17 @@ from core.types import Version
 from lepton import jobs
 from lepton.compress import measured
 from lepton.extra import training
-from lepton.output import Stages, as_json, fact, say, show_metrics, table
+from lepton.output import as_json, fact, say, show_metrics, table
 from lepton.shown import show_transfer, transfer_json
+from lepton.tuning import adapted, attempt_json, settings_of, show_attempt
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
+SETTINGS = typer.Option(None, "--set", help="A setting of the recipe, such as epochs=5; may be given several times.")
+REWRITER = typer.Option(None, help="MODULE:FUNCTION that says a text in other words, such as a back-translation.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
 DATA = typer.Argument(None, help="A folder of class folders, or a table (CSV, JSON lines, Parquet).")
 LABEL = typer.Option(None, "--label", help="Label column of a table; several make a task each. Default: label.")
@@ -36,7 +39,8 @@ PRECISION = typer.Option(None, "--precision", help="fp16 or int8: measured first
 FORCE = typer.Option(False, "--force", help="Export it even if it loses more than a point.")
 UNLABELLED = typer.Option(None, "--unlabelled", help="Inputs without labels of the scene that is to be served.")
 VALIDATE = typer.Option(None, "--validate", help="With --unlabelled: some labelled inputs of that scene, to judge by.")
-LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
+LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each.")
+PROMPTS = typer.Option(None, "--prompt", help="What --labels are put in, such as 'a film of {label}'; several times.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -52,18 +56,21 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     scene: str,
     data: Path = DATA,
     labels: Path = LABELS,
+    prompt: list[str] = PROMPTS,
     modality: str = typer.Option("auto", help="auto, image, text, audio or tabular; auto follows files or columns."),
     label: list[str] = LABEL,
     task: list[str] = TASK,
     backbone: list[str] = BACKBONES,
-    recipe: str = typer.Option("auto", help="auto or closed_form."),
+    recipe: str = typer.Option("auto", help="How weights move: auto, closed_form: not; finetune, lora, gradual."),
+    settings: list[str] = SETTINGS,
+    rewriter: str = REWRITER,
     fuse: str = typer.Option("auto", help="auto, none, features or logits: how the backbones compared are fused."),
     transform: str = typer.Option("auto", help="Feature transform: auto (the backbone's), sqrt_l2, l2, standardised."),
     new_labels: str = typer.Option(None, help="Labels unknown so far: reject (the default of a new scene) or accept."),
     unlabelled: Path = UNLABELLED,
     validate: Path = VALIDATE,
     size: int = typer.Option(None, help="Side of the pictures in pixels; follows the data where it is not given."),
-    budget: str = typer.Option("5m", help="Time for trying backbones, such as 90s, 5m, 1h."),
+    budget: str = typer.Option("5m", help="Time for trying backbones and for tuning, such as 90s, 5m, 1h."),
     seed: int = typer.Option(0, help="Seed of splits and draws."),
     queue: bool = typer.Option(False, "--queue", help="File it as a job for a trainer instead of doing it now."),
     json: bool = JSON,
@@ -78,11 +85,14 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         scene=check_scene(scene),
         data=data,
         names=labels,
+        prompts=tuple(prompt or ()),
         label=label,
         modality=None if modality == "auto" else modality,
         task=_kinds(task),
         backbones=() if backbone == ["auto"] else tuple(backbone),
         recipe=recipe,
+        settings=settings_of(settings or []),
+        rewriter=rewriter,
         transform=None if transform == "auto" else transform,
         budget=seconds(budget),
         size=size,
@@ -94,8 +104,9 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     )
     if queue:
         return jobs.filed(training("filing").file(home, "adapt", _from_root(request)), json)
-    with Stages() as stages:
-        done = pipeline.adapt(home, request, stages)
+    done = adapted(home, request)
+    if done is None:
+        return None
     return as_json(_adapted_json(home, done)) if json else _show_adapted(home, done)
 
 
@@ -199,6 +210,8 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         **_tasks_json(done),
         "candidates": [asdict(candidate) for candidate in done.candidates],
         "fusion": done.fusion.model_dump() if done.fusion else None,
+        "recipe": done.version.manifest["recipe"],
+        "attempt": attempt_json(done.attempt),
         "parity": asdict(done.parity),
         "transfer": transfer_json(done.decision),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
@@ -232,6 +245,8 @@ def _show_adapted(home: Home, done: Adapted) -> None:
             for c in done.candidates
         ],
     )
+    if done.attempt is not None:
+        show_attempt(done.attempt)
     if done.decision is not None:
         show_transfer(done.decision)
     for name, metrics in metrics_of(done.version.manifest).items():

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from rich.box import SIMPLE_HEAD
@@ -59,10 +59,16 @@ def fact(**facts: object) -> None:
 class Stages:
     """Stages of long work as they come and go, with their progress; on standard error, so that results stay clean."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False, run: str = "", keep: Callable[[str, int, float], None] | None = None):
+        """
+        Args:
+            quiet: nothing is told, as by all but the first of several processes.
+            run, keep: the name under which metrics are kept, and what keeps them; printed where nothing does.
+        """
         self._bar: Progress | None = None
         self._title, self._last = "", 0.0
-        if notes.is_terminal:
+        self._quiet, self._keep, self.run = quiet, keep, run
+        if notes.is_terminal and not quiet:
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -86,6 +92,8 @@ class Stages:
     def stage(self, title: str) -> None:
         """A new stage begins; the one before is finished."""
         self._title, self._last = title, time.monotonic()
+        if self._quiet:
+            return
         if self._bar is None:
             notes.print(f"… {escape(title)}", soft_wrap=True)
             return
@@ -98,13 +106,21 @@ class Stages:
         """The present stage has come this far."""
         if self._bar is not None and self._bar.tasks:
             self._bar.update(self._bar.tasks[-1].id, total=total, completed=done)
-        elif self._bar is None and (time.monotonic() - self._last > PLAIN_SECONDS):
+        elif self._bar is None and not self._quiet and (time.monotonic() - self._last > PLAIN_SECONDS):
             self._last = time.monotonic()
             notes.print(f"  {escape(self._title)}: {done} of {total}", soft_wrap=True)
 
     def metric(self, name: str, step: int, value: float) -> None:
         """A metric has this value at this step."""
-        notes.print(f"  {escape(name)} at {step}: {value:.4g}", soft_wrap=True)
+        if self._keep is not None:
+            self._keep(name, step, value)
+        elif not self._quiet:
+            notes.print(f"  {escape(name)} at {step}: {value:.4g}", soft_wrap=True)
+
+    def note(self, words: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        if not self._quiet:
+            notes.print(f"  {escape(words)}", soft_wrap=True)
 
 
 def moment(seconds: float) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 JSON = typer.Option(False, "--json", help="Print JSON.")
 LABEL = typer.Option(None, "--label", help="Label column; of several tasks those to measure. Default: label, or all.")
 ROBUSTNESS = typer.Option(False, "--robustness", help="Also on inputs gone wrong: noise, blur, typing errors …")
+ATTACK = typer.Option(None, "--attack", help="Also on pictures changed against the model: fgsm or pgd.")
 VERSION = typer.Option(None, "--version", help="A version; the champion where none is named.")
 FILES = typer.Argument(None, help="Files, each one input.")
 TEXTS = typer.Option(None, "--text", help="A text; may be given several times.")
@@ -42,12 +43,15 @@ def add_to(app: typer.Typer) -> None:
     app.command("predict")(predict)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913, PLR0917 - the command's options
     scene: str,
     data: Path,
     version: str = VERSION,
     label: list[str] = LABEL,
     robustness: bool = ROBUSTNESS,
+    attack: str = ATTACK,
+    epsilon: float = typer.Option(2.0, help="By how much --attack may change a pixel, of 0 to 255."),
+    steps: int = typer.Option(10, help="Steps of pgd."),
     json: bool = JSON,
 ) -> None:
     """Measure what is served (version and newest head) on labelled data; its test split only, where it has one."""
@@ -67,12 +71,19 @@ def evaluate(
         if robustness:
             stages.stage("answering inputs gone wrong")
             damage = training("robustness").table(read, head, session, reader, examples, 0, stages.progress)
+        attacked: dict[str, Any] = {}
+        if attack is not None:
+            stages.stage(f"changing pictures by {attack}, at most {epsilon:g} of 255 a pixel")
+            how = training("attacked").Attack(name=attack, epsilon=epsilon, steps=steps)
+            left = training("attacked").robust(home, read, bundle, head, examples, how, stages.progress)
+            attacked[f"accuracy_under_{attack}_{epsilon:g}"] = left.model_dump()
     rows = {example.digest: row for example, row in zip(examples, rows_ND, strict=True)}
     told = {
         task.task_name: _measured(home, task, head.of(task.task_name), mine, rows)
         for task, mine in training("tasks").by_task(read, examples)
         if not asked or task.task_name in asked
     }
+    next(iter(told.values()))["metrics"] |= attacked
     for name, hurt in damage.items():
         if name in told:
             told[name]["robustness"] = [damage_json(each) for each in hurt]

@@ -25,6 +25,11 @@ class Teller:
         self._clock = clock
         self._told_at = -TELL_SECONDS
 
+    @property
+    def run(self) -> str:
+        """The job's id."""
+        return self._run
+
     def stage(self, title: str) -> None:
         """A new stage begins."""
         print(f"… {title}", flush=True)
@@ -41,6 +46,10 @@ class Teller:
     def metric(self, name: str, step: int, value: float) -> None:
         """A metric has this value at this step."""
         self._progress.metric(self._run, name, step, value)
+
+    def note(self, words: str) -> None:
+        """A line of the job's log."""
+        print(f"  {words}", flush=True)
 
 
 @dataclass(frozen=True, kw_only=True)

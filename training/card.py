@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core import plugins
-from core.bundle import Manifest, Metric
+from core.bundle import Manifest, Metric, Tuning
 
 METHODS = "training.transfer"
 
@@ -36,13 +36,37 @@ Recipe `{manifest.recipe}`, feature transform `{manifest.transform}`, λ {manife
 
 {_metrics(manifest)}
 
-{_fused(manifest)}## To know before use
+{_tuned(manifest)}{_fused(manifest)}## To know before use
 
 The figures hold for inputs like those of the data with digest `{manifest.lineage.data_digest[:16]}`. Nobody has
 measured the model on other scenes, on attacks, or on groups of people. The head stored here includes labels up to
 event {manifest.lineage.sequence}; what a service answers with may include later ones. The backbone's licence applies
 to the weights inside.{_lowered(manifest)}{_transferred(manifest)}
 """
+
+
+def _tuned(manifest: Manifest) -> str:
+    """How weights were moved, and what that gained on rows that no weight was tuned on."""
+    return "".join(_tuning(member.name, member.tuning) for member in manifest.members if member.tuning is not None)
+
+
+def _tuning(name: str, how: Tuning) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in sorted(how.settings.items()))
+    return f"""## {name} tuned by `{how.recipe}`
+
+From the weights `{how.base[:16]}`, seed {how.seed}; the weights of epoch {how.best} of {how.epochs}, {how.stopped}
+({how.seconds:.0f} s). Settings: {_plain(settings)}.
+
+On {how.rows} validation rows the closed form scores {how.floor:.4f} on the untouched features and {how.score:.4f} on
+the tuned ones; the head that was trained along scores {how.trained:.4f} and is not used. These rows chose the epoch,
+which flatters the tuned figure by a little; the backbone has seen the training rows, so leave-one-out figures are of
+these rows alone. The weights hold what they learned of the people in the data: erasing one names this version.
+
+"""
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("`", "'").replace("|", "/").replace("<", "‹")
 
 
 def _fused(manifest: Manifest) -> str:

@@ -38,7 +38,7 @@ from exporters.precision import Lowered
 from training import card, comparison, data, features, measure, unlabelled
 from training.adapt import closed_form
 from training.comparison import Answers
-from training.pipeline import Reporter
+from training.reporter import Reporter
 from training.tasks import by_task
 
 WORST = 0.01  # a point

@@ -20,22 +20,22 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import InvalidInput
 from core.head import HeadState, Row
+from core.labels import target_of
 from core.preprocess import Limits
-from core.statistics import VALUE, to_grid
+from core.statistics import VALUE
 from core.types import Doubles, Example, GridRows, Head, Scene
 from exporters.backbone import Backbone
 from exporters.parity import Parity
 from exporters.transform import Kind
 from training import features, measure, package, select
 from training.assemble import Assembly, assemble
-from training.recipe import Rows
+from training.recipe import Rows, TooFew
 
 DRAWN = 256  # training rows on which parity is shown and a standardised transform is measured
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Bench:
     """What stands around a judgement, the same for all that are compared.
 
@@ -108,7 +108,7 @@ def of_assembly(
 ) -> Judged:
     """The same of what is assembled, its parity shown."""
     examples = [*rows.train, *rows.validation]
-    cache = None if any(backbone.recipe for backbone in assembly.backbones) else bench.cache
+    cache = cache_of(assembly, bench.cache)
     found_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, examples, cache, progress)
     held = {example.digest: row for example, row in zip(examples, found_ND, strict=True)}
     head = solve(bench.scene, rows.train, held)
@@ -125,6 +125,11 @@ def of_assembly(
         low=low,
         high=high,
     )
+
+
+def cache_of(assembly: Assembly, cache: Path) -> Path | None:
+    """Where features of an assembly may be kept: of what a recipe moved, nowhere."""
+    return None if any(backbone.recipe for backbone in assembly.backbones) else cache
 
 
 def decide(floor: Judged, candidate: Judged, recipe: str, seed: int) -> Decision:
@@ -160,14 +165,19 @@ def solve(scene: Scene, examples: Sequence[Example], held: dict[str, GridRows]) 
     """The closed-form head of labelled rows.
 
     Raises:
-        InvalidInput: no class has two examples.
+        TooFew: no class has two examples.
     """
-    state = HeadState(len(next(iter(held.values()))), task=scene.task, declared=scene.labels, key=scene.hash_key)
-    state.add(_row(scene, example, held[example.digest]) for example in examples)
-    head = state.solve()
+    head = state(scene, examples, held).solve()
     if head is None:
-        raise InvalidInput("no class has two training examples", "give at least two examples of a class")
+        raise TooFew("no class has two training examples", "give at least two examples of a class")
     return head
+
+
+def state(scene: Scene, examples: Sequence[Example], held: dict[str, GridRows]) -> HeadState:
+    """Labelled rows as the head takes them, each of weight 1."""
+    made = HeadState(len(next(iter(held.values()))), task=scene.task, declared=scene.labels, key=scene.hash_key)
+    made.add(_row(scene, example, held[example.digest]) for example in examples)
+    return made
 
 
 def outcomes(
@@ -176,10 +186,10 @@ def outcomes(
     """(N,) what each row counts when ``head`` answers it, and its class; a class that the head lacks is always wrong.
 
     Raises:
-        InvalidInput: there is no row.
+        TooFew: there is no row.
     """
     if not examples:
-        raise InvalidInput("there is no validation row to judge a backbone by", "give more labelled examples")
+        raise TooFew("there is no validation row to judge a backbone by", "give more labelled examples")
     answered_NK = measure.answers(scene, head, np.stack([held[example.digest] for example in examples]))
     if scene.task == "regression":
         values_N = np.array([example.value for example in examples], np.float64)
@@ -199,6 +209,5 @@ def trained_score(judged: Judged, head: Head, rows: Rows, scene: Scene) -> float
 def _row(scene: Scene, example: Example, features_D: GridRows) -> Row:
     if scene.task == "regression":
         assert example.value is not None, "a regression's examples have values"
-        target = int(to_grid(np.array((example.value - scene.offset) / scene.scale)))
-        return Row(example.digest, features_D, VALUE, target, 1)
+        return Row(example.digest, features_D, VALUE, target_of(scene, example.value), 1)
     return Row(example.digest, features_D, example.label or "", None, 1)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from core import bundle
-from core.bundle import FurtherTask, Fusion, Golden, Lineage, Manifest, Member, Metric
+from core.bundle import FurtherTask, Fusion, Golden, Lineage, Manifest, Member, Metric, Tuning
 from core.failpoint import passes
 from core.home import Home
 from core.mixture import PRESENT
@@ -42,6 +42,7 @@ class Origin:
     Attributes:
         further: metrics of the tasks beside the first, by name.
         validation: the blob that lists examples on which no weight was tuned.
+        tuning: how the one member's weights were moved; None where they are as they were.
         members: what the graph is made of, where its members are graphs that are made of several themselves.
         alphas: the share of each of what was fused, where the assembly does not say it.
         fusion: how and why it was fused. parents: the versions that it was fused of.
@@ -54,6 +55,7 @@ class Origin:
     parent: str | None
     further: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     validation: str = ""
+    tuning: Tuning | None = None
     members: tuple[Member, ...] = ()
     alphas: tuple[float, ...] = (1.0,)
     fusion: Fusion | None = None
@@ -84,7 +86,7 @@ def register(
         Unavailable: the disk is full or cannot be written; nothing is registered.
     """
     model = with_head(assembly.model, head)
-    manifest = _manifest(scene, assembly, head, origin, origin.members or _members(home, assembly))
+    manifest = _manifest(scene, assembly, head, origin, origin.members or _members(home, assembly, origin.tuning))
     golden = _golden(assembly, model, examples)
     return write(home, manifest, model, golden, head, assembly.preprocessor.files)
 
@@ -140,7 +142,7 @@ def _noise(array: NDArray[Any]) -> NDArray[Any]:
     return np.random.default_rng(0).integers(0, 256, array.shape, np.uint8)
 
 
-def _members(home: Home, assembly: Assembly) -> tuple[Member, ...]:
+def _members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Member, ...]:
     """The backbones of the graph; the weights of a tuned one are kept, so that they can be fused and tuned on."""
     return tuple(
         Member(
@@ -152,6 +154,7 @@ def _members(home: Home, assembly: Assembly) -> tuple[Member, ...]:
             parameters=backbone.parameters,
             tuned=bool(backbone.recipe),
             weights=tuned.keep(home.artifacts, backbone) if _can_be_kept(backbone) else "",
+            tuning=tuning,
         )
         for backbone in assembly.backbones
     )

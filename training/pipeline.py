@@ -7,51 +7,55 @@ stage fails. Knows nothing of terminals: it tells ``Reporter`` where it is.
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-
-from core import plugins
 from core.bundle import Fusion, Metric
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
-from core.types import Example, GridRows, Head, Policy, Scene, Version
+from core.types import Example, Head, Policy, Scene, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, features, inputs, kinds, measure, names, package, page, parts, unlabelled, zoo
+from training import (
+    clean,
+    data,
+    inputs,
+    judge,
+    kinds,
+    measure,
+    names,
+    package,
+    page,
+    parts,
+    tuning,
+    unlabelled,
+    zero_shot,
+    zoo,
+)
+from training import recipe as recipes
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
 from training.data import Asked, Dataset
+from training.judge import Bench
 from training.listing import Columns, read
 from training.merge import candidates as fusing
+from training.ready import Ready, extracted, kept_apart, tuned
+from training.recipe import FLOOR
+from training.reporter import Reporter
 from training.select import Candidate, select
-from training.tasks import by_task
+from training.tasks import by_task, scaled
+from training.tune.device import Device
+from training.tuning import Ask, Attempt
 from training.unlabelled import Decision, Judges
 from training.zoo import Setting
 
-DRAWN = 256  # training examples on which parity is shown and a standardised transform is measured
-HEADROOM = 8.0  # a regression's range reaches this many times as far from its mean as the values first seen
+CHOOSING = 0.5  # of the budget may go into the choice of a backbone, where one is tuned afterwards
 FEWEST_FOR_LABEL_ERRORS = 20
-
-
-class Reporter(Protocol):
-    """Where progress is told."""
-
-    def stage(self, title: str) -> None:
-        """A new stage begins."""
-
-    def progress(self, done: int, total: int) -> None:
-        """The present stage has come this far."""
-
-    def metric(self, name: str, step: int, value: float) -> None:
-        """A metric has this value at this step, such as the loss after an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +63,14 @@ class Request:
     """What a user asks for; ``data`` or ``names``.
 
     Attributes:
-        names: a file of labels in words, for a start without any example.
+        names: a file of labels in words, for a start without any example. prompts: what they are put in, each with
+            {label} in it; empty for what suits the modality.
         label: the label column of a table, or several, of a task each; None is ``label``, or what the scene's tasks are
             called. task: what each of them is; None follows the labels.
         backbones: names, or empty for the choice among those that load offline.
-        budget: seconds for trying backbones.
+        recipe, settings: how weights are moved, and its settings by name; auto moves none.
+        rewriter: MODULE:FUNCTION that says a text in other words, for recipes that vary texts.
+        budget: seconds for trying backbones and for tuning one.
         modality: what the inputs are; None follows the data.
         transform: how features are scaled; None follows the backbone.
         size: side of the pictures in pixels; None follows the data and the budget.
@@ -75,11 +82,14 @@ class Request:
     scene: str
     data: Path | None = None
     names: Path | None = None
+    prompts: tuple[str, ...] = ()
     label: Columns = None
     modality: str | None = None
     task: Asked | None = None
     backbones: tuple[str, ...] = ()
     recipe: str = "auto"
+    settings: Mapping[str, object] = field(default_factory=dict)
+    rewriter: str | None = None
     transform: Kind | None = None
     budget: float = 300.0
     size: int | None = None
@@ -102,48 +112,67 @@ class Adapted:
     parity: Parity
     fusion: Fusion | None = None
     decision: Decision | None = None
+    attempt: Attempt | None = None
 
 
-def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
+def adapt(home: Home, request: Request, reporter: Reporter, device: Device | None = None) -> Adapted:
     """Data, selection, features, parity, head, measurement, bundle, registry.
+
+    ``device`` is one of several where torchrun started them to tune one backbone together.
 
     Raises:
         LeptonError: what is wrong with the data, the backbones, the graph or the disk, with the remedy.
         LookupError: an unknown backbone or recipe; the message lists the choices.
+        Helped: this is one of several processes, but not the first, and has done its part.
     """
-    recipe = "closed_form" if request.recipe == "auto" else request.recipe
-    plugins.load("training.adapt", recipe)
+    request, asked = _asked(request, device or Device())
+    recipe, device = asked.name, asked.device
     fusing.check(request.fuse)
     for name in request.backbones:
         zoo.resolve(name)
     reporter.stage("reading and checking the data")
-    dataset = _read(home, request, reporter)
+    seen = request.names is not None and zero_shot.of_pictures(request.backbones, request.modality)
+    dataset = _read(home, request, seen, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
     others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
     reporter.stage("choosing a backbone")
-    setting = _setting(request, dataset)
+    setting, begun = _setting(request, dataset), time.monotonic()
     selected = _fused(home, request, dataset, setting, _choose(home, request, dataset, setting))
     candidates, joint = selected.candidates, selected.joint
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
+    left = asked.budget - (time.monotonic() - begun)
     scene = home.registry.declare(_scene(home, request, dataset, taught))
     if others:
         unlabelled.check(scene)
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
-    drawn = _draw(taught, request.seed)
-    threads = os.cpu_count() or 1
-    backbones = [zoo.load(name, setting) for name in chosen]
-    assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
-    parity = package.check_parity(assembly, drawn)
-    reporter.stage(f"extracting features by {' + '.join(chosen)}")
-    rows = _extract(home, assembly, dataset, reporter)
-    judges = _judges(home, request, dataset, rows)
-    decision = _transfer(scene, assembly, others, judges, request.seed, reporter) if others else None
-    assembly = decision.assembly if decision else assembly
+    drawn = zero_shot.patterns() if seen else judge.draw(taught, request.seed)
+    threads, backbones = os.cpu_count() or 1, [zoo.load(name, setting) for name in chosen]
+    tuning.check(recipe, backbones, scene)
+    with device.first_goes_ahead():
+        assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
+        parity = package.check_parity(assembly, drawn)
+        reporter.stage(f"extracting features by {' + '.join(chosen)}")
+        if seen:
+            dataset, rows = zero_shot.named(dataset, request.backbones[0], home.cache, home.limits)
+        ready = (
+            Ready(assembly=assembly, parity=parity, rows=rows)
+            if seen
+            else extracted(home, assembly, parity, dataset, reporter)
+        )
+        taught = [example for example in dataset.examples if example.split != "test"]
+    if recipe != FLOOR:
+        reporter.stage(f"tuning {' + '.join(chosen)} by {recipe}")
+        bench = Bench(scene, home.cache, home.limits, request.transform, threads, request.seed)
+        ready = tuned(home, dataset, ready, replace(asked, budget=left, unlabelled=others), bench, reporter)
+    judges = _judges(home, request, dataset, ready)
+    decision = _transfer(scene, ready.assembly, others, judges, request.seed, reporter) if others else None
+    assembly = decision.assembly if decision else ready.assembly
     reporter.stage("solving the head")
-    learned = closed_form.learn(home, scene, assembly, taught, _stack(rows, taught), reporter.progress)
-    dataset = _with_label_errors(dataset, scene, taught, learned)
+    learned = closed_form.learn(home, scene, assembly, taught, ready.stack(taught), reporter.progress)
+    dataset = _with_label_errors(dataset, scene, taught, ready.before or learned)
     reporter.stage("measuring, writing and registering the bundle")
-    metrics = {} if request.names else _measure(scene, learned, dataset, rows, request.seed)
+    metrics = {} if request.names else _measure(scene, learned, dataset, ready, request.seed)
+    recipe = ready.tuning.recipe if ready.tuning else FLOOR
     if decision is not None:
         metrics = {"": unlabelled.metrics(scene, learned.head, decision, judges, metrics[""], request.seed)}
         recipe = recipe if decision.method == unlabelled.FLOOR else decision.method
@@ -156,6 +185,8 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         data_digest=dataset.digest,
         parent=champion.version if champion else None,
         fusion=selected.fusion,
+        validation=kept_apart(home, ready),
+        tuning=ready.tuning,
     )
     return Adapted(
         version=package.register(home, scene, assembly, learned.head, drawn, origin),
@@ -163,14 +194,29 @@ def adapt(home: Home, request: Request, reporter: Reporter) -> Adapted:
         dataset=dataset,
         report=_write_report(home, request.scene, dataset),
         candidates=candidates,
-        parity=parity,
+        parity=ready.parity,
         fusion=selected.fusion,
         decision=decision,
+        attempt=ready.attempt,
     )
 
 
-def _judges(home: Home, request: Request, dataset: Dataset, rows: dict[str, GridRows]) -> Judges:
+def _asked(request: Request, device: Device) -> tuple[Request, Ask]:
+    """The recipe with its settings; where it moves weights, half of the budget is for the choice of one backbone."""
+    name = FLOOR if request.recipe == "auto" else request.recipe
+    config = recipes.configure(name, request.settings)
+    tuning.check_processes(name, request.backbones, device)
+    rewriter = tuning.rewriter_of(request.rewriter)
+    asked = Ask(name=name, config=config, budget=request.budget, rewriter=rewriter, device=device)
+    if name == FLOOR:
+        return request, asked
+    fuse = fusing.NONE if request.fuse == fusing.AUTO else request.fuse
+    return replace(request, budget=CHOOSING * request.budget, fuse=fuse), asked
+
+
+def _judges(home: Home, request: Request, dataset: Dataset, ready: Ready) -> Judges:
     """Who says whether inputs without labels help: validation rows, or labelled rows of the target that are given."""
+    rows = ready.rows
     if request.validate is None or request.unlabelled is None:
         return Judges(source=dataset.examples, rows=rows)
     target = data.load(
@@ -195,15 +241,18 @@ def report_of(home: Home, scene: str) -> Path:
     return home.settings.home / "reports" / f"{check_scene(scene)}-data.html"
 
 
-def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
+def _read(home: Home, request: Request, seen: bool, reporter: Reporter) -> Dataset:
     if request.validate is not None and request.unlabelled is None:
         raise InvalidInput("--validate judges what inputs without labels bring", "give them with --unlabelled")
     if request.names is not None and request.unlabelled is not None:
         raise InvalidInput("--unlabelled needs labelled examples to start from", "give DATA instead of --labels")
     if (request.data is None) == (request.names is None):
         raise InvalidInput("adapt takes data, or labels in words", "give one of DATA and --labels")
+    if request.prompts and request.names is None:
+        raise InvalidInput("a prompt was given, and no labels to put in it", "give --labels, or leave the prompt out")
     if request.names is not None:
-        listing, source = names.read(request.names), request.names
+        frames = request.prompts or (names.PICTURE_FRAMES if seen else names.FRAMES)
+        listing, source = names.read(request.names, frames), request.names
     else:
         assert request.data is not None, "one of the two is there"
         label = request.label or _known_tasks(home, request.scene)
@@ -217,7 +266,7 @@ def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
         progress=reporter.progress,
     )
     _write_report(home, request.scene, dataset)
-    return dataset
+    return replace(dataset, modality="image") if seen else dataset
 
 
 def _known_tasks(home: Home, name: str) -> tuple[str, ...]:
@@ -288,7 +337,7 @@ def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Exam
     """The scene as the data suggest it; what the registry holds already goes before."""
     held = {scene.name: scene.new_labels for scene in home.registry.scenes()}
     wanted = _shape(request, dataset, dataset.modality, request.new_labels or held.get(request.scene, "reject"))
-    first, *others = (_scaled(task, mine) for task, mine in by_task(wanted, taught))
+    first, *others = (scaled(task, mine) for task, mine in by_task(wanted, taught))
     return replace(first, further=tuple(others))
 
 
@@ -306,37 +355,6 @@ def _shape(request: Request, dataset: Dataset, modality: str, new_labels: Policy
     return replace(first, further=tuple(others))
 
 
-def _scaled(task: Scene, taught: Sequence[Example]) -> Scene:
-    """The task with an offset and a scale for its values, where it has values."""
-    if task.task == "classification":
-        return task
-    values = [example.value for example in taught if example.value is not None]
-    offset = float(np.float32(np.mean(values)))
-    reach = max(abs(value - offset) for value in values)
-    return replace(task, offset=offset, scale=2.0 ** math.ceil(math.log2(HEADROOM * reach)) if reach > 0 else 1.0)
-
-
-def _draw(examples: Sequence[Example], seed: int) -> list[Example]:
-    order = np.random.default_rng(seed).permutation(len(examples))
-    return [examples[place] for place in order[:DRAWN]]
-
-
-def _extract(home: Home, assembly: Assembly, dataset: Dataset, reporter: Reporter) -> dict[str, GridRows]:
-    rows_ND = features.extract(
-        assembly.session,
-        assembly.preprocessor,
-        assembly.extractor,
-        dataset.examples,
-        home.cache,
-        reporter.progress,
-    )
-    return {example.digest: row for example, row in zip(dataset.examples, rows_ND, strict=True)}
-
-
-def _stack(rows: dict[str, GridRows], examples: Sequence[Example]) -> GridRows:
-    return np.stack([rows[example.digest] for example in examples])
-
-
 def _with_label_errors(dataset: Dataset, scene: Scene, taught: Sequence[Example], learned: Learned) -> Dataset:
     """Name the labels that the heads, solved without them, contradict."""
     for task, mine in by_task(scene, taught):
@@ -351,14 +369,13 @@ def _with_label_errors(dataset: Dataset, scene: Scene, taught: Sequence[Example]
     return dataset
 
 
-def _measure(
-    scene: Scene, learned: Learned, dataset: Dataset, rows: dict[str, GridRows], seed: int
-) -> dict[str, dict[str, Metric]]:
-    """Metrics of every task, by its name."""
+def _measure(scene: Scene, learned: Learned, dataset: Dataset, ready: Ready, seed: int) -> dict[str, dict[str, Metric]]:
+    """Metrics of every task, by its name; leave-one-out only of rows that no weight was tuned on."""
+    apart = {example.digest for example in ready.validation or dataset.examples}
     found: dict[str, dict[str, Metric]] = {}
     for task, mine in by_task(scene, dataset.examples):
         told, head = learned.of(task.task_name), learned.head.of(task.task_name)
-        standing = [example for example in mine if example.split != "test" and example.digest in told.rows]
+        standing = [e for e in mine if e.split != "test" and e.digest in apart and e.digest in told.rows]
         held_NK = told.held_NK[[told.rows[example.digest] for example in standing]]
         metrics = {
             f"leave_one_out_{name}": metric
@@ -366,7 +383,7 @@ def _measure(
         }
         tested = [example for example in mine if example.split == "test" and example.digest not in told.seen]
         if tested:
-            answered_NK = measure.answers(task, head, _stack(rows, tested))
+            answered_NK = measure.answers(task, head, ready.stack(tested))
             metrics |= measure.of_examples(task, answered_NK, tested, head.labels, seed)
         found[task.task_name] = metrics
     return found

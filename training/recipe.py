@@ -26,6 +26,11 @@ from training.tune.device import Device
 RECIPES = "training.adapt"
 FLOOR = "closed_form"  # the recipe that moves nothing, and that every other one has to match
 
+
+class TooFew(InvalidInput):
+    """There is too little to tune a backbone on; the closed form still serves."""
+
+
 Setting = str | int | float | bool | None
 
 
@@ -68,6 +73,7 @@ class Context:
         transform: what scales the backbone's features before a head.
         budget: seconds, by ``clock``.
         unlabelled: inputs of the scene that the model is to serve, without labels.
+        rewriter: says a text in other words that mean the same: a back-translation, a paraphrase; the user's own.
         told: called with every epoch as it ends; epoch 0 comes first.
         noted: called with what a person should know: a halved batch, rows left out.
     """
@@ -80,6 +86,7 @@ class Context:
     budget: float = math.inf
     device: Device = field(default_factory=Device)
     unlabelled: Sequence[Example] = ()
+    rewriter: Callable[[str], str] | None = None
     told: Callable[[Epoch], None] = field(default=lambda epoch: None, repr=False)
     noted: Callable[[str], None] = field(default=lambda words: None, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibrate import leave_one_out
+from core.calibrate import calibrated, leave_one_out
 from core.errors import InvalidInput, LeptonError
 from core.preprocess import Limits, Preprocessor
 from core.session import Session
@@ -176,8 +176,9 @@ def outcomes(features_ND: GridRows, rows: Sequence[Example], task: Task) -> Doub
     labels = [row.label or "" for row in rows]
     classes = sorted(set(labels))
     truth_N = np.array([classes.index(label) for label in labels])
-    left = leave_one_out(features_ND, np.eye(len(classes))[truth_N], np.ones(len(rows)))
-    right_N: Doubles = (left.scores_NK.argmax(axis=1) == truth_N).astype(np.float64)
+    targets_NK, ones_N = np.eye(len(classes))[truth_N], np.ones(len(rows))
+    logits_NK = calibrated(leave_one_out(features_ND, targets_NK, ones_N).scores_NK, targets_NK, ones_N)
+    right_N: Doubles = (logits_NK.argmax(axis=1) == truth_N).astype(np.float64)
     return right_N
 
 

@@ -13,16 +13,21 @@ Reference: Kumar et al., "Fine-tuning can distort pretrained features", arXiv 22
 arXiv 1802.01483 (L2-SP).
 
 >>> Config().layer_decay
-0.8
+0.9
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from core.errors import InvalidInput
 from exporters.backbone import Backbone
 from training.recipe import Context, Rows, Tuned
+from training.tune.adversary import Adversarial
+from training.tune.alignment import Aligned
 from training.tune.layers import freeze, groups
+from training.tune.objective import Objective, Supervised
 from training.tune.plan import Plan
 from training.tune.run import Job, tune_body
 
@@ -31,17 +36,37 @@ from training.tune.run import Job, tune_body
 class Config(Plan):
     """Settings of fine-tuning; those of every training are in ``Plan``."""
 
-    layer_decay: float = 0.8
+    layer_decay: float = 0.9
     """Factor on the rate from a layer to the one below it."""
     frozen: float = 0.0
     """Share of the layers, from the input on, that is not trained."""
+    adversarial: Literal["none", "fgsm", "pgd", "trades"] = "none"
+    """Whether pictures are changed against the network while it learns (training.tune.adversary)."""
+    epsilon: float = 4.0
+    """By how much at most, in pixel units of 0 to 255."""
+    attack_steps: int = 5
+    """Steps of the attack of ``pgd`` and ``trades``."""
+    beta: float = 3.0
+    """Weight of the second term of ``trades``: more is more robust and less accurate."""
+    align: Literal["none", "dan", "dann"] = "none"
+    """Whether features of unlabelled inputs are made alike to those of labelled ones (training.tune.alignment)."""
+    align_weight: float = 1.0
+    """Weight of that."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
-        for name, value in (("layer_decay", self.layer_decay), ("frozen", self.frozen)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value!r}; expected a number from 0 to 1")
+        for name, most in (("layer_decay", 1), ("frozen", 1), ("epsilon", 255), ("beta", 1e6), ("align_weight", 1e6)):
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                raise ValueError(f"{name} is {value!r}; expected a number from 0 to {most:g}")
+        if type(self.attack_steps) is not int or not 1 <= self.attack_steps <= 1000:
+            raise ValueError(f"attack_steps is {self.attack_steps!r}; expected a whole number from 1 to 1000")
+        for name, kinds in (("adversarial", ("none", "fgsm", "pgd", "trades")), ("align", ("none", "dan", "dann"))):
+            if getattr(self, name) not in kinds:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose {', '.join(kinds)}")
+        if self.adversarial != "none" and self.align != "none":
+            raise ValueError("adversarial and align are both set; choose one of them")
 
 
 def examples() -> tuple[Config, ...]:
@@ -53,10 +78,37 @@ def examples() -> tuple[Config, ...]:
 
 
 def tune(base: Backbone, rows: Rows, config: Config, context: Context) -> Tuned:
-    """The backbone with its weights moved. Raises as ``training.tune.run.tune_body``."""
+    """The backbone with its weights moved.
+
+    Raises:
+        InvalidInput: as ``training.tune.run.tune_body``; or a setting does not go with the data.
+    """
+    _check(base, config, context)
 
     def prepare(job: Job) -> None:
         freeze(job.network.body, config.frozen)
         job.groups = groups(job.network.body, config.layer_decay, config.decay)
+        job.objective = _objective(job.labels, base, config)
 
     return tune_body(base, rows, config, context, "finetune", prepare)
+
+
+def _objective(labels: Supervised, base: Backbone, config: Config) -> Objective:
+    if config.adversarial != "none":
+        told = {"epsilon": config.epsilon, "beta": config.beta}
+        return Adversarial(labels, config.adversarial, steps=config.attack_steps, **told)
+    if config.align != "none":
+        return Aligned(labels, config.align, config.align_weight, base.dimension)
+    return labels
+
+
+def _check(base: Backbone, config: Config, context: Context) -> None:
+    if config.adversarial != "none" and (base.modality != "image" or context.scene.task != "classification"):
+        raise InvalidInput(
+            f"adversarial={config.adversarial} was asked for on {base.modality} ({context.scene.task})",
+            "leave it out: only pixels have a scale in which epsilon means something, and only classes have a border",
+        )
+    if config.align != "none" and not context.unlabelled:
+        raise InvalidInput(
+            f"align={config.align} aligns unlabelled inputs, and there are none", "give a folder of them (--unlabelled)"
+        )

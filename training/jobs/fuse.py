@@ -16,7 +16,7 @@ def work(given: Assignment, request: Request) -> dict[str, Any]:
         made = given.home.registry.version(request.scene, given.versions[-1])
         return {"accepted": True, "version": made.version, "number": made.number}
     fused = versions.fuse(given.home, request, given.reporter)
-    told = {"accepted": fused.verdict.accepted, "why": fused.verdict.words}
+    told = {"accepted": fused.verdict.accepted, "reason": fused.verdict.words}
     return told if fused.version is None else told | {"version": fused.version.version, "number": fused.version.number}
 
 

@@ -35,7 +35,7 @@ from training.adapt import closed_form
 from training.fuse import statistics
 from training.merge.bench import example_of
 from training.merge.proposal import METRICS, Verdict
-from training.pipeline import Reporter
+from training.reporter import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from training.merge import ensemble, soup, teaching
 from training.merge.bench import Bench, bench
 from training.merge.parents import check_reading, parents
 from training.merge.proposal import Proposal, Verdict, judge
-from training.pipeline import Reporter
+from training.reporter import Reporter
 
 AUTO = "auto"
 

@@ -21,7 +21,7 @@ from training import features
 
 HELD_BYTES = 1 << 30  # of decoded rows that stay in memory; what is beyond is read again in every epoch
 
-Rewrite = Callable[[bytes, torch.Generator], bytes]
+Rewrite = Callable[[bytes, np.random.Generator], bytes]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class Feed:
     def __len__(self) -> int:
         return len(self.examples)
 
-    def batch(self, places: Sequence[int], others: Sequence[int] = (), chance: torch.Generator | None = None) -> Batch:
+    def batch(
+        self, places: Sequence[int], others: Sequence[int] = (), chance: np.random.Generator | None = None
+    ) -> Batch:
         """The rows at ``places``, beside the unlabelled ones at ``others``; varied where there is a ``chance``."""
         at = torch.tensor(list(places), dtype=torch.long)
         return Batch(
@@ -93,7 +95,7 @@ class Feed:
             unlabelled=self._inputs([self.unlabelled[place] for place in others], chance),
         )
 
-    def _inputs(self, examples: Sequence[Example], chance: torch.Generator | None) -> dict[str, torch.Tensor]:
+    def _inputs(self, examples: Sequence[Example], chance: np.random.Generator | None) -> dict[str, torch.Tensor]:
         if not examples:
             return {}
         if self._rewrite is None or chance is None:
@@ -112,7 +114,7 @@ class Feed:
                 self._bytes += size
         return row
 
-    def _varied(self, example: Example, rewrite: Rewrite, chance: torch.Generator) -> Row:
+    def _varied(self, example: Example, rewrite: Rewrite, chance: np.random.Generator) -> Row:
         try:
             return self._preprocessor.read(rewrite(features.content(example), chance))
         except LeptonError:  # nothing readable was left of it

@@ -43,7 +43,7 @@ def freeze(body: torch.nn.Module, share: float) -> int:
 
 
 def groups(body: torch.nn.Module, factor: float, decay: float) -> list[Group]:
-    """Parameter groups of the body with their ``scale`` on the rate: each layer ``factor`` times the one above.
+    """What is not frozen of the body, with its ``scale`` on the rate: each layer ``factor`` times the one above.
 
     Vectors (biases, norms) are not decayed.
     """
@@ -52,7 +52,7 @@ def groups(body: torch.nn.Module, factor: float, decay: float) -> list[Group]:
     made: list[Group] = []
     for depth, layer in enumerate(ordered):
         for flat in (False, True):
-            held = [by_name[name] for name in layer if (by_name[name].ndim <= 1) == flat]
+            held = [p for p in map(by_name.__getitem__, layer) if (p.ndim <= 1) == flat and p.requires_grad]
             if held:
                 scale = factor ** (len(ordered) - 1 - depth)
                 made.append({"params": held, "scale": scale, "weight_decay": 0.0 if flat else decay})

@@ -13,9 +13,12 @@ Legend: N rows, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 
+import numpy as np
 import torch
 
 from training.recipe import Context, Epoch
@@ -29,6 +32,7 @@ from training.tune.plan import Plan
 from training.tune.schedule import factor
 from training.tune.scores import loss_and_score
 
+_NEW = 10.0  # factor on the rate of what an objective brings along: it begins from nothing, the rest nearly right
 _SEEDS = 1009  # a prime, which keeps the seeds of runs, epochs and processes apart
 
 
@@ -40,15 +44,15 @@ class Course:
         train, held: rows to learn from, and to be measured on.
         groups: parameters of the network's body with their ``scale`` on the rate.
         vary: changes a batch before it is learned from.
-        thaw: called with the number of an epoch before it begins; may let further parameters be trained.
+        thaw: called with the number of an epoch and of how many before it begins; may let more parameters be trained.
     """
 
     train: Feed
     held: Feed
     objective: Objective
     groups: Sequence[Group]
-    vary: Callable[[Batch, torch.Generator], Batch] | None = None
-    thaw: Callable[[int], None] | None = None
+    vary: Callable[[Batch, np.random.Generator], Batch] | None = None
+    thaw: Callable[[int, int], object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +78,12 @@ class Loop:
         self._device = context.device
         network.to(self._device.place)
         course.objective.to(self._device.place)
-        extra = [*network.head.parameters(), *course.objective.parameters()]
-        groups = [*course.groups, {"params": extra, "scale": plan.head_rate, "weight_decay": 0.0}]
-        self._optimiser = torch.optim.AdamW([{**group, "lr": plan.rate} for group in groups], foreach=True)
+        groups = [*course.groups, {"params": list(network.head.parameters()), "scale": plan.head_rate}]
+        if added := list(course.objective.parameters()):
+            groups.append({"params": added, "scale": _NEW})
+        self._optimiser = torch.optim.AdamW(
+            [{"weight_decay": 0.0, **group, "lr": plan.rate} for group in groups], foreach=True
+        )
         self._parameters = [p for group in self._optimiser.param_groups for p in group["params"]]
         self._start = [parameter.detach().clone() for parameter in self._parameters]
         self._average = Average(self._parameters, plan.average)
@@ -88,9 +95,7 @@ class Loop:
     def run(self) -> Fitted:
         """Train until something ends it."""
         self._begun = self._context.clock()
-        cuda = [self._device.place] if self._device.place.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(self._context.seed * _SEEDS + self._device.rank)
+        with self._seeded():
             try:
                 self._train()
             except _Stop as stop:
@@ -103,15 +108,35 @@ class Loop:
             state=self._kept, history=tuple(self._history), best=self._best, seconds=self._seconds(), stopped=stopped
         )
 
+    def ramp(self, rates: Sequence[float], seconds: float) -> Generator[float]:
+        """The losses of one step at each rate, as long as the seconds last and memory does."""
+        self._begun = self._context.clock()
+        batches = (batch for number in count(1) for batch in self._batches(number))
+        with self._seeded():
+            for rate, batch in zip(rates, batches, strict=False):
+                try:
+                    yield self._learn(batch, rate)
+                except OutOfRoom:
+                    return
+                if self._device.any(self._seconds() >= seconds):
+                    return
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        cuda = [self._device.place] if self._device.place.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(self._context.seed * _SEEDS + self._device.rank)
+            yield
+
     def _train(self) -> None:
         self._measure(0, math.nan)
         for number in range(1, self._plan.epochs + 1):
             begun = self._seconds()
             if self._course.thaw is not None:
-                self._course.thaw(number)
+                self._course.thaw(number, self._epochs)
             losses = []
             for batch in self._batches(number):
-                losses.append(self._learn(batch))
+                losses.append(self._learn(batch, self._rate()))
                 if not math.isfinite(losses[-1]):
                     raise _Stop(f"the loss was no number in epoch {number}, step {len(losses)}")
                 if self._device.any(self._seconds() >= self._context.budget):
@@ -126,7 +151,7 @@ class Loop:
     def _batches(self, number: int) -> Iterator[Batch]:
         """This process's share of every batch of an epoch."""
         plan, seed, train = self._plan, self._context.seed, self._course.train
-        chance = torch.Generator().manual_seed(((seed + 1) * _SEEDS + number) * _SEEDS + self._device.rank)
+        chance = np.random.default_rng([seed + 1, number, self._device.rank])
         others = [place for drawn in order(len(train.unlabelled), plan.batch, seed + 1, number) for place in drawn]
         for step, places in enumerate(order(len(train), plan.batch, seed, number)):
             first = step * plan.batch
@@ -136,10 +161,12 @@ class Loop:
                 batch = self._course.vary(batch, chance)
             yield batch.to(self._device.place)
 
-    def _learn(self, batch: Batch) -> float:
-        """One step; the loss of the whole batch over all processes, NaN where no step was made."""
+    def _rate(self) -> float:
         steps = self._epochs * math.ceil(len(self._course.train) / self._plan.batch)
-        rate = self._plan.rate * factor(self._step, steps, self._plan.warmup)
+        return self._plan.rate * factor(self._step, steps, self._plan.warmup)
+
+    def _learn(self, batch: Batch, rate: float) -> float:
+        """One step; the loss of the whole batch over all processes, NaN where no step was made."""
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         self._network.train()
@@ -192,7 +219,7 @@ class Loop:
             validation_score=score,
             rate=max(group["lr"] for group in self._optimiser.param_groups) if number else 0.0,
             seconds=seconds,
-            left=max(0.0, min((self._epochs - number) * each, self._context.budget - seconds)),
+            left=max(0.0, min((self._epochs - number) * each, self._context.budget - seconds)) if number else math.nan,
         )
         self._history.append(epoch)
         self._context.told(epoch)

@@ -8,7 +8,6 @@ Legend: B batch, D features, K classes (1 for regression).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -93,8 +92,8 @@ class Scale(torch.nn.Module):
         return unit_BD
 
 
-def body_of(backbone: Backbone) -> torch.nn.Module:
-    """A copy of a backbone's torch module, to be moved.
+def torch_body(backbone: Backbone) -> torch.nn.Module:
+    """A backbone's torch module.
 
     Raises:
         InvalidInput: it is an ONNX graph, whose weights stay.
@@ -104,7 +103,7 @@ def body_of(backbone: Backbone) -> torch.nn.Module:
             f"{backbone.name} is an ONNX graph, whose weights cannot be tuned",
             "use --recipe closed_form, or a backbone of torch (efficientnet_lite0, timm:NAME, minilm, …)",
         )
-    return copy.deepcopy(backbone.body)
+    return backbone.body
 
 
 def _constant(values_D: Floats | None, otherwise: float) -> torch.Tensor:

@@ -15,33 +15,34 @@ Costs = Mapping[str, Mapping[str, float]]
 class Plan:
     """Settings of the training loop; the defaults are for hundreds to thousands of labels."""
 
-    epochs: int = 20
+    epochs: int = 16
     """Passes over the training rows, at most."""
     batch: int = 32
     """Rows of one step, over all processes together; held where memory is short, by several smaller passes."""
     rate: float = 0.0
-    """Learning rate of the last layer; 0 chooses it by short runs (training.tune.rate)."""
+    """Learning rate of the last layer; 0 finds it by a range test (training.tune.rate)."""
     head_rate: float = 1.0
     """Factor on the rate for the head, which starts from the closed form and so is nearly right."""
     warmup: float = 0.1
     """Share of all steps over which the rate rises; afterwards it falls as a cosine."""
     decay: float = 0.0
     """Pull of weights towards zero (AdamW's decoupled weight decay)."""
-    pull: float = 0.05
+    pull: float = 1.0
     """Pull of weights towards where they began (L2-SP, decoupled likewise): with few labels they should not go far."""
     clip: float = 1.0
     """Largest norm of a step's gradient; longer ones are shortened."""
     dropout: float = 0.1
     """Share of features that the trained head does not see in a step."""
-    smoothing: float = 0.1
-    """Label smoothing: share of a target that is spread evenly over all classes."""
+    smoothing: float = 0.0
+    """Label smoothing: share of a target that is spread evenly over all classes. A head in closed form is calibrated
+    from the start, so that smoothing mostly makes it paler: 0 measured best."""
     class_weights: Literal["none", "balanced"] = "none"
     """Whether rows of rare classes weigh more, so that every class weighs the same."""
     costs: Costs = field(default_factory=dict)
     """What a wrong answer costs: true label to answered label to a number; adds the expected cost to the loss."""
     average: float = 0.98
     """Decay of the moving average of the weights that is measured and kept; 0 keeps the last weights themselves."""
-    patience: int = 5
+    patience: int = 10
     """Epochs without a better validation loss after which it stops."""
     batch_norm: Literal["frozen", "batch"] = "frozen"
     """Statistics of BatchNorm: those that came with the weights, or those of each batch. With few labels, or small
@@ -50,19 +51,24 @@ class Plan:
     """Whether rows are varied as training.augment does for their modality."""
     strength: float = 0.5
     """How much they are varied: 0 not at all, 1 as much as still keeps labels right."""
+    flip: bool = False
+    """Whether pictures may be mirrored: not where left and right tell classes apart, as with letters and road signs."""
+    mix: float = 0.0
+    """Share of the batches of pictures in which each is mixed with another (mixup, CutMix); classification alone."""
 
     def __post_init__(self) -> None:
         """Check types and ranges: the values may come from a person."""
         for name, low, high in (("epochs", 1, MOST_EPOCHS), ("batch", 1, 65536), ("patience", 1, MOST_EPOCHS)):
             _whole(name, getattr(self, name), low, high)
-        for name, most in (("rate", 10.0), ("head_rate", 1000.0), ("decay", 10.0), ("pull", 10.0), ("clip", 1e9)):
+        for name, most in (("rate", 10.0), ("head_rate", 1000.0), ("decay", 10.0), ("pull", 1e4), ("clip", 1e9)):
             _number(name, getattr(self, name), most)
-        for name in ("warmup", "dropout", "smoothing", "average", "strength"):
+        for name in ("warmup", "dropout", "smoothing", "average", "strength", "mix"):
             _number(name, getattr(self, name), 1.0, below=name in {"dropout", "average"})
         _one_of("class_weights", self.class_weights, "none", "balanced")
         _one_of("batch_norm", self.batch_norm, "frozen", "batch")
-        if type(self.augment) is not bool:
-            raise ValueError(f"augment is {self.augment!r}; expected true or false")
+        for name in ("augment", "flip"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected true or false")
         _check_costs(self.costs)
 
 

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from core.errors import InvalidInput
 from core.preprocess import Preprocessor, modality
 from core.types import Example
 from exporters.backbone import Backbone
-from training.recipe import Context, Rows
+from training.recipe import Context, Rows, TooFew
 from training.tune import losses
 from training.tune.batches import Feed, Rewrite
 from training.tune.plan import Plan
@@ -36,7 +35,7 @@ def feeds(base: Backbone, rows: Rows, plan: Plan, context: Context, rewrite: Rew
     """Training and validation rows.
 
     Raises:
-        InvalidInput: fewer than two classes, or no validation row of any of them.
+        TooFew: fewer than two classes, or no validation row of any of them.
     """
     preprocessor = modality(base.modality).preprocessor(base.inputs, base.files, context.limits)
     train, held = (_known(side, context) for side in (rows.train, rows.validation))
@@ -44,12 +43,12 @@ def feeds(base: Backbone, rows: Rows, plan: Plan, context: Context, rewrite: Rew
     if left:
         context.noted(f"{left} training rows are left out: their class has one example, or none but wrong ones")
     if context.scene.task == "classification" and len({example.label for example in train}) < LEAST:
-        raise InvalidInput(
+        raise TooFew(
             f"{len(train)} training rows of one class leave nothing to tune",
             "give at least two examples of each of two classes",
         )
     if not train or not held:
-        raise InvalidInput(
+        raise TooFew(
             f"{len(train)} training and {len(held)} validation rows are too few to tune a backbone on",
             "give more labelled examples of the same classes, or use --recipe closed_form",
         )

@@ -1,45 +1,79 @@
-"""The learning rate by short runs: the one whose validation loss has fallen most after an epoch or two.
+"""The learning rate by a range test: it rises step by step until it does harm, and a part of that is used.
 
-A range test reads the rate off a curve of training losses; with a head that starts nearly right, and few labels, that
-curve is flat and noisy, so a small grid is tried instead. Promises the same rate for the same seed, and that the
-network is left as it was found. Knows nothing of what is trained.
+A head in closed form starts nearly right on its own training rows, so that neither the slope of the loss (Smith,
+arXiv 1506.01186) nor a few short runs tell much; what tells networks apart is the rate that tears them up. There the
+loss exceeds what a constant answer costs. Promises the same rate for the same seed, and that the network trained
+afterwards is a fresh one. Knows nothing of what is trained.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import TypeVar
 
+import torch
+
 from training.recipe import Context
-from training.tune.loop import Fitted
+from training.tune.loop import Loop
 from training.tune.plan import Plan
 
-RATES = (1e-4, 3e-4, 1e-3)
 USUAL = 3e-4  # where there is no time to try
-_EPOCHS = 2
-_SHARE = 0.3  # of the budget, for all of them
+_LOWEST, _HIGHEST, _STEPS = 1e-5, 1e-1, 41
+_SHARE = 0.15  # of the budget, at most
+_PART = 0.1  # of the rate that does harm
+_SMOOTH = 0.5
 
 Chosen = TypeVar("Chosen", bound=Plan)
 
 
-def choose(run: Callable[[Plan, Context], Fitted], plan: Chosen, context: Context) -> Chosen:
-    """``plan`` with a rate; the very plan where it has one. ``run`` trains a fresh network by a plan."""
-    if plan.rate > 0:
-        return plan
-    silent = replace(context, told=lambda epoch: None, noted=lambda words: None)
-    budget = context.budget * _SHARE / len(RATES)
-    losses: dict[float, float] = {}
-    for rate in RATES:
-        trial = replace(plan, rate=rate, epochs=min(_EPOCHS, plan.epochs))
-        fitted = run(trial, replace(silent, budget=budget))
-        if len(fitted.history) < 2:
-            context.noted(f"no time to try learning rates: {USUAL:g} is used")
-            return replace(plan, rate=USUAL)
-        last = fitted.history[-1].validation_loss
-        losses[rate] = last if math.isfinite(last) else math.inf
-    best = min(losses, key=lambda rate: (losses[rate], rate))
-    told = ", ".join(f"{rate:g}: {loss:.4f}" for rate, loss in losses.items())
-    context.noted(f"learning rate {best:g} (validation loss after short runs: {told})")
-    return replace(plan, rate=best)
+def rates() -> list[float]:
+    """The rates that are tried, rising evenly in their logarithm.
+
+    >>> len(rates()), rates()[0], round(rates()[-1], 6)
+    (41, 1e-05, 0.1)
+    """
+    return [_LOWEST * (_HIGHEST / _LOWEST) ** (step / (_STEPS - 1)) for step in range(_STEPS)]
+
+
+def harmful(losses: Iterator[float], chance: float) -> tuple[float | None, int]:
+    """The first of ``rates()`` at which the smoothed loss exceeds chance, or None; and how many were tried.
+
+    >>> harmful(iter([0.1] * 20 + [9.0] * 20), chance=1.0) == (rates()[20], 21)
+    True
+    """
+    smoothed = first = math.nan
+    tried = 0
+    for rate, loss in zip(rates(), losses, strict=False):
+        tried += 1
+        smoothed = loss if tried == 1 else _SMOOTH * smoothed + (1 - _SMOOTH) * loss
+        first = smoothed if tried == 1 else first
+        if not smoothed <= max(chance, 2 * first):
+            return rate, tried
+    return None, tried
+
+
+def choose(loop: Loop, plan: Chosen, context: Context, chance: float) -> Chosen:
+    """``plan`` with a rate; ``loop`` trains a network that is thrown away."""
+    with closing(loop.ramp(rates(), context.budget * _SHARE)) as losses:
+        found, tried = harmful(losses, chance)
+    if found is None and tried < _STEPS:
+        context.noted(f"no time to try learning rates: {USUAL:g} is used")
+        return replace(plan, rate=USUAL)
+    rate = float(f"{_PART * (found or _HIGHEST):.2g}")
+    context.noted(f"learning rate {rate:g}: a tenth of what did harm in a range test")
+    return replace(plan, rate=rate)
+
+
+def chance_of(targets_NK: torch.Tensor) -> float:
+    """What the best constant answer costs: the entropy of the classes, or 1 for standardised values.
+
+    >>> round(chance_of(torch.eye(4)), 4) == round(math.log(4), 4)
+    True
+    """
+    if targets_NK.shape[1] == 1:
+        return 1.0
+    share_K = targets_NK.mean(dim=0)
+    return float(-(share_K * share_K.clamp(min=1e-12).log()).sum())

@@ -6,18 +6,20 @@ Knows nothing of what a recipe lets be trained: the recipe prepares that itself.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from exporters.backbone import Backbone
 from training import recipe, tuned
 from training.recipe import Context, Rows, Tuned
-from training.tune import losses, rate
+from training.tune import losses, rate, variation
 from training.tune.layers import Group
-from training.tune.loop import Course, Fitted, Loop
-from training.tune.network import Network, body_of
+from training.tune.loop import Course, Loop
+from training.tune.network import Network, torch_body
 from training.tune.objective import Objective, Supervised
 from training.tune.plan import Plan
 from training.tune.prepare import feeds, spread
@@ -28,15 +30,19 @@ class Job:
     """One training being prepared: a recipe sets what it wants otherwise.
 
     Attributes:
+        labels: the loss of the labels. objective: what is minimised; the same, unless a recipe puts more around it.
         groups: what is trained of the body, with its ``scale`` on the rate.
-        thaw: called before each epoch with its number.
+        thaw: called before each epoch with its number and how many there are.
+        handles: remove what happens inside the body while it trains.
         merge: makes the trained body one of the backbone's own kind again.
     """
 
     network: Network
+    labels: Supervised
     objective: Objective
     groups: Sequence[Group] = ()
-    thaw: Callable[[int], None] | None = None
+    thaw: Callable[[int, int], object] | None = None
+    handles: Sequence[RemovableHandle] = ()
     merge: Callable[[torch.nn.Module], torch.nn.Module] = field(default=lambda body: body)
 
 
@@ -50,23 +56,29 @@ def tune_body(
     """
     begun = context.clock()
     notes: list[str] = []
+    context = replace(context, noted=_both(notes.append, context.noted))
+    varied = variation.of(base.modality, plan, context.scene.task, context.rewriter)
+    train, held = feeds(base, rows, plan, context, varied.rewrite if varied.rewrites else None)
 
-    def noted(words: str) -> None:
-        notes.append(words)
-        context.noted(words)
+    def loop(plan: Plan, context: Context) -> tuple[Job, Loop]:
+        job = _job(base, rows, plan, context, prepare)
+        job.handles = varied.attach(job.network.body, context.seed)
+        course = Course(
+            train=train,
+            held=held,
+            objective=job.objective,
+            groups=job.groups,
+            vary=varied.vary,
+            thaw=job.thaw,
+        )
+        return job, Loop(job.network, course, plan, context)
 
-    context = replace(context, noted=noted)
-    train, held = feeds(base, rows, plan, context, None)
-    jobs: list[Job] = []
-
-    def run(plan: Plan, context: Context) -> Fitted:
-        jobs[:] = [_job(base, rows, plan, context, prepare)]
-        course = Course(train=train, held=held, objective=jobs[0].objective, groups=jobs[0].groups, thaw=jobs[0].thaw)
-        return Loop(jobs[0].network, course, plan, context).run()
-
-    chosen = rate.choose(run, plan, context)
-    fitted = run(chosen, replace(context, budget=context.budget - (context.clock() - begun)))
-    job = jobs[0]
+    if plan.rate == 0:
+        plan = rate.choose(loop(plan, context)[1], plan, context, rate.chance_of(train.targets_NK))
+    job, training = loop(plan, replace(context, budget=context.budget - (context.clock() - begun)))
+    fitted = training.run()
+    for handle in job.handles:
+        handle.remove()
     backbone = base
     if fitted.best > 0:
         backbone = tuned.moved(base, job.merge(job.network.body).cpu(), name)
@@ -77,16 +89,26 @@ def tune_body(
         best=fitted.best,
         seconds=context.clock() - begun,
         stopped=fitted.stopped,
-        settings=recipe.told(chosen),
+        settings=recipe.told(plan),
         notes=tuple(notes),
     )
 
 
 def _job(base: Backbone, rows: Rows, plan: Plan, context: Context, prepare: Callable[[Job], None]) -> Job:
-    network = Network(
-        body_of(base), context.transform, context.head, dropout=plan.dropout, spread=spread(rows, context)
-    )
+    body = copy.deepcopy(torch_body(base))
+    network = Network(body, context.transform, context.head, dropout=plan.dropout, spread=spread(rows, context))
     costs_KK = losses.cost_table(plan.costs, context.head.labels) if plan.costs else None
-    job = Job(network=network, objective=Supervised(context.scene.task, plan.smoothing, costs_KK))
-    prepare(job)
+    labels = Supervised(context.scene.task, plan.smoothing, costs_KK)
+    job = Job(network=network, labels=labels, objective=labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed)  # whatever a recipe adds begins alike in every process
+        prepare(job)
     return job
+
+
+def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callable[[str], None]:
+    def told(words: str) -> None:
+        first(words)
+        second(words)
+
+    return told
