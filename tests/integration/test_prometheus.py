@@ -27,7 +27,11 @@ pytestmark = pytest.mark.skipif(not INSTALLED, reason="prometheus and promtool a
 
 LABELS = 6
 TRAFFIC = 50  # predictions, enough for the drift settings below: a reference and a window
-DRIFT = {"LEPTON_DRIFT_EVERY_SECONDS": "0.5", "LEPTON_DRIFT_REFERENCE": "25", "LEPTON_DRIFT_WINDOW": "20"}
+DRIFT: dict[str, Any] = {
+    "LEPTON_DRIFT_EVERY_SECONDS": "0.5",
+    "LEPTON_DRIFT_REFERENCE": "25",
+    "LEPTON_DRIFT_WINDOW": "20",
+}
 PREDICT = "/v1/scenes/shapes/predict"
 
 
