@@ -13,6 +13,7 @@ better for a while. ``search`` goes on whatever the evidence.
 from __future__ import annotations
 
 import statistics
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,7 +70,7 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
     Raises:
         InvalidInput: a search was asked for, and the backbone cannot be tuned.
     """
-    notes: list[str] = []
+    begun, notes = time.monotonic(), list[str]()
 
     def note(words: str) -> None:
         notes.append(words)
@@ -88,6 +89,7 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
     if plan.strategy == "auto" and (why := against(held.score, rows.train)):
         note(f"It stopped there: {why}.")
         return replace(floor, explored=Explored(notes=tuple(notes)))
+    plan = replace(plan, budget=plan.budget - (time.monotonic() - begun))
     found, trials, own, chosen = _searched(home, dataset, floor, held, rows, plan, bench, reporter, note)
     return replace(found, explored=Explored(notes=tuple(notes), trials=trials, floor=own, chosen=chosen))
 
@@ -227,10 +229,10 @@ def _onwards(plan: Plan, floor: Outcome, trials: Sequence[Trial]) -> str:
     if trials:
         return f"It goes on with the search of these data, after {_counted(trials)}."
     if plan.strategy == "search":
-        return f"A search was asked for, and {plan.budget:.0f} s are left for it."
+        return f"A search was asked for, and {max(0.0, plan.budget):.0f} s are left for it."
     return (
         f"It went on: there are labels enough, up to {100 * (1 - floor.score):.1f} points to gain, and "
-        f"{plan.budget:.0f} s left."
+        f"{max(0.0, plan.budget):.0f} s left."
     )
 
 

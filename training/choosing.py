@@ -106,12 +106,15 @@ def plan(
 ) -> Plan | None:
     """What may be explored: the backbone that was chosen, and those of torch whose intervals reach its own.
 
-    None where a recipe was named, or where there are no examples yet.
+    None where a recipe was named, or where auto has other evidence to go by: names instead of examples, or inputs
+    without labels, whose methods judge themselves.
 
     Raises:
         InvalidInput: a search was asked for, and there are no examples yet.
     """
-    if request.recipe not in STRATEGIES or (request.names is not None and request.recipe == "auto"):
+    if request.recipe not in STRATEGIES:
+        return None
+    if request.recipe == "auto" and (request.names is not None or request.unlabelled is not None):
         return None
     if request.names is not None:
         raise InvalidInput("a search needs labelled examples, and labels in words were given", "leave --recipe out")

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from core.errors import NotFound
 from exporters.backbone import Backbone
 from training import judge, narrow, recipe, select, tuned
 from training.judge import Bench, Judged
@@ -239,8 +240,13 @@ class Explorer:
         part.rename(self._folder / f"{number}.safetensors")
 
     def _read(self, trial: Trial, ground: Ground, outcome: Outcome) -> Made:
+        file = self._folder / f"{trial.number}.safetensors"
+        if not file.exists():
+            raise NotFound(
+                f"the weights of trial {trial.number + 1} are gone: {file}", "delete its folder; search again"
+            )
         body = copy.deepcopy(torch_body(ground.backbone))
-        body.load_state_dict(load_file(self._folder / f"{trial.number}.safetensors"), strict=True)
+        body.load_state_dict(load_file(file), strict=True)
         backbone = tuned.moved(ground.backbone, body, trial.choice.recipe)
         made = Tuned(
             backbone=backbone,
