@@ -243,7 +243,7 @@ class Explorer:
         file = self._folder / f"{trial.number}.safetensors"
         if not file.exists():
             raise NotFound(
-                f"the weights of trial {trial.number + 1} are gone: {file}", "delete its folder; search again"
+                f"weights of trial {trial.number + 1} are gone: {file}", "delete the folder and search again"
             )
         body = copy.deepcopy(torch_body(ground.backbone))
         body.load_state_dict(load_file(file), strict=True)
