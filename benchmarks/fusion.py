@@ -169,7 +169,7 @@ def _shared(given: Given, alphas: Sequence[float]) -> Mix:
 
 
 def _by(given: Given, mix: Mix, way: str) -> Mix:
-    """The shares that one of the two ways chose, whichever did better."""
+    """The shares that one way chose, whichever did better."""
     return _shared(given, [mix.chosen[f"{way} share of {member.name}"] for member in given.members])
 
 
