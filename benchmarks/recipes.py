@@ -1,6 +1,6 @@
 """A backbone carried to another scene by each recipe: what it knows there, and what it has forgotten of the one before.
 
-``python -m benchmarks.adaptation [--quick] [--json FILE]``: MNIST to scikit-learn's digits, and photographs to clip art
+``python -m benchmarks.recipes [--quick] [--json FILE]``: MNIST to scikit-learn's digits, and photographs to clip art
 (the five classes they share); EfficientNet-Lite0 at 64 px. Of the target up to 400 labelled examples learn, a fifth of
 them to judge by, and up to 400 others test; every recipe may take 120 s. 5 seeds (quick: 1 seed, 48 px, 30 s).
 ``forgotten`` is what a closed form on the source's own labels loses in points where its features come from the tuned
