@@ -131,7 +131,7 @@ def _adapted(
     into: Path, scene: str, data: Path, backbones: Sequence[str], instances: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     named = [word for backbone in backbones for word in ("--backbone", backbone)]
-    adapt = _timed(into, "adapt", scene, str(data), *named)
+    adapt = _timed(into, "adapt", scene, str(data), *named, "--recipe", "closed_form")
     export = _timed(into, "export", scene, "--out", str(into / "exported" / scene))
     method = " + ".join(backbones)
     return {"backbone": method, "adapt": adapt, "export": export, "instances": list(instances[:ASKED])}

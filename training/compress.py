@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import bundle, plugins
-from core.bundle import Bundle, Golden, Lineage, Manifest, Metric
+from core.bundle import Bundle, Golden, Manifest, Metric
 from core.embed import embed
 from core.errors import InvalidInput
 from core.federation import FOREIGN
@@ -326,11 +326,12 @@ def refusals(scene: Scene, told: Mapping[str, Metric], worst: float) -> tuple[st
 
 
 def _manifest(request: Request, held: Manifest, side: _Side, metrics: Mapping[str, Mapping[str, Metric]]) -> Manifest:
-    lineage = Lineage(
-        data_digest=held.lineage.data_digest,
-        sequence=side.head.sequence,
-        parent=request.version.version,
-        code=importlib.metadata.version("lepton"),
+    lineage = held.lineage.model_copy(
+        update={
+            "sequence": side.head.sequence,
+            "parent": request.version.version,
+            "code": importlib.metadata.version("lepton"),
+        }
     )
     further = [task.model_copy(update=_solved(side.head.of(task.name), metrics[task.name])) for task in held.further]
     told = {"precision": request.precision, "extractor": side.extractor, "lineage": lineage, "files": {}}

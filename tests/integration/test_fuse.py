@@ -271,6 +271,7 @@ def test_a_federated_version_goes_on_learning_and_what_it_exports_counts_no_site
     own = alone.head()
     assert own is not None and served.head.weight.tobytes() != own.weight.tobytes()
     tell("export", "shapes", done["version"], "--out", str(tmp_path / "out"), "--statistics")
+    assert "sums of other sites" in fail("fuse", "shapes", done["version"], "1")
     assert "would be counted twice" in fail("import", "forms", str(tmp_path / "out"))
     again = tell("fuse", "forms", str(tmp_path / "out"), "--method", "statistics")
     assert len(again["sites"]) == 1
