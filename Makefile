@@ -27,8 +27,10 @@ check: $(INSTALLED)
 servers:
 	sh tests/servers.sh
 
+# Two at a time what needs no servers of its own; then, one after the other, what starts them.
 test: $(INSTALLED) servers check
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --ignore=tests/integration
+	$(BIN)/python -m pytest -m 'not slow' tests/integration
 
 # What takes minutes: fresh environments with the base install, and with the built bento.
 test-slow: $(INSTALLED)

@@ -58,6 +58,12 @@ def photo(bench: Path = BENCH) -> Path:
     return once(bench / "scenes" / "photo", lambda out: _collect(root, "tuxpaint/stamps", PHOTO, _photograph, out))
 
 
+def stamps(bench: Path = BENCH) -> dict[str, list[Path]]:
+    """The photo scene where it lies in its package, each picture beside its caption (``.txt``)."""
+    root = bench / "debian" / "tuxpaint-stamps-default"
+    return _listed(root, "tuxpaint/stamps", PHOTO, _photograph)
+
+
 def clip_art(bench: Path = BENCH) -> Path:
     """The clip-art scene, one picture of every set of copies and near twins."""
 
@@ -82,15 +88,25 @@ def _collect(
     package: Path, folder: str, classes: dict[str, tuple[str, ...]], wanted: Callable[[Path], bool], out: Path
 ) -> None:
     """Copy the wanted pictures of a Debian package into class folders."""
-    root = once(package, lambda into: unpack(package.name, into)) / "usr" / "share" / folder
-    for label, sources in classes.items():
+    root = package / "usr" / "share" / folder
+    for label, files in _listed(package, folder, classes, wanted).items():
         (out / label).mkdir()
-        files = [file for source in sources for file in sorted((root / source).rglob("*.png")) if wanted(file)]
-        if len(files) < SMALLEST:
-            message = f"{package.name} holds {len(files)} pictures of {label}; expected at least {SMALLEST}"
-            raise BadConfiguration(message, "this release of the package was laid out otherwise: adapt the folders")
         for file in files:
             shutil.copyfile(file, out / label / "-".join(file.relative_to(root).parts))
+
+
+def _listed(
+    package: Path, folder: str, classes: dict[str, tuple[str, ...]], wanted: Callable[[Path], bool]
+) -> dict[str, list[Path]]:
+    """The wanted pictures of a Debian package by class."""
+    root = once(package, lambda into: unpack(package.name, into)) / "usr" / "share" / folder
+    found: dict[str, list[Path]] = {}
+    for label, sources in classes.items():
+        found[label] = [file for source in sources for file in sorted((root / source).rglob("*.png")) if wanted(file)]
+        if len(found[label]) < SMALLEST:
+            message = f"{package.name} holds {len(found[label])} pictures of {label}; expected at least {SMALLEST}"
+            raise BadConfiguration(message, "this release of the package was laid out otherwise: adapt the folders")
+    return found
 
 
 def _photograph(file: Path) -> bool:

@@ -55,7 +55,7 @@ def prepare(size: int = 96) -> Path:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEPTON_")}
     command = [sys.executable, "-m", "lepton.main", "adapt", SCENE, str(data), "--backbone", BACKBONE]
     subprocess.run(
-        [*command, "--size", str(size), "--json"],
+        [*command, "--recipe", "closed_form", "--size", str(size), "--json"],
         env=kept | {"LEPTON_HOME": str(home)},
         check=True,
         stdout=subprocess.DEVNULL,

@@ -4,6 +4,8 @@
   put back together into the thirteen categorical columns that they were made from.
 * diabetes: 768 women, with real missing values (Pima Indians, 1988), Debian ``r-cran-mlbench``.
 * breast cancer: 569 cell samples, 30 numbers (Wisconsin, 1995), scikit-learn.
+* wine (scikit-learn), sonar, ionosphere and vehicle (``r-cran-mlbench``): 178 to 846 rows of numbers, 2 to 4 classes;
+  nothing was ever chosen by them.
 * progression: 442 patients, a measure of disease after a year (Efron et al., 2004), scikit-learn: a regression.
 * ozone: 361 days in Los Angeles, with missing values (Breiman and Friedman, 1985), ``r-cran-mlbench``: a regression.
 
@@ -19,9 +21,11 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from benchmarks.debian import BENCH, once, unpack
 from core.errors import BadConfiguration
@@ -69,12 +73,27 @@ def diabetes(bench: Path = BENCH) -> Table:
 
 def breast_cancer() -> Table:
     """Wisconsin, 1995."""
-    held = load_breast_cancer()
+    return _packaged("breast cancer", load_breast_cancer())
+
+
+def wine() -> Table:
+    """Three growers."""
+    return _packaged("wine", load_wine())
+
+
+def _packaged(name: str, held: Any) -> Table:
+    """A classification of scikit-learn."""
     rows: list[dict[str, Cell]] = [
         dict(zip(map(str, held.feature_names), map(float, line), strict=True)) for line in held.data
     ]
     words = [str(held.target_names[target]) for target in held.target]
-    return _table("breast cancer", "classification", [r | {"y": w} for r, w in zip(rows, words, strict=True)], "y")
+    return _table(name, "classification", [r | {"y": w} for r, w in zip(rows, words, strict=True)], "y")
+
+
+def _mlbench(name: str, file: str, bench: Path = BENCH) -> Table:
+    """A classification of R's mlbench whose label is the column Class."""
+    lines = _lines("r-cran-mlbench", f"mlbench/data/{file}.rda", bench)
+    return _table(name, "classification", [dict(line) for line in lines], "Class")
 
 
 def progression() -> Table:
@@ -98,6 +117,10 @@ TABLES: dict[str, Callable[[], Table]] = {
     "credit": credit,
     "diabetes": diabetes,
     "breast cancer": breast_cancer,
+    "wine": wine,
+    "sonar": partial(_mlbench, "sonar", "Sonar"),
+    "ionosphere": partial(_mlbench, "ionosphere", "Ionosphere"),
+    "vehicle": partial(_mlbench, "vehicle", "Vehicle"),
     "progression": progression,
     "ozone": ozone,
 }

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.draws import closed_form, logistic, mean_and_half
 from benchmarks.report import Claim, Row, finish, options
 from benchmarks.table_data import TABLES, Table
-from core.calibrate import leave_one_out
+from core.calibrate import calibrated, leave_one_out
 from core.head import HeadState
 from core.head import Row as Standing
 from core.modality.tabular import CATEGORICAL, NUMERIC, RowPreprocessor
@@ -142,8 +142,9 @@ def _left_out(train_ND: GridRows, wanted_N: Targets) -> float:
         values_N = wanted_N.astype(np.float64)
         return r2(leave_one_out(train_ND, values_N[:, None], ones_N).scores_NK[:, 0], values_N)
     classes, truth_N = np.unique(wanted_N, return_inverse=True)
-    scores_NK = leave_one_out(train_ND, np.eye(len(classes))[truth_N], ones_N).scores_NK
-    return balanced_accuracy(scores_NK.argmax(axis=1), truth_N)
+    targets_NK = np.eye(len(classes))[truth_N]
+    logits_NK = calibrated(leave_one_out(train_ND, targets_NK, ones_N).scores_NK, targets_NK, ones_N)
+    return balanced_accuracy(logits_NK.argmax(axis=1), truth_N)
 
 
 def _values(train_ND: GridRows, test_ND: GridRows, wanted_N: Doubles) -> Doubles:

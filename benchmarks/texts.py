@@ -39,7 +39,7 @@ from exporters.transform import Transform
 from lepton.demonstration import intents
 from training import zoo
 from training.features import graph
-from training.names import FRAMES, in_words
+from training.names import FRAMES, LABEL, in_words
 
 BACKBONE = "minilm"
 SHOTS = {5: 77.2, 10: 85.6, 20: 89.0}  # labels an intent → MiniLM with logistic regression, measured elsewhere
@@ -103,7 +103,7 @@ def _few(scene: Texts, each: int, seed: int) -> dict[str, Score]:
 def _from_names(draws: int) -> tuple[list[Row], list[Claim]]:
     """A start from the intents' names alone, then labels, which weigh four times as much."""
     scene = _features("intents", _sentences())
-    told = [(frame.format(in_words(name)), name) for name in np.unique(scene.labels_N) for frame in FRAMES]
+    told = [(frame.replace(LABEL, in_words(name)), name) for name in np.unique(scene.labels_N) for frame in FRAMES]
     named = _features("intents-names", [(text, label, text) for text, label in told])
     rows: list[Row] = []
     curve: list[Doubles] = []

@@ -16,7 +16,7 @@ import numpy as np
 from core.calibrate import held_out_scores
 from core.solve import Factor, factorise, solve
 from core.statistics import Statistics, from_grid
-from core.types import Block, Doubles, GridRows
+from core.types import Block, Doubles, Flags, GridRows
 
 
 def whole(width: int) -> tuple[Block, ...]:
@@ -44,11 +44,11 @@ class Solved:
     weight_DK: Doubles
     bias_K: Doubles
 
-    def held_out(self, rows_ND: GridRows, targets_NK: Doubles, weights_N: Doubles) -> Doubles:
+    def held_out(self, rows_ND: GridRows, targets_NK: Doubles, weights_N: Doubles, named_N: Flags) -> Doubles:
         """(N, K) leave-one-out scores of rows (of all features) that are part of the fit."""
         mine_ND = columns(rows_ND, self.block)
-        scores_NK = from_grid(mine_ND) @ self.weight_DK + self.bias_K
-        return held_out_scores(self.factor, scores_NK, mine_ND, targets_NK, weights_N)
+        scores_NK = from_grid(mine_ND) @ self.weight_DK + np.outer(~named_N, self.bias_K)
+        return held_out_scores(self.factor, scores_NK, mine_ND, targets_NK, weights_N, named_N)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +71,15 @@ class Fit:
         bias_K: Doubles = np.sum([each.block.alpha * each.bias_K for each in self.solved], axis=0)
         return bias_K
 
-    def held_out(self, rows_ND: GridRows, targets_NK: Doubles, weights_N: Doubles) -> Doubles:
-        """(N, K) mixed leave-one-out scores of rows that are part of the fit."""
-        parts_MNK = self.parts_held_out(rows_ND, targets_NK, weights_N)
+    def held_out(self, rows_ND: GridRows, targets_NK: Doubles, weights_N: Doubles, named_N: Flags) -> Doubles:
+        """(N, K) mixed leave-one-out scores of rows that are part of the fit; of them ``named_N`` are names."""
+        parts_MNK = self.parts_held_out(rows_ND, targets_NK, weights_N, named_N)
         mixed_NK: Doubles = np.sum([e.block.alpha * s for e, s in zip(self.solved, parts_MNK, strict=True)], axis=0)
         return mixed_NK
 
-    def parts_held_out(self, rows_ND: GridRows, targets_NK: Doubles, weights_N: Doubles) -> Doubles:
+    def parts_held_out(self, rows_ND: GridRows, targets_NK: Doubles, weights_N: Doubles, named_N: Flags) -> Doubles:
         """(M, N, K) leave-one-out scores of each block alone."""
-        return np.stack([each.held_out(rows_ND, targets_NK, weights_N) for each in self.solved])
+        return np.stack([each.held_out(rows_ND, targets_NK, weights_N, named_N) for each in self.solved])
 
 
 def fit(blocks: Sequence[Block], parts: Sequence[Statistics], lams: Sequence[float], columns_K: Sequence[str]) -> Fit:

@@ -19,6 +19,7 @@ from typing import Any
 from core.errors import BadConfiguration
 from core.job_settings import RetrainSettings, TrainerSettings
 from core.ranges import positive
+from core.types import NAMES
 
 MOST_PIXELS = 89_478_485  # Pillow calls a larger picture a decompression bomb
 LEAST_CONNECTIONS = 8  # two for who writes, and one for each thread of a worker that may wait to write
@@ -155,14 +156,16 @@ class LabelSettings:
     """Weight of an example from the data that a version was adapted on."""
     feedback: int = 4
     """Weight of an example labelled through the service."""
+    names: int = 8
+    """Weight of a text that stands for a label of pictures; a name gives two."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        positive(self, "labels", "training", "feedback")
+        positive(self, "labels", "training", "feedback", "names")
 
     def weight(self, source: str) -> int:
-        """Weight of a source; any but ``training`` counts as feedback."""
-        return self.training if source == "training" else self.feedback
+        """Weight of a source; any but ``training`` and ``names`` counts as feedback."""
+        return {"training": self.training, NAMES: self.names}.get(source, self.feedback)
 
 
 @dataclass(frozen=True, kw_only=True)

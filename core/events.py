@@ -22,7 +22,7 @@ from core.evidence import Evidence, keep
 from core.ids import uuid7
 from core.recall import COLUMNS, event_of, standing_of
 from core.standing import digest_of
-from core.types import LabelEvent
+from core.types import NAMES, LabelEvent
 
 Status = Literal["accepted", "duplicate", "pending", "conflict", "orphaned", "withdrawn"]
 TRAINING = "training"  # source and annotator of the examples that a version was adapted on
@@ -266,7 +266,7 @@ class Ledger:
                         "label": f.label,
                         "value": f.value,
                         "annotator": TRAINING,
-                        "source": TRAINING,
+                        "source": f.source if f.source == NAMES else TRAINING,
                         "confidence": 1.0,
                         "subject": f.subject,
                         "task": f.task,

@@ -74,6 +74,18 @@ class EvidenceStore:
             return None
         return data if hashlib.sha256(data).hexdigest() == example else None
 
+    def paths(self, examples: Iterable[str]) -> dict[str, str | None]:
+        """Where the inputs of those examples that have one lie: a file's path, or None for a blob."""
+        listed = list(examples)
+        found: dict[str, str | None] = {}
+        with self.database.read() as connection:
+            for start in range(0, len(listed), PAGE):
+                rows = connection.execute(
+                    sa.select(inputs.c.example, inputs.c.path).where(inputs.c.example.in_(listed[start : start + PAGE]))
+                )
+                found |= {example: path for example, path in rows}
+        return found
+
 
 def keep(connection: sa.Connection, evidence: Sequence[Evidence], now: float) -> None:
     """Store features and inputs inside the caller's transaction."""

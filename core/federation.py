@@ -21,7 +21,7 @@ from safetensors.numpy import save as save_tensors
 
 from core.blocks import tile
 from core.errors import InvalidInput
-from core.statistics import MAX_UNITS, Statistics
+from core.statistics import MAX_UNITS, SPREAD, VALUE, Statistics
 from core.types import Block, Doubles, Scene, Task
 
 FILE = "statistics.safetensors"  # what a site exports
@@ -210,8 +210,11 @@ def _part(width: int, units: int, columns: list[str], arrays: dict[str, np.ndarr
         if not _on_grid(array):
             raise ValueError(f"{name} holds numbers that are no sums of rows on the grid")
     gram_EE, counts = np.asfortranarray(arrays["gram"]), arrays["counts"]
-    if np.triu(gram_EE, 1).any() or gram_EE[-1, -1] != units or not 0 < units <= MAX_UNITS:
-        raise ValueError(f"the sums weigh {gram_EE[-1, -1]}, and {units} is said")
+    total = float(gram_EE[-1, -1])
+    weight = total if columns == [VALUE] else float(arrays["cross"][:, -1].sum())  # of examples; the rest is names
+    names = (total - weight) / SPREAD
+    if np.triu(gram_EE, 1).any() or names < 0 or weight + 2 * names != units or not 0 < units <= MAX_UNITS:
+        raise ValueError(f"the sums weigh {weight + 2 * names}, and {units} is said")
     if sorted(set(columns)) != columns or (counts < 1).any() or arrays["cross"][:, -1].shape != counts.shape:
         raise ValueError("its columns are not sorted, or one has no example")
     made = Statistics(width)

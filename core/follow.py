@@ -100,7 +100,7 @@ class Followed:
         if outcome.value is not None:
             return Row(example, features, VALUE, target_of(self.task, outcome.value), outcome.weight)
         assert outcome.label is not None
-        return Row(example, features, outcome.label, None, outcome.weight)
+        return Row(example, features, outcome.label, None, outcome.weight, outcome.named)
 
 
 class Follower:
@@ -230,4 +230,5 @@ def blank(task: Scene, width: int) -> Head:
 
 
 def _same(one: Row, other: Row) -> bool:
-    return (one.column, one.target, one.weight) == (other.column, other.target, other.weight)
+    told, other_told = ((row.column, row.target, row.weight, row.named) for row in (one, other))
+    return told == other_told

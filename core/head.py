@@ -1,4 +1,4 @@
-"""The head as a function of the rows that stand: statistics, sample, λ, temperature, weights.
+"""The head as a function of the rows that stand: statistics, sample, λ, temperature, offsets, weights.
 
 Promises that any history of adding and removing rows leaves the very state, and the very head, of a fit from scratch
 on the rows that are left. Knows nothing of events, scenes or storage: a row is features, a column and a weight.
@@ -15,11 +15,11 @@ import numpy as np
 
 from core import blocks as blockwise
 from core.blocks import Fit
-from core.calibrate import leave_one_out, temperature
+from core.calibrate import leave_one_out, offsets, temperature
 from core.federation import Share
 from core.solve import one_thread
 from core.statistics import VALUE, Statistics, from_grid
-from core.types import Block, Doubles, GridRows, Head, Task
+from core.types import Block, Doubles, Flags, GridRows, Head, Task
 
 SAMPLE = 512  # rows from which λ and the temperature are drawn
 SERVED_FROM = 2  # examples that a class needs to be served
@@ -27,17 +27,21 @@ SERVED_FROM = 2  # examples that a class needs to be served
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One standing example as the head sees it: ``target`` is on the 16-bit grid, for regression only."""
+    """One standing example as the head sees it: ``target`` is on the 16-bit grid, for regression only.
+
+    ``named``: it stands for its class by its name alone (core.statistics says what that changes).
+    """
 
     example: str
     features: GridRows
     column: str
     target: int | None
     weight: int
+    named: bool = False
 
     def digest(self, key: bytes) -> bytes:
         """Keyed hash of (features, label): which rows are in the sample cannot be steered from outside."""
-        told = f"{self.column}\0{self.target}\0".encode()
+        told = f"{self.column}\0{self.target}\0{'name' if self.named else ''}".encode()
         return hashlib.blake2b(told + self.features.tobytes(), key=key[:64], digest_size=16).digest()
 
 
@@ -95,10 +99,10 @@ class HeadState:
             for row in new:
                 insort(self._order, self._rank(row))
         if new:
-            rows_ND, columns, targets_N, weights = _arrays(new)
+            rows_ND, columns, targets_N, weights, named = _arrays(new)
             with one_thread():
                 for block, part in zip(self.blocks, self.parts, strict=True):
-                    part.add(blockwise.columns(rows_ND, block), columns, targets_N, weights)
+                    part.add(blockwise.columns(rows_ND, block), columns, targets_N, weights, named)
 
     def remove(self, examples: Iterable[str]) -> None:
         """Forget the rows of these examples, exactly; those that are not here are passed over."""
@@ -106,10 +110,10 @@ class HeadState:
         for row in gone:
             del self._order[bisect_left(self._order, self._rank(row))]
         if gone:
-            rows_ND, columns, targets_N, weights = _arrays(gone)
+            rows_ND, columns, targets_N, weights, named = _arrays(gone)
             with one_thread():
                 for block, part in zip(self.blocks, self.parts, strict=True):
-                    part.subtract(blockwise.columns(rows_ND, block), columns, targets_N, weights)
+                    part.subtract(blockwise.columns(rows_ND, block), columns, targets_N, weights, named)
 
     def served(self) -> tuple[str, ...]:
         """Columns with enough examples: declared classes in their order, then the others, sorted."""
@@ -126,7 +130,7 @@ class HeadState:
         Args:
             sequence: the last label event that is in the rows; recorded in the head.
             lam: λ of every block, where it is given (federation, tests) rather than chosen by leave-one-out.
-            cooled: the temperature, likewise.
+            cooled: the temperature, likewise; nothing is moved then.
         """
         columns = self.served()
         if not columns:
@@ -134,10 +138,10 @@ class HeadState:
         digest = self._sample_digest(columns)
         with one_thread():
             fit = self._fit(columns, digest, lam)
-            cooled = self._temperature(fit, columns) if cooled is None else cooled
+            cooled, moved_K = self._calibrated(fit, columns) if cooled is None else (cooled, np.zeros(len(columns)))
         return Head(
             weight=(fit.weight() / cooled).astype(np.float32),
-            bias=(fit.bias() / cooled).astype(np.float32),
+            bias=(fit.bias() / cooled + moved_K).astype(np.float32),
             labels=columns,
             sequence=sequence,
             lam=fit.lam,
@@ -153,6 +157,15 @@ class HeadState:
             fit = self._fit(columns, self._sample_digest(columns), None)
             return fit.parts_held_out(*_problem(rows, columns))
 
+    def answered(self, examples: Sequence[str], head: Head) -> Doubles:
+        """(N, K) leave-one-out scores of standing examples by ``head``, which this state solved: cooled and moved."""
+        rows = [self.rows[example] for example in examples]
+        with one_thread():
+            fit = self._fit(head.labels, self._sample_digest(head.labels), None)
+            moved_K = head.bias - fit.bias() / head.temperature
+            answered_NK: Doubles = fit.held_out(*_problem(rows, head.labels)) / head.temperature + moved_K
+            return answered_NK
+
     def lams(self) -> tuple[float, ...]:
         """λ of each block, as what stands decides it; some class has to be served."""
         columns = self.served()
@@ -163,16 +176,23 @@ class HeadState:
         lams = self._choose(digest, columns) if lam is None else (lam,) * len(self.blocks)
         return blockwise.fit(self.blocks, self.parts, lams, columns)
 
-    def _temperature(self, fit: Fit, columns: Sequence[str]) -> float:
+    def _calibrated(self, fit: Fit, columns: Sequence[str]) -> tuple[float, Doubles]:
+        """The temperature, and (K,) offsets."""
+        still_K = np.zeros(len(columns))
         if self.task == "regression":
-            return 1.0
+            return 1.0, still_K
         sample = self._sample()
         if not sample and self.foreign is not None:
-            return self.foreign.temperature
-        rows_ND, targets_NK, weights_N = _problem(sample, columns)
-        held_NK = fit.held_out(rows_ND, targets_NK, weights_N)
+            return self.foreign.temperature, still_K
+        rows_ND, targets_NK, weights_N, named_N = _problem(sample, columns)
+        held_NK = fit.held_out(rows_ND, targets_NK, weights_N, named_N)
         mine = targets_NK.any(axis=1)
-        return temperature(held_NK[mine], targets_NK[mine].argmax(axis=1), weights_N[mine])
+        seen = mine & ~named_N
+        sure = seen if seen.any() else mine  # how sure the head may be is told by examples, where there are any
+        cooled = temperature(held_NK[sure], targets_NK[sure].argmax(axis=1), weights_N[sure])
+        if not seen.any():  # how frequent a class is, no name tells
+            return cooled, still_K
+        return cooled, offsets(held_NK[mine] / cooled, targets_NK[mine], weights_N[mine])
 
     def _sample(self) -> list[Row]:
         return [self.rows[example] for _, _, example in self._order[:SAMPLE]]
@@ -192,8 +212,9 @@ class HeadState:
         if len(sample) < SERVED_FROM and self.foreign is not None:
             return self.foreign.lams
         if self._lams is None or self._lams[0] != digest:
-            rows_ND, targets_NK, weights_N = _problem(sample, columns)
-            found = [leave_one_out(blockwise.columns(rows_ND, b), targets_NK, weights_N).lam for b in self.blocks]
+            rows_ND, targets_NK, weights_N, named_N = _problem(sample, columns)
+            parts = [blockwise.columns(rows_ND, block) for block in self.blocks]
+            found = [leave_one_out(part_ND, targets_NK, weights_N, named_N).lam for part_ND in parts]
             self._lams = (digest, tuple(found))
         return self._lams[1]
 
@@ -225,16 +246,18 @@ def fit_head(
     return head
 
 
-def _arrays(rows: Sequence[Row]) -> tuple[GridRows, list[str], GridRows | None, list[int]]:
+def _arrays(rows: Sequence[Row]) -> tuple[GridRows, list[str], GridRows | None, list[int], list[bool]]:
+    """Features, columns, targets, weights and names, as ``Statistics.add`` takes them."""
     targets = [row.target for row in rows]
     targets_N = None if None in targets else np.asarray(targets, np.int16)
-    return np.stack([row.features for row in rows]), [r.column for r in rows], targets_N, [r.weight for r in rows]
+    features_ND = np.stack([row.features for row in rows])
+    return features_ND, [r.column for r in rows], targets_N, [r.weight for r in rows], [r.named for r in rows]
 
 
-def _problem(rows: Sequence[Row], columns: Sequence[str]) -> tuple[GridRows, Doubles, Doubles]:
-    """Features, (N, K) targets and weights of rows."""
-    rows_ND, _, targets_N, weights = _arrays(rows)
-    return rows_ND, _targets(rows, columns, targets_N), np.asarray(weights, np.float64)
+def _problem(rows: Sequence[Row], columns: Sequence[str]) -> tuple[GridRows, Doubles, Doubles, Flags]:
+    """Features, (N, K) targets and weights of rows, and which of them are names."""
+    rows_ND, _, targets_N, weights, named = _arrays(rows)
+    return rows_ND, _targets(rows, columns, targets_N), np.asarray(weights, np.float64), np.asarray(named, np.bool_)
 
 
 def _targets(rows: Sequence[Row], columns: Sequence[str], targets_N: GridRows | None) -> Doubles:

@@ -92,13 +92,19 @@ class Home:
         """The sums of other sites that a version was fused with; None where there are none.
 
         Raises:
-            BrokenBundle: the file is not what the manifest says.
+            BrokenBundle: the file is not what the manifest says, or its sums are of other features.
         """
         files = version.manifest.get("files")
         digest = files.get(FOREIGN) if isinstance(files, dict) else None
         if digest is None:
             return None
-        return from_bytes(checked(self.artifacts.bundle(version.version), FOREIGN, str(digest)), FOREIGN)
+        share = from_bytes(checked(self.artifacts.bundle(version.version), FOREIGN, str(digest)), FOREIGN)
+        if share.extractor != version.manifest["extractor"]:
+            raise BrokenBundle(
+                f"the head of version {version.version[:12]} includes sums of other sites over other features",
+                "change the version first, then let every site export its statistics of it",
+            )
+        return share
 
     def follower(self, scene: Scene, version: Version, *, alone: bool = False) -> Follower:
         """A follower of the scene's labels for a version, from the start of the ledger.

@@ -38,8 +38,8 @@ class Factor:
 
     Attributes:
         lower: (D, D) lower factor.
-        mean: (D,) weighted mean of the features.
-        total: total weight.
+        mean: (D,) sum of the weighted features over ``total``, names (core.statistics) left out.
+        total: weight of all but names, and their spread, which holds the intercept back.
         lam: the λ that was used; larger than asked for only where the matrix was not positive definite in float64.
     """
 
@@ -48,10 +48,15 @@ class Factor:
     total: float
     lam: float
 
-    def leverage(self, rows_ND: Doubles, weights_N: Doubles) -> Doubles:
-        """(N,) diagonal of the hat matrix for rows that are part of the fit, the intercept included."""
-        whitened_DN = solve_triangular(self.lower, (rows_ND - self.mean).T, lower=True, check_finite=False)
-        leverage_N: Doubles = weights_N * (1.0 / self.total + np.einsum("dn,dn->n", whitened_DN, whitened_DN))
+    def leverage(self, rows_ND: Doubles, weights_N: Doubles, constants_N: Doubles) -> Doubles:
+        """(N,) diagonal of the hat matrix for rows that are part of the fit, the intercept included.
+
+        ``constants_N`` is 1, and 0 for names.
+        """
+        centred_ND = rows_ND - np.outer(constants_N, self.mean)
+        whitened_DN = solve_triangular(self.lower, centred_ND.T, lower=True, check_finite=False)
+        own_N = constants_N / self.total
+        leverage_N: Doubles = weights_N * (own_N + np.einsum("dn,dn->n", whitened_DN, whitened_DN))
         return leverage_N
 
 
@@ -59,7 +64,7 @@ def factorise(statistics: Statistics, lam: float) -> Factor:
     """Factorise Σ w (φ - μ)(φ - μ)ᵀ + λI; λ grows tenfold until that is positive definite in float64."""
     assert statistics.units > 0, "there is nothing to solve from"
     assert lam > 0, f"λ is {lam}, expected above zero"
-    total = float(statistics.units)
+    total = float(statistics.gram[-1, -1])
     sums_D = statistics.gram[-1, :-1].copy()
     while True:
         centred_DD = dsyr(-1.0 / total, sums_D, lower=1, a=statistics.gram[:-1, :-1].copy(order="F"), overwrite_a=1)

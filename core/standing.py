@@ -18,19 +18,23 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from core.types import LabelEvent
+from core.types import NAMES, LabelEvent
 
 CONFIDENCE_STEPS = 16
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What stands for one example: a label or a value, and its weight; ``conflict`` where annotators tie."""
+    """What stands for one example: a label or a value, and its weight; ``conflict`` where annotators tie.
+
+    ``named``: it is no input, but a name that stands for its label.
+    """
 
     label: str | None = None
     value: float | None = None
     weight: int = 0
     conflict: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class Standing:
         if len(winners) > 1:
             return Outcome(conflict=True)
         weight = max(self._weight_of(vote.source) for vote in said if vote.label == winners[0])
-        return Outcome(label=winners[0], weight=weight)
+        return Outcome(label=winners[0], weight=weight, named=all(vote.source == NAMES for vote in said))
 
     def _median(self, said: list[LabelEvent]) -> Outcome:
         ranked = sorted((vote.value, self._units(vote)) for vote in said if vote.value is not None)

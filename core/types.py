@@ -18,11 +18,13 @@ Task = Literal["classification", "regression"]
 Policy = Literal["reject", "accept"]
 EventKind = Literal["label", "correct", "withdraw", "join", "erase"]
 Split = Literal["train", "validation", "test"]
+NAMES = "names"  # source of rows that stand for a class by its name alone, of a scene whose inputs are no texts
 Role = Literal["champion", "challenger", "shadow"]  # which of a scene's versions answered; a shadow answers nobody
 
 GridRows = NDArray[np.int16]  # features on the grid, steps of 2**-15
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)

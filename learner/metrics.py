@@ -70,6 +70,8 @@ class Metrics:
 
     def watched(self, scene: str, drift: Mapping[str, float], live: float | None, estimated: float | None) -> None:
         """Note what is known of a scene's traffic; what is not known is not shown."""
+        for verdict in ("promote", "end"):
+            self.rulings.labels(scene, verdict)
         for detector, value in drift.items():
             self.drift.labels(scene, detector).set(value)
         for gauge, share in ((self.live_accuracy, live), (self.estimated_accuracy, estimated)):

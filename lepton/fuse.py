@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,6 +14,7 @@ from core.errors import InvalidInput
 from core.home import Home, open_home
 from core.registry import short
 from core.types import Version
+from lepton import jobs
 from lepton.extra import training
 from lepton.models import seconds
 from lepton.output import Stages, as_json, fact, say, show_metrics, table
@@ -40,6 +42,7 @@ def fuse(
     method: str = METHOD,
     seed: int = typer.Option(0, help="Seed of draws."),
     budget: str = typer.Option("5m", help="Time for a method that trains (distill), such as 90s, 5m, 1h."),
+    queue: bool = typer.Option(False, "--queue", help="File it as a job for a trainer; statistics are added at once."),
     json: bool = JSON,
 ) -> None:
     """Fuse versions into a new one, compared with the best of them on the same rows; exit 3 where none is better."""
@@ -53,6 +56,8 @@ def fuse(
         return _tell_sites(home, added, json)
     road = training("merge.versions")
     request = road.Request(scene=scene, versions=tuple(versions), method=method, seed=seed, budget=seconds(budget))
+    if queue:
+        return jobs.filed(training("filing").file(home, "fuse", asdict(request)), json)
     with Stages() as stages:
         fused = road.fuse(home, request, stages)
     return _tell(home, scene, fused, json)

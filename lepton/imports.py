@@ -19,6 +19,7 @@ from core.artifacts import Artifacts
 from core.bundle import Bundle, FurtherTask, Manifest
 from core.config import ServeSettings
 from core.errors import BadConfiguration, InvalidInput, NotFound
+from core.federation import FOREIGN, from_bytes, site_of
 from core.home import Home, open_home
 from core.registry import short
 from core.types import Floats, Head, Scene, Version
@@ -111,6 +112,11 @@ def _fitting(home: Home, scene: str, read: Bundle) -> Scene:
                 f"the bundle's values are scaled by {theirs}, those of scene {scene!r} by {ours}",
                 "import it as a scene of its own",
             )
+    if held is not None and FOREIGN in read.files and site_of(held) in from_bytes(read.files[FOREIGN], FOREIGN).sites:
+        raise InvalidInput(
+            f"the bundle's head includes sums of scene {scene!r} itself, which would be counted twice",
+            "fuse the statistics of the other sites here: lepton fuse SCENE FILE… --method statistics",
+        )
     return wanted
 
 

@@ -22,6 +22,7 @@ from lepton import (
     pretrain,
     processes,
     registry,
+    search,
     served,
 )
 from lepton.output import notes
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 GROUPS = (
     models,
+    search,
     compress,
     fuse,
     served,

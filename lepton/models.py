@@ -22,13 +22,14 @@ from lepton.compress import measured
 from lepton.extra import training
 from lepton.output import as_json, fact, say, show_metrics, table
 from lepton.shown import show_transfer, transfer_json
-from lepton.tuning import adapted, attempt_json, settings_of, show_attempt
+from lepton.tuning import adapted, attempt_json, explored_json, settings_of, show_attempt, show_explored
 
 if TYPE_CHECKING:
     from training.pipeline import Adapted
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 BACKBONES = typer.Option(["auto"], help="auto, or one or more names of lepton backbones to compare.")
+RECIPE = typer.Option("auto", help="auto: by evidence, within the budget; search; closed_form: none moves; finetune …")
 SETTINGS = typer.Option(None, "--set", help="A setting of the recipe, such as epochs=5; may be given several times.")
 REWRITER = typer.Option(None, help="MODULE:FUNCTION that says a text in other words, such as a back-translation.")
 OUT = typer.Option(..., "--out", help="A folder that is not there yet, or is empty.")
@@ -39,7 +40,8 @@ PRECISION = typer.Option(None, "--precision", help="fp16 or int8: measured first
 FORCE = typer.Option(False, "--force", help="Export it even if it loses more than a point.")
 UNLABELLED = typer.Option(None, "--unlabelled", help="Inputs without labels of the scene that is to be served.")
 VALIDATE = typer.Option(None, "--validate", help="With --unlabelled: some labelled inputs of that scene, to judge by.")
-LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each; texts alone.")
+LABELS = typer.Option(None, "--labels", help="Instead of DATA: a file of labels in words, a line each.")
+PROMPTS = typer.Option(None, "--prompt", help="What --labels are put in, such as 'a film of {label}'; several times.")
 DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?")
 SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -55,11 +57,12 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
     scene: str,
     data: Path = DATA,
     labels: Path = LABELS,
+    prompt: list[str] = PROMPTS,
     modality: str = typer.Option("auto", help="auto, image, text, audio or tabular; auto follows files or columns."),
     label: list[str] = LABEL,
     task: list[str] = TASK,
     backbone: list[str] = BACKBONES,
-    recipe: str = typer.Option("auto", help="How weights move: auto, closed_form: not; finetune, lora, gradual."),
+    recipe: str = RECIPE,
     settings: list[str] = SETTINGS,
     rewriter: str = REWRITER,
     fuse: str = typer.Option("auto", help="auto, none, features or logits: how the backbones compared are fused."),
@@ -83,6 +86,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - the command's options
         scene=check_scene(scene),
         data=data,
         names=labels,
+        prompts=tuple(prompt or ()),
         label=label,
         modality=None if modality == "auto" else modality,
         task=_kinds(task),
@@ -210,7 +214,9 @@ def _adapted_json(home: Home, done: Adapted) -> dict[str, Any]:
         "recipe": done.version.manifest["recipe"],
         "attempt": attempt_json(done.attempt),
         "parity": asdict(done.parity),
+        "explored": explored_json(done.explored),
         "transfer": transfer_json(done.decision),
+        "report": str(done.story),
         "data": {"seen": done.dataset.report.seen, "kept": done.dataset.report.kept, "page": str(done.report)},
     }
 
@@ -242,6 +248,8 @@ def _show_adapted(home: Home, done: Adapted) -> None:
             for c in done.candidates
         ],
     )
+    if done.explored is not None:
+        show_explored(done.explored)
     if done.attempt is not None:
         show_attempt(done.attempt)
     if done.decision is not None:
@@ -254,6 +262,7 @@ def _show_adapted(home: Home, done: Adapted) -> None:
     fact(
         parity=f"{done.parity.max_abs:.1e} at most on {done.parity.rows} rows (allowed: {done.parity.tolerance:.1e})",
         data_report=done.report,
+        report=done.story,
         version=f"{done.version.version} (number {done.version.number})",
         champion="yes"
         if champion

@@ -10,10 +10,12 @@ from core.errors import InvalidInput
 from core.home import Home
 from core.ids import uuid7
 from lepton.extra import training
-from lepton.output import Stages, fact
+from lepton.output import Stages, fact, say, table
 
 if TYPE_CHECKING:
+    from training.explore import Explored
     from training.pipeline import Adapted, Request
+    from training.search import Trial
     from training.tuning import Attempt
 
 
@@ -79,3 +81,38 @@ def show_attempt(attempt: Attempt) -> None:
         fact(tuning=f"{epochs} epochs in {made.seconds:.0f} s, the best was {made.best}; it ended {made.stopped}")
     if attempt.decision is not None:
         fact(trained_head=f"{100 * attempt.trained:.1f} % on the same rows; the closed form serves instead of it")
+
+
+def explored_json(explored: Explored | None) -> dict[str, Any] | None:
+    """What a budget was spent on, for programs; None where a recipe was named."""
+    if explored is None:
+        return None
+    chosen = None if explored.chosen is None else explored.chosen.number
+    return {"notes": list(explored.notes), "trials": [_trial_json(each) for each in explored.trials], "chosen": chosen}
+
+
+def show_explored(explored: Explored) -> None:
+    """What a budget was spent on, for people."""
+    if explored.trials:
+        table(
+            "Trials (on the validation rows)",
+            ["trial", "score", "ms each", "MB", "seconds", "ended"],
+            [_trial_row(trial) for trial in explored.trials],
+        )
+    for note in explored.notes:
+        say(note)
+
+
+def _trial_json(trial: Trial) -> dict[str, Any]:
+    told = asdict(trial)
+    if trial.outcome is not None:
+        del told["outcome"]["outcomes"]
+    return told
+
+
+def _trial_row(trial: Trial) -> list[str]:
+    made = trial.outcome
+    figures = ["", "", ""]
+    if made is not None:
+        figures = [f"{100 * made.score:.1f} %", f"{made.milliseconds:.1f}", f"{made.model_bytes / 1e6:.1f}"]
+    return [trial.choice.words(), *figures, f"{trial.seconds:.0f}", trial.reason or trial.ended]

@@ -1,19 +1,21 @@
-"""Counts that are gathered in memory and written where all workers' are read, so that counting costs next to nothing.
+"""Counts that are gathered in memory and written where all workers' are read: once for all requests of a moment.
 
 prometheus_client writes every count into a memory-mapped file at once, which costs more than a small model. Promises
-that nothing is lost but by a kill, and then the last ``FLUSH_SECONDS`` at most; that whoever asks this process is told
-all of its own counts; and that a gauge, which is set, is written at once. Knows nothing of what is counted.
+that what a request counted is written at the end of the event loop's turn that answers it, anything else within
+``FLUSH_SECONDS``; that nothing is lost but by a kill in between; and that a gauge, which is set, is written at once.
+Knows nothing of what is counted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import values
 
-FLUSH_SECONDS = 0.1  # for so long other workers may not see a count
+FLUSH_SECONDS = 0.1
 
 
 class Gatherer:
@@ -27,6 +29,7 @@ class Gatherer:
         self._written: Any = values.MultiProcessValue(process)  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
         self._due: list[Any] = []  # values with counts that are not written yet
+        self._turn_is_due = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="counts", daemon=True)
 
@@ -58,6 +61,12 @@ class Gatherer:
         """Begin to write what is counted."""
         self._thread.start()
 
+    def soon(self) -> None:
+        """Write at the end of this turn of the event loop, in which others may count too; called by the loop."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
     def flush(self) -> None:
         """Write all that was counted."""
         with self._lock:
@@ -70,6 +79,10 @@ class Gatherer:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
+        self.flush()
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
         self.flush()
 
     def _work(self) -> None:

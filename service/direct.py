@@ -51,7 +51,7 @@ class Direct:
     Args:
         keep_alive: whether the connection is to live on.
         defaults: headers of every answer.
-        write: sends an answer; told whether the connection ends with it.
+        write: sends an answer; told whether the connection lives on after it.
 
     Attributes:
         disconnected: set from outside: the client has left.

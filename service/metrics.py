@@ -126,6 +126,13 @@ class Metrics:
         self.version_skew.labels(scene)
         self.label_to_served.labels(scene)
 
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """A request took so long; in the event loop. All workers' metrics have it, and what it counted, at once."""
+        self.request_seconds.labels(route).observe(seconds)
+        self.requests.labels(route, str(status)).inc()
+        if self._gatherer is not None:
+            self._gatherer.soon()
+
     def refuse(self, scene: str, reason: str) -> None:
         """A request found no room, or no time."""
         self.refused.labels(scene, reason if reason in REASONS else OTHER).inc()

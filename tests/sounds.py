@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,17 @@ def encoded(wave: NDArray[np.generic], rate: int = RATE, kind: str = "WAV", codi
 def wav(number: int, seconds: float = 0.8) -> bytes:
     """Sound ``number`` as 16-bit WAV."""
     return encoded(_whole(number, seconds))
+
+
+def claiming(
+    data: bytes, tag: int = 1, channels: int = 1, rate: int = 16_000, bits: int = 16, claim: int | None = None
+) -> bytes:
+    """A WAV that claims what it is told to claim."""
+    frame = channels * bits // 8
+    told = struct.pack("<HHIIHH", tag, channels, rate, rate * frame & 0xFFFFFFFF, frame, bits)
+    length = len(data) if claim is None else claim
+    body = b"WAVEfmt " + struct.pack("<I", 16) + told + b"data" + struct.pack("<I", length) + data
+    return b"RIFF" + struct.pack("<I", max(len(body), length)) + body
 
 
 def flac(number: int, seconds: float = 0.8) -> bytes:

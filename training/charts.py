@@ -16,6 +16,7 @@ _WIDTH, _HEIGHT = 520, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 12, 44
 _TICKS = 5
 _CELL = 34  # pixels of a heat map's cell
+_CLOSE = 120  # pixels beside a name in which there is no room for another
 _NAME = 24  # letters of a name that are shown
 
 Point = tuple[float, float]
@@ -25,7 +26,8 @@ Point = tuple[float, float]
 class Axis:
     """One direction of a chart: its name with the unit, and its range; None follows the data.
 
-    ``percent``: values are shares and shown as percent. ``log``: equal factors are equally far apart.
+    ``percent``: values are shares and shown as percent. ``log``: equal factors are equally far apart. ``whole``: values
+    are whole numbers.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Axis:
     high: float | None = None
     percent: bool = False
     log: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +88,16 @@ def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) ->
     if len(front) > 1:
         path = " ".join(f"{frame.across(a):.1f},{frame.down(b):.1f}" for a, b in front)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="var(--third)" stroke-dasharray="4 3"/>')
-    for mark in told:
+    for mark in sorted(told, key=lambda mark: mark.marked):
         colour = COLOURS[1] if mark.marked else COLOURS[0]
-        across, down = frame.across(mark.x), frame.down(mark.y)
+        across = frame.across(mark.x)
         if mark.low is not None and mark.high is not None:
             drawn.append(
                 f'<line x1="{across:.1f}" x2="{across:.1f}" y1="{frame.down(mark.low):.1f}" '
                 f'y2="{frame.down(mark.high):.1f}" stroke="{colour}"/>'
             )
         drawn.append(_mark(frame, mark.name, mark.x, mark.y, colour, 5.0 if mark.marked else 4.0))
-        end = across > _WIDTH * 0.7
-        place = f'x="{across + (-8 if end else 8):.1f}" text-anchor="{"end" if end else "start"}"'
-        drawn.append(f'<text class="ink" {place} y="{down - 7:.1f}">{text(_short(mark.name))}</text>')
+    drawn += _names(told, frame)
     return _svg(y.title, "".join(drawn), _HEIGHT)
 
 
@@ -200,7 +201,7 @@ def _scale(
         return lambda v: start + (end - start) * math.log(v / low) / math.log(high / low), ticks
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    step = _step((high - low) / _TICKS)
+    step = max(_step((high - low) / _TICKS), 1.0 if axis.whole else 0.0)
     low = math.floor(low / step + 1e-9) * step if axis.low is None else low
     high = math.ceil(high / step - 1e-9) * step if axis.high is None else high
     first = math.ceil(low / step - 1e-9)
@@ -225,7 +226,7 @@ def _step(rough: float) -> float:
 def _figure(axis: Axis, value: float) -> str:
     if axis.percent:
         return f"{100 * value:.3g} %"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _mark(frame: _Frame, name: str, x: float, y: float, colour: str, radius: float) -> str:
@@ -234,6 +235,21 @@ def _mark(frame: _Frame, name: str, x: float, y: float, colour: str, radius: flo
         f'<circle cx="{frame.across(x):.1f}" cy="{frame.down(y):.1f}" r="{radius}" fill="{colour}">'
         f"<title>{text(told)}</title></circle>"
     )
+
+
+def _names(marks: Sequence[Dot], frame: _Frame) -> list[str]:
+    """Names beside their marks, that of the marked one first; a second one in the same place could not be read."""
+    drawn: list[str] = []
+    taken: list[Point] = []
+    for mark in sorted(marks, key=lambda mark: not mark.marked):
+        across, down = frame.across(mark.x), frame.down(mark.y)
+        if any(abs(across - x) < _CLOSE and abs(down - y) < _CLOSE / 8 for x, y in taken):
+            continue
+        taken.append((across, down))
+        end = across > _WIDTH * 0.7
+        place = f'x="{across + (-8 if end else 8):.1f}" text-anchor="{"end" if end else "start"}"'
+        drawn.append(f'<text class="ink" {place} y="{down - 7:.1f}">{text(_short(mark.name))}</text>')
+    return drawn
 
 
 def _runs(points: Sequence[Point]) -> list[list[Point]]:

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import bundle, plugins
-from core.bundle import Bundle, Golden, Lineage, Manifest, Metric
+from core.bundle import Bundle, Golden, Manifest, Metric
 from core.embed import embed
 from core.errors import InvalidInput
+from core.federation import FOREIGN
 from core.follow import Followed, Follower
 from core.home import Home
 from core.labels import value_of
@@ -153,6 +154,11 @@ def _check(request: Request, manifest: Manifest) -> None:
             f"version {request.version.version[:12]} was made by {manifest.recipe} for inputs without labels: its "
             "labelled examples keep features of another extractor, which a lower precision would not give again",
             "compress a version that was adapted without --unlabelled",
+        )
+    if FOREIGN in manifest.files:
+        raise InvalidInput(
+            f"version {request.version.version[:12]} holds sums of other sites, which are of its features alone",
+            "compress the version before they were added, and let every site do the same",
         )
     if manifest.modality == "tabular":
         raise InvalidInput(
@@ -320,11 +326,12 @@ def refusals(scene: Scene, told: Mapping[str, Metric], worst: float) -> tuple[st
 
 
 def _manifest(request: Request, held: Manifest, side: _Side, metrics: Mapping[str, Mapping[str, Metric]]) -> Manifest:
-    lineage = Lineage(
-        data_digest=held.lineage.data_digest,
-        sequence=side.head.sequence,
-        parent=request.version.version,
-        code=importlib.metadata.version("lepton"),
+    lineage = held.lineage.model_copy(
+        update={
+            "sequence": side.head.sequence,
+            "parent": request.version.version,
+            "code": importlib.metadata.version("lepton"),
+        }
     )
     further = [task.model_copy(update=_solved(side.head.of(task.name), metrics[task.name])) for task in held.further]
     told = {"precision": request.precision, "extractor": side.extractor, "lineage": lineage, "files": {}}

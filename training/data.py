@@ -13,7 +13,6 @@ copy on the less protected side is dropped.
 from __future__ import annotations
 
 import hashlib
-import math
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,12 +28,12 @@ from core.types import Example, Split, Task
 from training import kinds
 from training.clean import Item, LabelError, read_all
 from training.copies import find_twins, one_of_each, without_leaks
+from training.guess import guess, number
 from training.kinds import Kind
 from training.listing import Columns, Listing, Row, read
 from training.report import DataReport, Finding, TaskReport, shown
 from training.split import PROTECTED, assign
 
-REGRESSION_FROM = 20  # more distinct values than this, not all whole, and a column of numbers is a measurement
 STRATA = 5  # quantile groups that keep a regression's sides alike
 SIDES: tuple[Split, ...] = ("train", "test")  # that every class is wanted on
 JOINT = 10  # examples that every combination of several tasks' strata needs, for sides alike in all of them
@@ -95,8 +94,7 @@ def load(
     Args:
         label: the table's label column, default ``label``; several make a task each.
         modality: what the inputs are; None follows the files or the columns.
-        task: ``auto`` means regression where the labels are more than 20 distinct numbers, not all whole. One for all
-            tasks, or by name for some.
+        task: ``auto`` follows the labels, as ``training.guess`` says. One for all tasks, or by name for some.
         limits: what an input may cost.
         progress: called with (done, total) inputs.
 
@@ -119,10 +117,10 @@ def from_listing(
     """Clean and split what is listed, of ``source``. Arguments and errors as ``load`` says."""
     kind = kinds.kind(listing.modality)
     names = listing.tasks or ("",)
-    tasks = _tasks(listing, names, task)
+    tasks, guessed = _tasks(listing, source, names, task)
     rows, findings = _check_values(listing.rows, names, tasks)
     items, unread = read_all(rows, kind, limits or Limits(), progress)
-    findings = [*listing.refused, *listing.remarks, *findings, *unread]
+    findings = [*listing.refused, *listing.remarks, *guessed, *findings, *unread]
     contents = {item.row.name: item.row.content for item in items if item.row.content is not None}
     items, copies = one_of_each(items, tasks)
     twins, remarks = find_twins(items, kind, tasks)
@@ -194,20 +192,6 @@ def with_label_errors(
     return replace(dataset, report=dataset.report.adding(found))
 
 
-def _guess(labels: Sequence[str]) -> Task:
-    numbers = {_number(label) for label in labels}
-    measured = {number for number in numbers if number is not None and number != int(number)}
-    return "regression" if None not in numbers and len(measured) > REGRESSION_FROM else "classification"
-
-
-def _number(label: str) -> float | None:
-    try:
-        number = float(label)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _told(
     items: Sequence[Item], sides: Sequence[Split], names: Sequence[str], tasks: Sequence[Task]
 ) -> dict[str, Told]:
@@ -225,27 +209,31 @@ def _remarks_on_inputs(told: Iterable[Told], kind: Kind) -> list[Finding]:
     return list(dict.fromkeys(remark for each in told for remark in kind.remarks(each.contents, each.labels)))
 
 
-def _tasks(listing: Listing, names: Sequence[str], asked: Asked) -> tuple[Task, ...]:
-    """What every task is: as it was asked for, else as its labels suggest."""
+def _tasks(
+    listing: Listing, source: Path, names: Sequence[str], asked: Asked
+) -> tuple[tuple[Task, ...], list[Finding]]:
+    """What every task is: as it was asked for, else as its labels suggest; and remarks on the latter."""
     wanted: Mapping[str, Task | Literal["auto"]] = dict.fromkeys(names, asked) if isinstance(asked, str) else asked
     unknown = sorted(wanted.keys() - set(names))
     if unknown:
         choices = ", ".join(names) if listing.tasks else "it alone, without a name"
         raise InvalidInput(f"there is no task {shown(unknown[0])}", f"say of {choices} what it is")
     found: list[Task] = []
+    findings: list[Finding] = []
     for t, name in enumerate(names):
         kind = wanted.get(name, "auto")
         if kind == "auto":
-            kind = _guess([row.labels[t] for row in listing.rows if row.labels[t]])
+            kind, remarks = guess([row.labels[t] for row in listing.rows if row.labels[t]], source.is_dir(), name)
+            findings += remarks
         found.append(kind)
-    return tuple(found)
+    return tuple(found), findings
 
 
 def _check_values(rows: Sequence[Row], names: Sequence[str], tasks: Sequence[Task]) -> tuple[list[Row], list[Finding]]:
     """Rows without labels of regressions that are no numbers; those that have no label then are left out."""
     good, bad = [], []
     for row in rows:
-        odd = [t for t, text in enumerate(row.labels) if text and tasks[t] == "regression" and _number(text) is None]
+        odd = [t for t, text in enumerate(row.labels) if text and tasks[t] == "regression" and number(text) is None]
         kept = tuple("" if t in odd else text for t, text in enumerate(row.labels))
         if any(kept):
             good.append(row if not odd else replace(row, labels=kept))

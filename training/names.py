@@ -1,10 +1,10 @@
 """A start from nothing but names: the labels of a scene, in words, as its first examples.
 
-A line of the file is a label, or a label, a colon or a tab, and what it means in words. Each line gives two texts:
-what it means, and the same in a frame, because a class below two examples is not served. They are training
+A line of the file is a label, or a label, a colon or a tab, and what it means in words. Each line gives two texts or
+more, what it means in frames, because a class below two examples is not served. Of a scene of texts they are training
 examples like any other, and weigh as those do, a quarter of a label that a person gives by default: the first real
-labels take over smoothly, and the statistics stay exact. Texts alone: for pictures a backbone would be needed that
-reads both (CLIP and its kin).
+labels take over smoothly, and the statistics stay exact. Of a scene of pictures ``training.zero_shot`` makes of them
+what a head of pictures can learn from.
 
 Promises that every line becomes examples or is named with what is wrong. Reference: zero-shot classification by
 embeddings of label descriptions, Yin, Hay and Roth, arXiv 1909.00161.
@@ -13,6 +13,7 @@ embeddings of label descriptions, Yin, Hay and Roth, arXiv 1909.00161.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import InvalidInput, NotFound
@@ -20,18 +21,24 @@ from core.ids import check_identifier
 from training.listing import Listing, Row
 from training.report import shown
 
-FRAMES = ("{}", "This is about {}.")
+LABEL = "{label}"  # where a frame takes the words
+FRAMES = ("{label}", "This is about {label}.")
+PICTURE_FRAMES = ("a photo of a {label}", "a picture of {label}")
 MOST = 1000  # labels
 LONGEST = 1000  # characters of a line
 _JOINTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-./]+")  # between the words of a label such as turn_on or TurnOn
 
 
-def read(file: Path) -> Listing:
-    """The rows of a file of labels.
+def read(file: Path, frames: Sequence[str] = FRAMES) -> Listing:
+    """The rows of a file of labels, a text for each label and frame; a single frame is used beside the bare words.
 
     Raises:
-        NotFound: no such file. InvalidInput: it is not UTF-8, has fewer than two labels, or a line that is none.
+        NotFound: no such file. InvalidInput: it is not UTF-8, has fewer than two labels, or a line that is none; a
+        frame without a place for the label.
     """
+    for frame in frames:
+        if LABEL not in frame:
+            raise InvalidInput(f"the prompt {shown(frame)!r} has no {LABEL}", f"write it where the label goes: {LABEL}")
     if not file.is_file():
         raise NotFound(f"no such file: {shown(file)}", "give a text file with one label a line")
     try:
@@ -49,7 +56,8 @@ def read(file: Path) -> Listing:
         raise InvalidInput(
             f"{shown(file.name)} has {len(meanings)} labels; expected 2 to {MOST}", "write one label a line"
         )
-    return Listing(root=file.parent, modality="text", rows=tuple(_rows(meanings)), refused=())
+    chosen = frames if len(set(frames)) > 1 else (*frames, f"{LABEL}." if LABEL in frames else LABEL)
+    return Listing(root=file.parent, modality="text", rows=tuple(_rows(meanings, chosen)), refused=())
 
 
 def in_words(label: str) -> str:
@@ -69,11 +77,11 @@ def _line(line: str, place: str) -> tuple[str, str]:
     return check_identifier(place, label), meaning or in_words(label)
 
 
-def _rows(meanings: dict[str, str]) -> list[Row]:
+def _rows(meanings: dict[str, str], frames: Sequence[str]) -> list[Row]:
     rows: dict[str, Row] = {}
     for label, meaning in meanings.items():
-        for number, frame in enumerate(FRAMES, start=1):
-            text = frame.format(meaning)
+        for number, frame in enumerate(dict.fromkeys(frames), start=1):
+            text = frame.replace(LABEL, meaning)
             if text in rows:
                 raise InvalidInput(
                     f"labels {shown(rows[text].label)} and {shown(label)} mean the same: {shown(text)}",

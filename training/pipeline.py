@@ -7,42 +7,55 @@ stage fails. Knows nothing of terminals: it tells ``Reporter`` where it is.
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
-from core.bundle import Fusion, Metric
+from core.bundle import Fusion
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
 from core.types import Example, Head, Policy, Scene, Version
 from exporters.parity import Parity
 from exporters.transform import Kind
-from training import clean, data, inputs, judge, kinds, measure, names, package, page, parts, tuning, unlabelled, zoo
+from training import (
+    answered,
+    auto,
+    choosing,
+    clean,
+    data,
+    inputs,
+    judge,
+    names,
+    package,
+    page,
+    telling,
+    tuning,
+    unlabelled,
+    zero_shot,
+    zoo,
+)
 from training import recipe as recipes
 from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly, assemble
 from training.data import Asked, Dataset
+from training.explore import Explored
 from training.judge import Bench
 from training.listing import Columns, read
 from training.merge import candidates as fusing
 from training.ready import Ready, extracted, kept_apart, tuned
 from training.recipe import FLOOR
 from training.reporter import Reporter
-from training.select import Candidate, select
-from training.tasks import by_task
+from training.select import Candidate
+from training.tasks import by_task, scaled
+from training.telling import Timed
 from training.tune.device import Device
 from training.tuning import Ask, Attempt
 from training.unlabelled import Decision, Judges
-from training.zoo import Setting
 
-HEADROOM = 8.0  # a regression's range reaches this many times as far from its mean as the values first seen
 CHOOSING = 0.5  # of the budget may go into the choice of a backbone, where one is tuned afterwards
 FEWEST_FOR_LABEL_ERRORS = 20
 
@@ -52,11 +65,12 @@ class Request:
     """What a user asks for; ``data`` or ``names``.
 
     Attributes:
-        names: a file of labels in words, for a start without any example.
+        names: a file of labels in words, for a start without any example. prompts: what they are put in, each with
+            {label} in it; empty for what suits the modality.
         label: the label column of a table, or several, of a task each; None is ``label``, or what the scene's tasks are
             called. task: what each of them is; None follows the labels.
         backbones: names, or empty for the choice among those that load offline.
-        recipe, settings: how weights are moved, and its settings by name; auto moves none.
+        recipe, settings: how weights are moved, and its settings by name; auto and search find out.
         rewriter: MODULE:FUNCTION that says a text in other words, for recipes that vary texts.
         budget: seconds for trying backbones and for tuning one.
         modality: what the inputs are; None follows the data.
@@ -70,6 +84,7 @@ class Request:
     scene: str
     data: Path | None = None
     names: Path | None = None
+    prompts: tuple[str, ...] = ()
     label: Columns = None
     modality: str | None = None
     task: Asked | None = None
@@ -89,17 +104,19 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Adapted:
-    """What came of it."""
+    """What came of it; ``report`` is the page about the data, ``story`` the one about everything else."""
 
     version: Version
     head: Head
     dataset: Dataset
     report: Path
+    story: Path
     candidates: tuple[Candidate, ...]
     parity: Parity
     fusion: Fusion | None = None
     decision: Decision | None = None
     attempt: Attempt | None = None
+    explored: Explored | None = None
 
 
 def adapt(home: Home, request: Request, reporter: Reporter, device: Device | None = None) -> Adapted:
@@ -112,38 +129,42 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         LookupError: an unknown backbone or recipe; the message lists the choices.
         Helped: this is one of several processes, but not the first, and has done its part.
     """
+    reporter = timed = Timed(reporter)
     request, asked = _asked(request, device or Device())
-    recipe, device = asked.name, asked.device
-    fusing.check(request.fuse)
-    for name in request.backbones:
-        zoo.resolve(name)
     reporter.stage("reading and checking the data")
-    dataset = _read(home, request, reporter)
+    seen = request.names is not None and zero_shot.of_pictures(request.backbones, request.modality)
+    dataset = _read(home, request, seen, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
     others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
     reporter.stage("choosing a backbone")
-    setting, begun = _setting(request, dataset), time.monotonic()
-    selected = _fused(home, request, dataset, setting, _choose(home, request, dataset, setting))
+    setting, begun = choosing.setting(request, dataset), time.monotonic()
+    selected = choosing.fused(home, request, dataset, setting, choosing.choose(home, request, dataset, setting))
     candidates, joint = selected.candidates, selected.joint
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
-    left = asked.budget - (time.monotonic() - begun)
     scene = home.registry.declare(_scene(home, request, dataset, taught))
     if others:
         unlabelled.check(scene)
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
-    drawn = judge.draw(taught, request.seed)
-    threads = os.cpu_count() or 1
-    backbones = [zoo.load(name, setting) for name in chosen]
-    tuning.check(recipe, backbones, scene)
-    with device.first_goes_ahead():
+    drawn = zero_shot.patterns() if seen else judge.draw(taught, request.seed)
+    threads, backbones = os.cpu_count() or 1, [zoo.load(name, setting) for name in chosen]
+    tuning.check(asked.name, backbones, scene)
+    with asked.device.first_goes_ahead():
         assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
         parity = package.check_parity(assembly, drawn)
         reporter.stage(f"extracting features by {' + '.join(chosen)}")
-        ready = extracted(home, assembly, parity, dataset, reporter)
-    if recipe != FLOOR:
-        reporter.stage(f"tuning {' + '.join(chosen)} by {recipe}")
-        bench = Bench(scene, home.cache, home.limits, request.transform, threads, request.seed)
-        ready = tuned(home, dataset, ready, replace(asked, budget=left, unlabelled=others), bench, reporter)
+        if seen:
+            dataset, rows = zero_shot.named(dataset, request.backbones[0], home.cache, home.limits)
+        ready = (
+            Ready(assembly=assembly, parity=parity, rows=rows)
+            if seen
+            else extracted(home, assembly, parity, dataset, reporter)
+        )
+        taught = [example for example in dataset.examples if example.split != "test"]
+    bench = Bench(scene, home.cache, home.limits, request.transform, threads, request.seed)
+    left = asked.budget - (time.monotonic() - begun)
+    plan = choosing.plan(request, candidates, setting, left, asked.device)
+    asked = replace(asked, budget=left, unlabelled=others)
+    ready = _improved(home, dataset, ready, plan, asked, bench, reporter)
     judges = _judges(home, request, dataset, ready)
     decision = _transfer(scene, ready.assembly, others, judges, request.seed, reporter) if others else None
     assembly = decision.assembly if decision else ready.assembly
@@ -151,7 +172,8 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     learned = closed_form.learn(home, scene, assembly, taught, ready.stack(taught), reporter.progress)
     dataset = _with_label_errors(dataset, scene, taught, ready.before or learned)
     reporter.stage("measuring, writing and registering the bundle")
-    metrics = {} if request.names else _measure(scene, learned, dataset, ready, request.seed)
+    told = () if request.names else answered.answered(scene, learned, dataset, ready)
+    metrics = answered.metrics(told, request.seed)
     recipe = ready.tuning.recipe if ready.tuning else FLOOR
     if decision is not None:
         metrics = {"": unlabelled.metrics(scene, learned.head, decision, judges, metrics[""], request.seed)}
@@ -168,30 +190,55 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         validation=kept_apart(home, ready),
         tuning=ready.tuning,
     )
+    version = package.register(home, scene, assembly, learned.head, drawn, origin)
+    story = telling.story(version, dataset, candidates, ready, told, timed.stages(), request.seed)
     return Adapted(
-        version=package.register(home, scene, assembly, learned.head, drawn, origin),
+        version=version,
         head=learned.head,
         dataset=dataset,
         report=_write_report(home, request.scene, dataset),
+        story=telling.write(report_of(home, request.scene).parent, story),
         candidates=candidates,
         parity=ready.parity,
         fusion=selected.fusion,
         decision=decision,
         attempt=ready.attempt,
+        explored=ready.explored,
     )
 
 
 def _asked(request: Request, device: Device) -> tuple[Request, Ask]:
     """The recipe with its settings; where it moves weights, half of the budget is for the choice of one backbone."""
-    name = FLOOR if request.recipe == "auto" else request.recipe
+    fusing.check(request.fuse)
+    for backbone in request.backbones:
+        zoo.resolve(backbone)
+    strategy = request.recipe in auto.STRATEGIES
+    if strategy and request.settings:
+        message = f"settings were given ({', '.join(request.settings)}), and {request.recipe} finds them itself"
+        raise InvalidInput(message, "name the recipe that they are for, such as --recipe finetune")
+    name = FLOOR if strategy else request.recipe
     config = recipes.configure(name, request.settings)
     tuning.check_processes(name, request.backbones, device)
     rewriter = tuning.rewriter_of(request.rewriter)
     asked = Ask(name=name, config=config, budget=request.budget, rewriter=rewriter, device=device)
-    if name == FLOOR:
+    if request.recipe == FLOOR:
         return request, asked
-    fuse = fusing.NONE if request.fuse == fusing.AUTO else request.fuse
+    fuse = fusing.NONE if request.fuse == fusing.AUTO and request.recipe != "auto" else request.fuse
     return replace(request, budget=CHOOSING * request.budget, fuse=fuse), asked
+
+
+def _improved(
+    home: Home, dataset: Dataset, floor: Ready, plan: auto.Plan | None, asked: Ask, bench: Bench, reporter: Reporter
+) -> Ready:
+    """What the plan, or the recipe that was named, makes of the floor; at worst the floor."""
+    told = " + ".join(backbone.name for backbone in floor.assembly.backbones)
+    if plan is not None:
+        reporter.stage(f"spending what is left of the budget on {told} by evidence")
+        return auto.explored(home, dataset, floor, plan, bench, reporter)
+    if asked.name == FLOOR:
+        return floor
+    reporter.stage(f"tuning {told} by {asked.name}")
+    return tuned(home, dataset, floor, asked, bench, reporter)
 
 
 def _judges(home: Home, request: Request, dataset: Dataset, ready: Ready) -> Judges:
@@ -221,15 +268,18 @@ def report_of(home: Home, scene: str) -> Path:
     return home.settings.home / "reports" / f"{check_scene(scene)}-data.html"
 
 
-def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
+def _read(home: Home, request: Request, seen: bool, reporter: Reporter) -> Dataset:
     if request.validate is not None and request.unlabelled is None:
         raise InvalidInput("--validate judges what inputs without labels bring", "give them with --unlabelled")
     if request.names is not None and request.unlabelled is not None:
         raise InvalidInput("--unlabelled needs labelled examples to start from", "give DATA instead of --labels")
     if (request.data is None) == (request.names is None):
         raise InvalidInput("adapt takes data, or labels in words", "give one of DATA and --labels")
+    if request.prompts and request.names is None:
+        raise InvalidInput("a prompt was given, and no labels to put in it", "give --labels, or leave the prompt out")
     if request.names is not None:
-        listing, source = names.read(request.names), request.names
+        frames = request.prompts or (names.PICTURE_FRAMES if seen else names.FRAMES)
+        listing, source = names.read(request.names, frames), request.names
     else:
         assert request.data is not None, "one of the two is there"
         label = request.label or _known_tasks(home, request.scene)
@@ -243,7 +293,7 @@ def _read(home: Home, request: Request, reporter: Reporter) -> Dataset:
         progress=reporter.progress,
     )
     _write_report(home, request.scene, dataset)
-    return dataset
+    return replace(dataset, modality="image") if seen else dataset
 
 
 def _known_tasks(home: Home, name: str) -> tuple[str, ...]:
@@ -252,94 +302,12 @@ def _known_tasks(home: Home, name: str) -> tuple[str, ...]:
     return tuple(task.task_name for task in held.tasks) if held is not None and held.further else ()
 
 
-def _setting(request: Request, dataset: Dataset) -> Setting:
-    """What training rows decide about backbones; validation and test say no more than that they are there."""
-    each = request.budget / max(1, len(dataset.examples))
-    told = [(example.content, example.split == "train") for example in dataset.examples if example.content is not None]
-    taught, others = ([content for content, train in told if train is wanted] for wanted in (True, False))
-    setting = kinds.kind(dataset.modality).setting(taught, others, dataset.median_side, each)
-    return setting if request.size is None else replace(setting, size=request.size)
-
-
-def _choose(home: Home, request: Request, dataset: Dataset, setting: Setting) -> tuple[Candidate, ...]:
-    """The table of candidates, of each part of a mixture; one that was named alone is not compared."""
-    wanted = parts.names(dataset.modality)
-    found: list[Candidate] = []
-    for part, named in _named(request, wanted, setting).items():
-        if len(named) == 1:
-            found.append(Candidate(name=named[0], size=setting.size, chosen=True, reason="named by the user"))
-            continue
-        listed = named or tuple(row.name for row in zoo.available(part) if row.offline)
-        found += select(
-            parts.of(dataset.of("train"), dataset.modality, part, home.limits),
-            [(name, setting) for name in listed],
-            home.cache,
-            scene=_shape(request, dataset, part),
-            limits=home.limits,
-            budget=request.budget / len(wanted),
-            seed=request.seed,
-        )
-    return tuple(found)
-
-
-def _fused(
-    home: Home, request: Request, dataset: Dataset, setting: Setting, candidates: tuple[Candidate, ...]
-) -> fusing.Chosen:
-    """Several of the candidates, where they are better together; the parts of a mixture are together anyway."""
-    if len(parts.names(dataset.modality)) > 1:
-        if request.fuse not in (fusing.AUTO, fusing.NONE):
-            message = f"the data are {dataset.modality}, whose parts share one head; {request.fuse} is for one part"
-            raise InvalidInput(message, "leave --fuse out")
-        return fusing.Chosen(candidates=candidates)
-    scene = _shape(request, dataset, dataset.modality)
-    return fusing.fused(home, scene, dataset.of("train"), candidates, setting, request.fuse, request.seed)
-
-
-def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[str, tuple[str, ...]]:
-    """The backbones that the user names, for each part of a mixture.
-
-    Raises:
-        InvalidInput: one of them takes none of the parts.
-    """
-    if len(wanted) == 1:
-        return {wanted[0]: request.backbones}
-    kinds_of = {name: zoo.load(name, setting).modality for name in request.backbones}
-    for name, modality in kinds_of.items():
-        if modality not in wanted:
-            raise InvalidInput(f"{name} takes {modality}, and the data are {' and '.join(wanted)}", "leave it out")
-    return {part: tuple(name for name, modality in kinds_of.items() if modality == part) for part in wanted}
-
-
 def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Example]) -> Scene:
     """The scene as the data suggest it; what the registry holds already goes before."""
     held = {scene.name: scene.new_labels for scene in home.registry.scenes()}
-    wanted = _shape(request, dataset, dataset.modality, request.new_labels or held.get(request.scene, "reject"))
-    first, *others = (_scaled(task, mine) for task, mine in by_task(wanted, taught))
+    wanted = choosing.shape(request, dataset, dataset.modality, request.new_labels or held.get(request.scene, "reject"))
+    first, *others = (scaled(task, mine) for task, mine in by_task(wanted, taught))
     return replace(first, further=tuple(others))
-
-
-def _shape(request: Request, dataset: Dataset, modality: str, new_labels: Policy = "reject") -> Scene:
-    """The scene with its tasks, values not scaled yet."""
-    first = Scene(
-        name=request.scene,
-        task=dataset.task,
-        modality=modality,
-        labels=dataset.labels,
-        new_labels=new_labels,
-        task_name=dataset.task_name,
-    )
-    others = (replace(first, task=t.task, labels=t.labels, task_name=t.name) for t in dataset.further)
-    return replace(first, further=tuple(others))
-
-
-def _scaled(task: Scene, taught: Sequence[Example]) -> Scene:
-    """The task with an offset and a scale for its values, where it has values."""
-    if task.task == "classification":
-        return task
-    values = [example.value for example in taught if example.value is not None]
-    offset = float(np.float32(np.mean(values)))
-    reach = max(abs(value - offset) for value in values)
-    return replace(task, offset=offset, scale=2.0 ** math.ceil(math.log2(HEADROOM * reach)) if reach > 0 else 1.0)
 
 
 def _with_label_errors(dataset: Dataset, scene: Scene, taught: Sequence[Example], learned: Learned) -> Dataset:
@@ -354,26 +322,6 @@ def _with_label_errors(dataset: Dataset, scene: Scene, taught: Sequence[Example]
         errors = clean.label_errors(held_NK, [labels.index(example.label or "") for example in standing])
         dataset = data.with_label_errors(dataset, standing, errors, labels, task.task_name)
     return dataset
-
-
-def _measure(scene: Scene, learned: Learned, dataset: Dataset, ready: Ready, seed: int) -> dict[str, dict[str, Metric]]:
-    """Metrics of every task, by its name; leave-one-out only of rows that no weight was tuned on."""
-    apart = {example.digest for example in ready.validation or dataset.examples}
-    found: dict[str, dict[str, Metric]] = {}
-    for task, mine in by_task(scene, dataset.examples):
-        told, head = learned.of(task.task_name), learned.head.of(task.task_name)
-        standing = [e for e in mine if e.split != "test" and e.digest in apart and e.digest in told.rows]
-        held_NK = told.held_NK[[told.rows[example.digest] for example in standing]]
-        metrics = {
-            f"leave_one_out_{name}": metric
-            for name, metric in measure.of_examples(task, held_NK, standing, head.labels, seed).items()
-        }
-        tested = [example for example in mine if example.split == "test" and example.digest not in told.seen]
-        if tested:
-            answered_NK = measure.answers(task, head, ready.stack(tested))
-            metrics |= measure.of_examples(task, answered_NK, tested, head.labels, seed)
-        found[task.task_name] = metrics
-    return found
 
 
 def _write_report(home: Home, scene: str, dataset: Dataset) -> Path:

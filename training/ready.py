@@ -23,6 +23,7 @@ from training.adapt import closed_form
 from training.adapt.closed_form import Learned
 from training.assemble import Assembly
 from training.data import Dataset
+from training.explore import Explored
 from training.judge import Bench
 from training.recipe import Epoch
 from training.reporter import Reporter
@@ -39,6 +40,7 @@ class Ready:
         rows: features by example.
         attempt: the recipe that was tried, whatever came of it; None where none was.
         tuning, validation: where a recipe moved weights, what the manifest says of it, and rows that none was tuned on.
+        explored: what a budget was spent on, where no recipe was named.
         before: there, how the untouched features answered each training row without itself. The tuned ones have seen
             every label, right or wrong, and cannot say which of them look wrong.
     """
@@ -49,6 +51,7 @@ class Ready:
     attempt: Attempt | None = None
     tuning: Tuning | None = None
     validation: tuple[Example, ...] = ()
+    explored: Explored | None = None
     before: Learned | None = field(repr=False, default=None)
 
     def stack(self, examples: Sequence[Example]) -> GridRows:
@@ -84,16 +87,24 @@ def tuned(home: Home, dataset: Dataset, floor: Ready, ask: Ask, bench: Bench, re
     reporter.note(attempt.words)
     if attempt.judged is None:
         return replace(floor, attempt=attempt)
-    found = attempt.judged
+    return settled(home, dataset, floor, attempt, floor.assembly.backbones[0].digest, bench, reporter)
+
+
+def settled(
+    home: Home, dataset: Dataset, floor: Ready, attempt: Attempt, base: str, bench: Bench, reporter: Reporter
+) -> Ready:
+    """What an attempt made, in the floor's place; ``base`` is the digest of the backbone that it began with."""
+    found, moved = attempt.judged, attempt.tuned is not None and attempt.tuned.moved
+    assert found is not None, "otherwise the floor stays"
     taught = [example for example in dataset.examples if example.split != "test"]
     return Ready(
         assembly=found.assembly,
         parity=found.parity,
         rows=_features(home, found.assembly, dataset.examples, found.features, reporter.progress),
         attempt=attempt,
-        tuning=tuning.told(attempt, floor.assembly.backbones[0].digest, reporter.run, bench.seed),
-        validation=sides.validation,
-        before=_before(bench.scene, floor, taught),
+        tuning=tuning.told(attempt, base, reporter.run, bench.seed) if moved else None,
+        validation=attempt.rows.validation if moved else (),
+        before=_before(bench.scene, floor, taught) if moved else None,
     )
 
 

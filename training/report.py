@@ -39,6 +39,7 @@ KINDS: dict[str, str] = {
     "nameless": "Column without a name (not used)",
     "no_label": "No label",
     "bad_value": "Label is not a finite number",
+    "task": "Labels that are many numbers (kept)",
     "small_class": "Class too small to be tested (kept)",
     "similar_names": "Class names that differ only in case or spaces (kept)",
 }

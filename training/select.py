@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibrate import leave_one_out
+from core.calibrate import calibrated, leave_one_out
 from core.errors import InvalidInput, LeptonError
 from core.preprocess import Limits, Preprocessor
 from core.session import Session
@@ -55,6 +55,7 @@ class Candidate:
             tried.
         low, high: 95 % interval of the score, bootstrap over examples.
         milliseconds: an example through ONNX Runtime, one thread, batch 1 (median).
+        seconds: that trying it took.
         size: side of the pictures in pixels; None of other modalities.
         model_bytes: of the composed graph. reason: why it was chosen, or not.
     """
@@ -67,6 +68,7 @@ class Candidate:
     milliseconds: float = math.nan
     model_bytes: int = 0
     dimension: int = 0
+    seconds: float = math.nan
     chosen: bool = False
     reason: str = ""
 
@@ -176,8 +178,9 @@ def outcomes(features_ND: GridRows, rows: Sequence[Example], task: Task) -> Doub
     labels = [row.label or "" for row in rows]
     classes = sorted(set(labels))
     truth_N = np.array([classes.index(label) for label in labels])
-    left = leave_one_out(features_ND, np.eye(len(classes))[truth_N], np.ones(len(rows)))
-    right_N: Doubles = (left.scores_NK.argmax(axis=1) == truth_N).astype(np.float64)
+    targets_NK, ones_N = np.eye(len(classes))[truth_N], np.ones(len(rows))
+    logits_NK = calibrated(leave_one_out(features_ND, targets_NK, ones_N).scores_NK, targets_NK, ones_N)
+    right_N: Doubles = (logits_NK.argmax(axis=1) == truth_N).astype(np.float64)
     return right_N
 
 
@@ -232,11 +235,15 @@ def _try_all(
             reason = f"not tried: the dearest so far took {dearest:.0f} s, and {max(left, 0):.0f} s were left"
             others.append(Candidate(name=name, size=setting.size, reason=reason))
             continue
+        found = None
         try:
-            trials.append(attempt(name, setting))
+            found = attempt(name, setting)
         except (LeptonError, LookupError) as error:
             others.append(Candidate(name=name, size=setting.size, reason=f"failed: {error}"))
-        dearest = max(dearest, clock() - begun)
+        took = clock() - begun
+        dearest = max(dearest, took)
+        if found is not None:
+            trials.append(replace(found, candidate=replace(found.candidate, seconds=took)))
     return trials, others
 
 

@@ -23,7 +23,7 @@ MISTAKES = 24  # shown, the surest first
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A candidate: what it scored on the same rows as the others, and what it costs.
+    """A candidate: what it scored, and what it costs.
 
     Attributes:
         score: balanced accuracy or R²; None where it was not tried. low, high: its 95 % interval.
@@ -41,6 +41,14 @@ class Entry:
     chosen: bool = False
     reason: str = ""
     alpha: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Candidates that were scored on the same rows; ``rows`` says which."""
+
+    rows: str
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +107,7 @@ class Story:
     modality: str
     data: DataReport
     metrics: Mapping[str, Metric]
-    entries: tuple[Entry, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     curves: tuple[Curve, ...] = ()
     answers: tuple[Answers, ...] = ()
     robustness: Mapping[str, tuple[Metric, ...]] = field(default_factory=dict)

@@ -15,8 +15,9 @@ from core.errors import LeptonError
 from training import kinds
 from training.charts import Axis, Dot, Line, dots, front, heat, lines
 from training.html import document, table, text
-from training.story import Answers, Entry, Mistake, Story
+from training.story import Answers, Comparison, Entry, Mistake, Story
 
+_WORDS = 3  # columns of words in the table of candidates
 _CLASSES = 20  # that a heat map shows; of more, the worst
 _PLAIN = ("rmse", "mae", "r2")  # metrics that are no shares
 
@@ -31,6 +32,7 @@ def render(story: Story) -> str:
     sections = [
         _head(story),
         _metrics(story),
+        _notes(story),
         _candidates(story),
         _curves(story),
         *(_answers(story, answers) for answers in story.answers),
@@ -44,14 +46,19 @@ def _head(story: Story) -> str:
     data = story.data
     sides = " · ".join(f"{text(side)} {count}" for side, count in data.splits.items())
     found = ", ".join(f"{text(kind.replace('_', ' '))} {count}" for kind, count in data.counts().items())
-    notes = "".join(f"<p>{text(note)}</p>" for note in story.notes)
     return (
-        f"<h1>{text(story.scene)}</h1><p>{text(story.modality)} · {text(story.task)} · recipe "
-        f"<b>{text(story.recipe)}</b></p><p class='soft'>version <code>{text(story.version)}</code></p>"
+        f"<h1>{text(story.scene)}</h1><p>{text(story.modality)} · {text(story.task)} · "
+        f"recipe <b>{text(story.recipe.replace('_', ' '))}</b></p>"
+        f"<p class='soft'>version <code>{text(story.version)}</code></p>"
         f"<h2>Data</h2><p>{data.seen} inputs seen, <b>{data.kept} kept</b>, {data.dropped} dropped. {sides}</p>"
         f"<p class='soft'>Found: {found or 'nothing worth a word'}. All of it is in the data report beside this "
-        f"page.</p>{notes}"
+        f"page.</p>"
     )
+
+
+def _notes(story: Story) -> str:
+    notes = "".join(f"<p>{text(note)}</p>" for note in story.notes)
+    return f"<h2>What was decided, and why</h2>{notes}" if notes else ""
 
 
 def _metrics(story: Story) -> str:
@@ -66,25 +73,36 @@ def _figures(name: str, metric: Metric) -> tuple[str, str]:
 
 
 def _candidates(story: Story) -> str:
-    if not story.entries:
+    if not story.comparisons:
         return ""
+    return f"<h2>What was tried</h2>{''.join(_comparison(each, story.task) for each in story.comparisons)}"
+
+
+def _comparison(told: Comparison, task: str) -> str:
+    """A table; columns that nothing was measured for are left out."""
     heads = ["candidate", "recipe", "why", "score", "95 % interval", "seconds", "ms each", "MB", "α"]
-    rows = [_row(entry) for entry in story.entries]
-    chosen = [place for place, entry in enumerate(story.entries) if entry.chosen]
-    return f"<h2>What was tried</h2>{table(heads, rows, words=3, chosen=chosen)}{_front(story)}"
+    rows = [_row(entry, task) for entry in told.entries]
+    kept = [place for place in range(len(heads)) if place < _WORDS or any(row[place] for row in rows)]
+    chosen = [place for place, entry in enumerate(told.entries) if entry.chosen]
+    drawn = table(
+        [heads[place] for place in kept], [[row[place] for place in kept] for row in rows], words=_WORDS, chosen=chosen
+    )
+    scored = any(entry.score is not None for entry in told.entries)
+    return (f'<p class="soft">Scored on {text(told.rows)}.</p>' if scored else "") + drawn + _front(told, task)
 
 
-def _row(entry: Entry) -> list[str]:
+def _row(entry: Entry, task: str) -> list[str]:
     def figure(value: float | None, form: str, scale: float = 1.0) -> str:
         return "" if value is None or math.isnan(value) else form.format(scale * value)
 
-    span = "" if entry.low is None or entry.high is None else f"{100 * entry.low:.1f} to {100 * entry.high:.1f}"
+    score, span = ("{:.3f}", "{:.3f} to {:.3f}") if task == "regression" else ("{:.1%}", "{:.1%} to {:.1%}")
+    known = entry.score is not None and entry.low is not None and entry.high is not None
     return [
         text(entry.name) + (" ✓" if entry.chosen else ""),
-        text(entry.recipe),
+        text(entry.recipe.replace("_", " ")),
         text(entry.reason),
-        figure(entry.score, "{:.1f} %", 100),
-        span,
+        figure(entry.score, score).replace("%", " %"),
+        span.format(entry.low, entry.high).replace("%", " %") if known else "",
         figure(entry.seconds, "{:.1f}"),
         figure(entry.milliseconds, "{:.2f}"),
         figure(entry.model_bytes or None, "{:.1f}", 1e-6),
@@ -92,9 +110,9 @@ def _row(entry: Entry) -> list[str]:
     ]
 
 
-def _front(story: Story) -> str:
+def _front(comparison: Comparison, task: str) -> str:
     """Score against latency, with the candidates that nothing beats in both."""
-    told = [e for e in story.entries if e.score is not None and e.milliseconds is not None and e.milliseconds > 0]
+    told = [e for e in comparison.entries if e.score is not None and e.milliseconds is not None and e.milliseconds > 0]
     if len(told) < 2:
         return ""
     marks = [
@@ -104,7 +122,7 @@ def _front(story: Story) -> str:
     chart = dots(
         marks,
         Axis(title="time of one example, ms", log=True),
-        Axis(title="score, %", percent=True),
+        Axis(title="R²") if task == "regression" else Axis(title="score, %", percent=True),
         front([(mark.x, mark.y) for mark in marks]),
     )
     return _figure(chart, "Score against latency; the dashed steps join what nothing beats in both (Pareto front).")
@@ -118,7 +136,7 @@ def _curves(story: Story) -> str:
         return ""
     drawn = "".join(
         _figure(
-            lines(curves, Axis(title="epoch"), Axis(title=_unit(measure), percent="accuracy" in measure)),
+            lines(curves, Axis(title="epoch", whole=True), Axis(title=_unit(measure), percent="accuracy" in measure)),
             measure.replace("_", " "),
         )
         for measure, curves in measures.items()

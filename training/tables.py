@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, TooLarge
 from training.report import shown
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
 FIELD_LIMIT = 1_000_000  # characters of one CSV field
+MOST = 200_000  # lines: each becomes an example with a file of its own, so that it can be corrected and erased
 
 Cell = str | float | bool | None
 
@@ -34,7 +35,7 @@ def read(file: Path) -> Table:
     """The table in ``file``, by the ending of its name.
 
     Raises:
-        InvalidInput: not such a file, damaged, or without a line.
+        InvalidInput: not such a file, damaged, or without a line; TooLarge: more lines than ``MOST``.
     """
     kind = file.suffix.lower()
     table = _csv(file) if kind == ".csv" else _parquet(file) if kind == ".parquet" else _jsonl(file)
@@ -58,7 +59,10 @@ def _csv(file: Path) -> Table:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, restval="", strict=True)
             columns = tuple(reader.fieldnames or ())
-            lines = [(reader.line_num, {k: v for k, v in line.items() if isinstance(k, str)}) for line in reader]
+            lines: list[tuple[int, dict[str, Cell]]] = []
+            for line in reader:
+                _check_count(len(lines) + 1, file)
+                lines.append((reader.line_num, {k: v for k, v in line.items() if isinstance(k, str)}))
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{shown(file.name)} is not UTF-8 text ({error.reason})", "save it as UTF-8 CSV") from error
     except csv.Error as error:
@@ -72,6 +76,7 @@ def _jsonl(file: Path) -> Table:
         with file.open(encoding="utf-8-sig") as stream:
             for number, text in enumerate(stream, start=1):
                 if text.strip():
+                    _check_count(len(lines) + 1, file)
                     lines.append((number, _object(json.loads(text), file, number)))
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{shown(file.name)} is not UTF-8 text ({error.reason})", "save it as UTF-8") from error
@@ -86,11 +91,18 @@ def _parquet(file: Path) -> Table:
     import pyarrow.parquet
 
     try:
+        _check_count(pyarrow.parquet.read_metadata(file).num_rows, file)
         held = pyarrow.parquet.read_table(file)
         lines = [(number, _object(line, file, number)) for number, line in enumerate(held.to_pylist(), start=1)]
     except (pa.ArrowException, OSError) as error:
         raise InvalidInput(f"{shown(file.name)} is not Parquet: {str(error)[:200]}", "write it again") from error
     return Table(tuple(held.column_names), tuple(lines))
+
+
+def _check_count(lines: int, file: Path) -> None:
+    if lines > MOST:
+        message = f"{shown(file.name)} has more than {MOST} lines; at most that many are read"
+        raise TooLarge(message, "give a random sample of them: a head gains nothing that can be measured from more")
 
 
 def _object(value: Any, file: Path, number: int) -> dict[str, Cell]:

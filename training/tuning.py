@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from core.bundle import Tuning
 from core.errors import InvalidInput, ParityFailed
@@ -143,6 +144,11 @@ def check(name: str, backbones: Sequence[Backbone], scene: Scene) -> None:
             "name one by --backbone, or use --recipe closed_form",
         )
     network.torch_body(backbones[0])
+
+
+def can_move(backbone: Backbone) -> bool:
+    """Whether a recipe can move a backbone's weights."""
+    return isinstance(backbone.body, torch.nn.Module)
 
 
 def check_processes(name: str, backbones: Sequence[str], device: Device) -> None:

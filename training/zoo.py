@@ -5,7 +5,8 @@ name (``efficientnet_lite0``). Promises to list without importing torch. Knows n
 
 A plugin is a file of training/backbone with three functions: ``names() -> tuple[Row, ...]``, what it knows of by name;
 ``load(name, setting) -> Backbone``; and ``examples(folder) -> tuple[tuple[str, Setting], ...]``, arguments of ``load``
-that give small real backbones, by which the laws test it (files that they need are written to ``folder``).
+that give small real backbones, by which the laws test it (files that they need are written to ``folder``). A plugin of
+models that see and read offers ``load`` for the half that sees and ``reader(name) -> Backbone`` for the other.
 """
 
 from __future__ import annotations
@@ -105,3 +106,23 @@ def load(name: str, setting: Setting) -> Backbone:
     """
     plugin, rest = resolve(name)
     return replace(cast("Backbone", plugins.load(_PACKAGE, plugin).load(rest, setting)), zoo_name=name)
+
+
+def reader(name: str) -> Backbone:
+    """The half of a backbone of pictures that reads texts, into the space of what the other half sees.
+
+    Raises:
+        InvalidInput: it has none; LookupError, LeptonError: as ``load``.
+    """
+    if not reads(name):
+        raise InvalidInput(
+            f"{name} does not both see and read, so it knows nothing of what pictures are called",
+            "choose a backbone that does (transformers_clip:FOLDER, or a name of the hub)",
+        )
+    plugin, rest = resolve(name)
+    return cast("Backbone", plugins.load(_PACKAGE, plugin).reader(rest))
+
+
+def reads(name: str) -> bool:
+    """Whether a backbone of pictures has a half that reads. Raises LookupError where the name is unknown."""
+    return hasattr(plugins.load(_PACKAGE, resolve(name)[0]), "reader")

@@ -54,8 +54,7 @@ class Account:
     def done(self, context: Context, told: Told) -> None:
         """Count what it came to, and log it where that is asked for."""
         seconds = time.perf_counter() - self._begun
-        context.metrics.request_seconds.labels(told.route).observe(seconds)
-        context.metrics.requests.labels(told.route, str(told.status)).inc()
+        context.metrics.answered(told.route, told.status, seconds)
         if context.access is not None:
             context.access.write(self._line(context, told, seconds))
 

@@ -6,6 +6,9 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from lepton.main import run
@@ -133,6 +136,20 @@ def test_what_is_not_a_folder_is_refused(
 ) -> None:
     put(tmp_path / "a.txt", b"circle")
     refused(capsys, tmp_path / name, name, word)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_table_of_a_million_lines_is_refused_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    file = tmp_path / f"table.{ending}"
+    if ending == "parquet":
+        columns = {"a": pa.array(np.arange(1_000_000) % 7), "label": pa.array(["x"] * 1_000_000)}
+        pyarrow.parquet.write_table(pa.table(columns), file)
+    else:
+        head, line = ("a,label\n", "1,x\n") if ending == "csv" else ("", '{"a": 1, "label": "x"}\n')
+        file.write_text(head + line * 1_000_000)
+    refused(capsys, file, "more than 200000 lines", "random sample")
 
 
 def test_a_table_without_its_column_names_those_that_it_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,23 @@ def folders(root: Path, each: int = 10, first: int = 0) -> Path:
     return root
 
 
-def two_versions(tmp_path: Path, tell: Tell, scene: str = "shapes") -> list[str]:
-    data = folders(tmp_path / "data")
-    names = backbones(tmp_path)
-    return [tell("adapt", scene, str(data), "--backbone", name)["version"] for name in names]
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with two versions of one scene, and their data, made once."""
+    root = tmp_path_factory.mktemp("pair")
+    data = folders(root / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEPTON_HOME", str(root / "home"))
+        for name in backbones(root):
+            assert run(["adapt", "shapes", str(data), "--backbone", name]) == 0
+    return root
+
+
+@pytest.fixture
+def versions(pair: Path, home: Path) -> list[str]:
+    """The two versions, in a copy of that home."""
+    shutil.copytree(pair / "home", home)
+    return [version.version for version in open_home(config.load()).registry.versions("shapes")]
 
 
 def opened(scene: str, version: str) -> tuple[Home, Version]:
@@ -91,9 +105,9 @@ def opened(scene: str, version: str) -> tuple[Home, Version]:
 
 @pytest.mark.parametrize("method", ["features", "logits"])
 def test_two_versions_become_one_that_names_its_parents_and_what_each_is_worth(
-    tmp_path: Path, tell: Tell, method: str
+    pair: Path, versions: list[str], tell: Tell, method: str
 ) -> None:
-    parents = two_versions(tmp_path, tell)
+    parents = versions
     done = tell("fuse", "shapes", *parents, "--method", method)
     home, version = opened("shapes", done["version"])
     manifest = home.bundle(version.version).manifest
@@ -105,14 +119,14 @@ def test_two_versions_become_one_that_names_its_parents_and_what_each_is_worth(
     assert not done["champion"] and done["number"] == 3
     card = (home.artifacts.bundle(version.version) / bundle.CARD).read_text()
     assert f"Fused by `{method}`" in card
-    answer = tell("predict", "shapes", str(tmp_path / "data" / LABELS[0] / "1.png"), "--version", done["version"][:12])
+    answer = tell("predict", "shapes", str(pair / "data" / LABELS[0] / "1.png"), "--version", done["version"][:12])
     assert answer[0]["label"] == LABELS[0]
 
 
 def test_a_fusion_of_logits_goes_on_learning_exactly_and_is_promoted_and_rolled_back(
-    tmp_path: Path, tell: Tell
+    versions: list[str], tell: Tell
 ) -> None:
-    parents = two_versions(tmp_path, tell)
+    parents = versions
     made = tell("fuse", "shapes", *parents, "--method", "logits")
     tell("promote", "shapes", made["version"])
     home, version = opened("shapes", made["version"])
@@ -134,8 +148,10 @@ def test_a_fusion_of_logits_goes_on_learning_exactly_and_is_promoted_and_rolled_
     assert tell("rollback", "shapes")["version"] == parents[0]
 
 
-def test_the_served_answer_of_a_fusion_of_logits_is_the_mean_of_its_members_heads(tmp_path: Path, tell: Tell) -> None:
-    parents = two_versions(tmp_path, tell)
+def test_the_served_answer_of_a_fusion_of_logits_is_the_mean_of_its_members_heads(
+    versions: list[str], tell: Tell
+) -> None:
+    parents = versions
     made = tell("fuse", "shapes", *parents, "--method", "logits")
     home, version = opened("shapes", made["version"])
     scene = home.registry.scene("shapes")
@@ -158,10 +174,12 @@ def test_the_served_answer_of_a_fusion_of_logits_is_the_mean_of_its_members_head
     np.testing.assert_allclose(served_NK, mixed_NK, atol=2e-4)
 
 
-def test_what_cannot_be_fused_is_said_with_its_remedy(tmp_path: Path, tell: Tell, fail: Callable[..., str]) -> None:
-    one, two = two_versions(tmp_path, tell)
-    other = tell("adapt", "forms", str(tmp_path / "data"), "--backbone", backbones(tmp_path)[0])["version"]
-    twin = tell("adapt", "shapes", str(tmp_path / "data"), "--backbone", backbones(tmp_path)[0], "--seed", "3")
+def test_what_cannot_be_fused_is_said_with_its_remedy(
+    pair: Path, versions: list[str], tell: Tell, fail: Callable[..., str]
+) -> None:
+    one, two = versions
+    other = tell("adapt", "forms", str(pair / "data"), "--backbone", backbones(pair)[0])["version"]
+    twin = tell("adapt", "shapes", str(pair / "data"), "--backbone", backbones(pair)[0], "--seed", "3")
     assert "leaves nothing to fuse" in fail("fuse", "shapes", one)
     assert "named twice" in fail("fuse", "shapes", one, one[:12])
     assert "has no version" in fail("fuse", "shapes", one, "no such")
@@ -183,9 +201,8 @@ def test_what_cannot_be_fused_is_said_with_its_remedy(tmp_path: Path, tell: Tell
 
 
 def test_nothing_worse_than_the_best_version_is_registered(
-    tmp_path: Path, tell: Tell, capsys: pytest.CaptureFixture[str]
+    versions: list[str], tell: Tell, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    versions = two_versions(tmp_path, tell)
     refused = tell("fuse", "shapes", *versions, code=3)
     assert refused["version"] is None and not refused["accepted"]
     assert "does not pay" in refused["reason"] or "alone stays" in refused["reason"]
@@ -254,6 +271,8 @@ def test_a_federated_version_goes_on_learning_and_what_it_exports_counts_no_site
     own = alone.head()
     assert own is not None and served.head.weight.tobytes() != own.weight.tobytes()
     tell("export", "shapes", done["version"], "--out", str(tmp_path / "out"), "--statistics")
+    assert "sums of other sites" in fail("fuse", "shapes", done["version"], "1")
+    assert "would be counted twice" in fail("import", "forms", str(tmp_path / "out"))
     again = tell("fuse", "forms", str(tmp_path / "out"), "--method", "statistics")
     assert len(again["sites"]) == 1
     assert "holds no statistics" in fail("fuse", "forms", str(tmp_path / "out" / "card.md"), "--method", "statistics")

@@ -26,6 +26,12 @@ from training import filing
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="prometheus and promtool are not installed; see tests/servers.sh")
 
 LABELS = 6
+TRAFFIC = 50  # predictions, enough for the drift settings below: a reference and a window
+DRIFT: dict[str, Any] = {
+    "LEPTON_DRIFT_EVERY_SECONDS": "0.5",
+    "LEPTON_DRIFT_REFERENCE": "25",
+    "LEPTON_DRIFT_WINDOW": "20",
+}
 PREDICT = "/v1/scenes/shapes/predict"
 
 
@@ -50,7 +56,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     pico.register(home)
     job = filing.file(home, "export", {"scene": "shapes", "out": str(folder / "out")})
     ports: dict[str, Any] = {"LEPTON_LEARNER_METRICS_PORT": str(port), "LEPTON_TRAINER_METRICS_PORT": str(other)}
-    with house(folder / "home", **ports) as running, closing(home):
+    with house(folder / "home", **ports, **DRIFT) as running, closing(home):
         running.start_service()
         running.start_learner()
         running.start_trainer()
@@ -83,9 +89,14 @@ def work(running: House) -> Counter[str]:
             assert answer.status_code == 200
             workers.setdefault(answer.headers["Lepton-Worker"], client)
             answered[answer.headers["Lepton-Worker"]] += 1
+        for number in range(TRAFFIC):
+            assert workers["1"].post(PREDICT, content=pico.picture("circle", number), headers=PNG).status_code == 200
         for number in range(LABELS):
-            body = {"scene": "shapes", "instance": instance(pico.picture("square", 100 + number)), "label": "square"}
+            picture = pico.picture("square", 100 + number)
+            assert workers["1"].post(PREDICT, content=picture, headers=PNG).status_code == 200
+            body = {"scene": "shapes", "instance": instance(picture), "label": "square"}
             assert workers["1"].post("/v1/feedback", json=body).json()["status"] == "accepted"
+        answered["1"] += TRAFFIC + LABELS
         asked = {"version": "0" * 64, "expected_generation": 9}
         assert workers["2"].put("/v1/scenes/shapes/champion", json=asked).status_code in {404, 409}
         assert workers["2"].get("/nowhere").status_code == 404

@@ -60,6 +60,11 @@ def test_a_folder_becomes_a_served_version(
     assert done["parity"]["rows"] >= 64 and done["parity"]["batches"] == [1, 3, 16]
     assert done["metrics"]["balanced_accuracy"]["value"] > 0.9
     assert Path(done["data"]["page"]).is_file()
+    page = Path(done["report"])
+    assert page.name == f"shapes-{done['version'][:12]}.html" and "Where the time went" in page.read_text("utf-8")
+    assert json.loads(page.with_suffix(".json").read_text("utf-8"))["version"] == done["version"]
+    (note,) = done["explored"]["notes"]
+    assert note.startswith("The closed form stays:") and "ONNX graph" in note
     answers = told(capsys, "predict", "shapes", *(str(data / label / "3.png") for label in LABELS))
     assert [answer["label"] for answer in answers] == list(LABELS)
     measured = told(capsys, "evaluate", "shapes", str(data))

@@ -139,7 +139,9 @@ def test_original_and_tuned_weights_are_fused_judged_on_rows_that_no_tuning_saw_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["uniform_soup", "greedy_soup", "wise_ft", "slerp", "task_arithmetic", "ties"])
+@pytest.mark.parametrize(
+    "method", ["uniform_soup", "greedy_soup", "wise_ft", "slerp", "task_arithmetic", "ties", "distill"]
+)
 def test_every_method_of_weights_makes_a_version_of_an_original_and_a_tuned_one(
     home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:

@@ -32,6 +32,8 @@ def drawn_row(chance: Random, name: str, width: int, task: Task) -> Row:
     weight = chance.choice([1, 4])
     if task == "regression":
         return Row(name, features, VALUE, chance.randint(-32767, 32767), weight)
+    if chance.random() < 0.2:
+        return Row(name, features, chance.choice(CLASSES[:3]), None, 8, named=True)
     return Row(name, features, chance.choice(CLASSES[:3]), None, weight)
 
 

@@ -131,7 +131,7 @@ def test_the_order_of_the_members_does_not_matter(module: ModuleType, config: An
 @pytest.mark.parametrize("task", TASKS)
 def test_a_member_that_sees_nothing_is_left_out_where_it_has_to_pay(task: Task) -> None:
     one = given_of(4, task, rows=150, blind=True)
-    strict = features.fuse(one, features.Config(worth=0.01, told_apart=True, least=1))
+    strict = features.fuse(one, features.Config(worth=0.01, least=1))
     assert strict.alphas[-1] == 0
     assert logits.fuse(one).alphas[-1] < 0.1
     assert features.fuse(one, features.Config(least=3)).alphas.count(0.0) == 0

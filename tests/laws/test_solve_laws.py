@@ -9,10 +9,12 @@ import threading
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_info
 
-from core.calibrate import LAMBDAS, held_out_scores, leave_one_out, temperature
+from core.calibrate import LAMBDAS, held_out_scores, leave_one_out, offsets, temperature
 from core.head import fit_head
 from core.solve import factorise, one_thread, solve
 from core.statistics import Statistics, from_grid
@@ -115,6 +117,39 @@ def test_held_out_scores_equal_refits_of_the_whole_without_each_row(count: int, 
         others = np.arange(count) != n
         told = (values_ND[others], targets_NK[others], weights_N[others], lam, values_ND[n : n + 1])
         np.testing.assert_allclose(held_NK[n], lstsq_scores(*told)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "share"), [(2, 0.1), (2, 0.5), (7, 0.3)])
+def test_the_offsets_are_where_the_likelihood_is_largest_under_their_prior(classes: int, share: float) -> None:
+    noise = np.random.default_rng(5)
+    classes_N = np.where(noise.random(200) < share, 1, noise.integers(0, classes, 200))
+    targets_NK = np.eye(classes)[classes_N]
+    logits_NK = 2 * targets_NK + noise.standard_normal((200, classes)) + np.linspace(-1, 1, classes)
+    weights_N = noise.choice([1.0, 4.0], 200)
+    counts_N = weights_N / weights_N.mean()
+    shares_NK = np.exp(logits_NK - logsumexp(logits_NK, axis=1, keepdims=True))
+    chance_K = (counts_N[:, None] * shares_NK * (1 - shares_NK)).sum(axis=0)
+    beyond = (np.square((counts_N[:, None] * (targets_NK - shares_NK)).sum(axis=0)) - chance_K).sum()
+    precision = max(1.0, np.square(chance_K).sum() / beyond)
+
+    def loss(offsets_K: Doubles) -> float:
+        moved_NK = logits_NK + offsets_K
+        nll_N = logsumexp(moved_NK, axis=1) - (targets_NK * moved_NK).sum(axis=1)
+        return float(counts_N @ nll_N + 0.5 * precision * offsets_K @ offsets_K)
+
+    found_K = offsets(logits_NK, targets_NK, weights_N)
+    best_K = minimize(loss, np.zeros(classes)).x
+    assert beyond > 0
+    assert np.abs(found_K).max() > 0.3
+    np.testing.assert_allclose(found_K, best_K - best_K.mean(), atol=0.05)
+    np.testing.assert_allclose(found_K, offsets(logits_NK, targets_NK, 4 * weights_N), atol=1e-12)
+
+
+def test_nothing_is_moved_where_chance_explains_what_is_seen() -> None:
+    assert not offsets(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0)).any()
+    assert not offsets(np.zeros((6, 3)), np.eye(3)[[0, 1, 2] * 2], np.ones(6)).any()
+    assert not offsets(np.zeros((6, 3)), np.eye(3)[[0, 1, 2, 0, 1, 0]], np.ones(6)).any()
+    assert offsets(np.zeros((60, 3)), np.eye(3)[[0, 1, 2, 0, 0, 0] * 10], np.ones(60))[0] > 0.5
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.3, 3.0])

@@ -1,7 +1,6 @@
 """Sounds of every accepted kind decode as defined; everything else is refused by name, whatever the bytes."""
 
 import json
-import struct
 import tracemalloc
 
 import numpy as np
@@ -16,21 +15,11 @@ from core.modality.audio import FILE, Windows, decode, preprocessor, sniff
 from core.preprocess import Limits, modality
 from core.session import Input
 from tests import sounds
+from tests.sounds import claiming as wav
 
 LIMITS = Limits()
 WINDOWS = Windows()
 INPUTS = {"audio": Input((None, WINDOWS.samples), np.dtype(np.float32))}
-
-
-def wav(
-    data: bytes, tag: int = 1, channels: int = 1, rate: int = 16_000, bits: int = 16, claim: int | None = None
-) -> bytes:
-    """A WAV that claims what it is told to claim."""
-    frame = channels * bits // 8
-    told = struct.pack("<HHIIHH", tag, channels, rate, rate * frame & 0xFFFFFFFF, frame, bits)
-    length = len(data) if claim is None else claim
-    body = b"WAVEfmt " + struct.pack("<I", 16) + told + b"data" + struct.pack("<I", length) + data
-    return b"RIFF" + struct.pack("<I", max(len(body), length)) + body
 
 
 def tone(seconds: float, rate: int = 16_000, height: float = 440.0) -> np.ndarray:

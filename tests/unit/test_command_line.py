@@ -41,6 +41,7 @@ def test_wrong_usage_exits_with_two(capsys: pytest.CaptureFixture[str]) -> None:
         (["adapt", "ward", ".", "--modality", "smell"], "'smell'"),
         (["adapt", "ward", ".", "--fuse", "all"], "'all'"),
         (["adapt", "ward", ".", "--recipe", "magic"], "closed_form"),
+        (["adapt", "ward", ".", "--recipe", "search", "--set", "epochs=5"], "epochs"),
         (["adapt", "ward", ".", "--backbone", "no_such"], "efficientnet_lite0"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +52,24 @@ def test_other_workers_see_a_count_soon_and_a_gauge_at_once(metrics: Metrics, tm
     assert elsewhere(tmp_path, "lepton_refused_total", scene="ward", reason="full") == 0
     metrics.start()
     until(lambda: elsewhere(tmp_path, "lepton_refused_total", scene="ward", reason="full") == 1, 50 * FLUSH_SECONDS)
+
+
+def test_what_a_turn_of_the_event_loop_answers_is_written_at_its_end(metrics: Metrics, tmp_path: Path) -> None:
+    def seen() -> float | None:
+        return elsewhere(tmp_path, "lepton_requests_total", route="a", status="200")
+
+    async def turn(count: int) -> None:
+        before = seen() or 0
+        for _ in range(count):
+            metrics.answered("a", 200, 0.001)
+        assert (seen() or 0) == before
+        turned = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(turned.set_result, None)
+        await turned
+        assert seen() == before + count
+
+    asyncio.run(turn(16))
+    asyncio.run(turn(1))
 
 
 def test_what_was_counted_last_is_written_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,13 @@ def test_an_adaptation_is_filed_instead_of_done(home: Home, tmp_path: Path, caps
     assert "is cancelled already" in capsys.readouterr().err
 
 
+def test_a_fusion_is_filed_with_the_versions_that_it_takes(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    pico.register(home)
+    job = told(capsys, "fuse", "shapes", "1", "2", "--method", "logits", "--queue")
+    assert (job["kind"], job["request"]["versions"], job["request"]["method"]) == ("fuse", ["1", "2"], "logits")
+    assert job["state"] == "queued"
+
+
 def test_a_job_is_shown_with_all_that_it_told(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     made = home.jobs.file("adapt", "loans", {"scene": "loans", "seed": 3}, cause="loans: a new camera")
     assert home.jobs.claim("ann", 60.0) is not None

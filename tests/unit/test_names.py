@@ -75,3 +75,12 @@ def test_any_text_is_read_or_refused(text: str, tmp_path_factory: pytest.TempPat
         return
     contents = [row.content for row in listing.rows]
     assert len(set(contents)) == len(contents) == 2 * len({row.label for row in listing.rows})
+
+
+def test_prompts_take_the_place_of_the_frames_and_a_single_one_stands_beside_the_bare_words(tmp_path: Path) -> None:
+    file = write(tmp_path, "turn_on\nstop\n")
+    told = [row.content for row in names.read(file, ("say {label}", "{label}!", "say {label}")).rows]
+    assert told == [b"say turn on", b"turn on!", b"say stop", b"stop!"]
+    assert [row.content for row in names.read(file, ("say {label}",)).rows][:2] == [b"say turn on", b"turn on"]
+    with pytest.raises(InvalidInput, match=r"the prompt 'say' has no \{label\}"):
+        names.read(file, ("say",))

@@ -19,7 +19,7 @@ from tests.pictures import png, put
 from training import story, story_page
 from training.charts import Axis, Dot, Line, dots, front, heat, lines
 from training.report import DataReport
-from training.story import Curve, Entry, Story
+from training.story import Comparison, Curve, Entry, Story
 
 HOSTILE = "<img src=x onerror=alert(1)>{{7*7}} \x1b[2J \"'& \u202e"
 SHARE = Axis(title="share, %", percent=True)
@@ -72,10 +72,15 @@ def told(tmp_path: Path, name: str = "cat") -> Story:
         modality="image",
         data=DataReport(root=str(tmp_path), task="classification", seen=4, kept=4, findings=(), splits={"test": 4}),
         metrics={"balanced_accuracy": metric, "rmse": metric},
-        entries=(
-            Entry(name=name, score=0.5, low=0.4, high=0.6, seconds=3, milliseconds=2, chosen=True, alpha=1.0),
-            Entry(name="other", score=0.75, low=0.7, high=0.8, milliseconds=5.0, reason="slower"),
-            Entry(name="untried", reason="the budget was spent"),
+        comparisons=(
+            Comparison(
+                rows=name,
+                entries=(
+                    Entry(name=name, score=0.5, low=0.4, high=0.6, seconds=3, milliseconds=2, chosen=True, alpha=1.0),
+                    Entry(name="other", score=0.75, low=0.7, high=0.8, milliseconds=5.0, reason="slower"),
+                    Entry(name="untried", reason="the budget was spent"),
+                ),
+            ),
         ),
         curves=(Curve(run=name, measure="validation_accuracy", points=((1, 0.5), (2, math.nan), (3, 0.75))),),
         answers=(story.of_classes("4 test rows", probabilities_NK, examples, [name, "dog"], 0),),
@@ -122,7 +127,7 @@ def test_a_regression_is_drawn_as_pairs() -> None:
 def test_json_tells_the_same_and_holds_no_input(tmp_path: Path) -> None:
     whole = told(tmp_path)
     again = json.loads(json.dumps(whole.to_json()).replace("NaN", "null"))
-    assert again["entries"][0]["score"] == 0.5
+    assert again["comparisons"][0]["entries"][0]["score"] == 0.5
     assert again["answers"][0]["metrics"]["confusion"] == [[1, 1], [1, 1]]
     assert [mistake["answer"] for mistake in again["answers"][0]["mistakes"]] == ["dog", "cat"]
     assert "content" not in again["answers"][0]["mistakes"][0]

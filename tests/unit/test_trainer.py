@@ -18,8 +18,11 @@ from core.job_settings import TrainerSettings
 from core.jobs import Job
 from tests import pico, rows
 from training import filing
+from training.assignment import Assignment, Teller
 from training.child import log_of
+from training.jobs import adapt
 from training.metrics import Metrics
+from training.pipeline import Request
 from training.worker import Trainer, folder_of, tidy
 
 SCENE = "shapes"
@@ -27,7 +30,7 @@ SCENE = "shapes"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
-    settings = TrainerSettings(retry_seconds=0.0, poll_seconds=0.05)
+    settings = TrainerSettings(retry_seconds=0.0, poll_seconds=0.05, nice=0)
     made = open_home(Settings(home=tmp_path / "home", trainer=settings))
     pico.register(made)
     yield made
@@ -93,6 +96,15 @@ def test_a_child_that_is_killed_anywhere_is_followed_by_another_attempt(
     assert sorted(tmp_path.glob(".*")) == [] and left(home, filed) == (0, [])
 
 
+def test_an_adaptation_that_finds_its_version_registered_tells_of_it(home: Home) -> None:
+    made = rows.register(home)
+    job = home.jobs.file("adapt", made.scene.name, {})
+    given = Assignment(home=home, job=job, reporter=Teller(home, job.id), versions=(made.version.version,))
+    told = adapt.work(given, Request(scene=made.scene.name, data=Path("/nowhere")))
+    assert (told["version"], told["number"]) == (made.version.version, 1)
+
+
+@pytest.mark.slow
 def test_an_adaptation_that_died_after_it_registered_registers_no_second_version(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import torch
 
 from core import plugins
+from core.bundle import CARD
 from core.config import Settings
 from core.database import inputs as kept
 from core.errors import InvalidInput
@@ -237,6 +238,8 @@ def test_a_version_for_another_scene_keeps_the_head_of_the_labelled_one(
     assert taught < 90  # the test side is kept nowhere, as are inputs without labels
     with home.ledger.database.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(kept)).scalar() == taught
+    card = (home.artifacts.bundle(versions[1].version) / CARD).read_text()
+    assert "Labels come from one scene" in card and "`coral`" in card
     home.close()
     assert told[0]["transfer"] is None and told[1]["transfer"]["method"] == "coral"
     assert {"gain_by_labels_of_the_target", "source_balanced_accuracy", "target_balanced_accuracy"} <= set(

@@ -19,11 +19,11 @@ from scipy.special import softmax
 
 from core.embed import embed
 from core.errors import InvalidInput
-from core.events import Feedback
+from core.events import TRAINING, Feedback
 from core.evidence import Evidence
 from core.follow import Followed, Follower
 from core.home import Home
-from core.types import Doubles, Example, GridRows, Head, Scene
+from core.types import NAMES, Doubles, Example, GridRows, Head, Scene
 from exporters.backbone import Backbone
 from training.assemble import Assembly
 from training.recipe import Context, Rows, Tuned
@@ -141,16 +141,20 @@ def of_task(followed: Followed, head: Head, digests: Sequence[str]) -> Learned:
     rows, seen = {example: place for place, example in enumerate(standing)}, frozenset(state.rows)
     if not standing:
         return Learned(head, rows, seen, np.zeros((0, len(head.labels))))
-    alphas_M = np.array([block.alpha for block in state.blocks])
-    held_NK = np.tensordot(alphas_M, state.held_out(standing, head.labels), axes=1)
+    held_NK = state.answered(standing, head)
     if state.task == "regression":
         return Learned(head, rows, seen, held_NK * followed.task.scale + followed.task.offset)
-    return Learned(head, rows, seen, softmax(held_NK / head.temperature, axis=1))
+    return Learned(head, rows, seen, softmax(held_NK, axis=1))
 
 
 def _teach(home: Home, scene: Scene, assembly: Assembly, examples: Sequence[Example], features_ND: GridRows) -> None:
     kept = [
-        Evidence(example=e.digest, features={assembly.extractor: row}, media=_media(scene), path=e.path or None)
+        Evidence(
+            example=e.digest,
+            features={assembly.extractor: row},
+            media="" if _is_name(e) else _media(scene),
+            path=e.path or None,
+        )
         for e, row in zip(examples, features_ND, strict=True)
     ]
     _keep_contents(home, examples)
@@ -166,7 +170,13 @@ def _said(task: Scene, example: Example) -> Feedback:
         label=example.label,
         value=example.value,
         subject=example.subject,
+        source=NAMES if _is_name(example) else TRAINING,
     )
+
+
+def _is_name(example: Example) -> bool:
+    """Whether it stands for its label without an input of its own."""
+    return example.content is None and not example.path
 
 
 def _media(scene: Scene) -> str:

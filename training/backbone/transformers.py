@@ -14,11 +14,11 @@ model states is not wanted, ``@mean`` or ``@cls`` behind it. ``HF_HUB_OFFLINE=1`
 
 from __future__ import annotations
 
-from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from core.errors import InvalidInput, Unavailable
+from core.errors import InvalidInput
+from training import hub
 from training.zoo import Row, Setting
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ _FILES = (
     "1_Pooling/config.json",
 )
 _WEIGHTS = "model.safetensors"
+_NEEDED = ("config.json", "tokenizer.json", _WEIGHTS)
+_REMEDY = "give a local folder (transformers:/path/to/model), or choose minilm, which is packaged"
 _POOLINGS = ("mean", "cls")
 
 
@@ -60,7 +62,7 @@ def names() -> tuple[Row, ...]:
             parameters=known.parameters,
             licence=known.licence,
             source=f"hub {known.hub}",
-            offline=_cached(known.hub) is not None,
+            offline=hub.cached(known.hub, _NEEDED) is not None,
         )
         for known in _TABLE
     )
@@ -111,31 +113,8 @@ def load(name: str, setting: Setting) -> Backbone:
         shown = f"transformers:{folder.name}" + (f"@{pooling}" if at else "")
         return encoder.load(folder, name=shown, source=f"folder {folder.name}", licence="unknown", pooling=chosen)
     licence = next((known.licence for known in _TABLE if known.hub == place), "see the hub")
-    fetched = _cached(place) or _fetched(place)
+    fetched = hub.cached(place, _NEEDED) or hub.fetched(place, (*_FILES, _WEIGHTS), _REMEDY)
     return encoder.load(fetched, name=f"transformers:{name}", source=f"hub {place}", licence=licence, pooling=chosen)
-
-
-def _cached(hub: str) -> Path | None:
-    """The folder of the hub's cache that holds the whole model."""
-    if util.find_spec("huggingface_hub") is None:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = [try_to_load_from_cache(hub, file) for file in ("config.json", "tokenizer.json", _WEIGHTS)]
-    return Path(found[0]).parent if isinstance(found[0], str) and all(isinstance(f, str) for f in found) else None
-
-
-def _fetched(hub: str) -> Path:
-    """The model from the hub: the files that are read, and no others."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(hub, allow_patterns=[*_FILES, _WEIGHTS]))
-    except Exception as error:  # no network, no such model, offline mode, a name that is none: one class each
-        raise Unavailable(
-            f"the model {hub[:200]!r} is no folder here, and cannot be fetched from the hub: {str(error)[:200]}",
-            "give a local folder (transformers:/path/to/model), or choose minilm, which is packaged",
-        ) from error
 
 
 def _save(folder: Path, model: object, seed: int) -> None:

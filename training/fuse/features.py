@@ -25,7 +25,6 @@ import numpy as np
 from core.statistics import from_grid, to_grid
 from core.types import Doubles, GridRows
 from exporters.transform import combine, projection
-from training import select
 from training.merge.members import Given, Member, Mix, held_out, outcomes, score, shares
 
 SPACE = "features"
@@ -40,8 +39,6 @@ class Config:
     """Features of all members together; the head's memory grows with the square."""
     worth: float = 0.0
     """Score that a member must add to stay."""
-    told_apart: bool = False
-    """Whether what it adds must also be told from chance, by a paired bootstrap."""
     least: int = 2
     """Members that stay in any case."""
 
@@ -55,7 +52,7 @@ class Config:
 
 def examples() -> tuple[Config, ...]:
     """The default, a narrow one, and one whose members must pay."""
-    return Config(), Config(widest=5), Config(worth=0.01, told_apart=True, least=1)
+    return Config(), Config(widest=5), Config(worth=0.01, least=1)
 
 
 def fuse(given: Given, config: Config = Config()) -> Mix:
@@ -67,7 +64,8 @@ def fuse(given: Given, config: Config = Config()) -> Mix:
         rests = {place: [other for other in kept if other != place] for place in kept}
         found = {place: _judge(given, rest, config) for place, rest in rests.items()}
         tried |= {_told(given, rests[place]): score(given, rest_J) for place, rest_J in found.items()}
-        idle = [place for place, rest_J in found.items() if not _pays(given, whole_J, rest_J, config)]
+        whole = score(given, whole_J)
+        idle = [place for place, rest_J in found.items() if whole - score(given, rest_J) <= config.worth]
         if not idle:
             break
         out = max(idle, key=lambda place: (score(given, found[place]), given.members[place].milliseconds))
@@ -105,14 +103,6 @@ def _judge(given: Given, kept: Sequence[int], config: Config) -> Doubles:
         return outcomes(given, held_out(given, chosen[0].features_ND))
     wide = widths([member.features_ND.shape[1] for member in chosen], range(len(chosen)), config.widest)
     return outcomes(given, held_out(given, joined(chosen, wide)))
-
-
-def _pays(given: Given, whole_J: Doubles, rest_J: Doubles, config: Config) -> bool:
-    """Whether a member earns its time: the whole is better than the rest without it."""
-    gain = score(given, whole_J) - score(given, rest_J)
-    if gain <= config.worth:
-        return False
-    return not config.told_apart or select.interval(whole_J - rest_J, given.groups, given.seed)[0] > 0
 
 
 def _told(given: Given, kept: Sequence[int]) -> str:

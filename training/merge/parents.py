@@ -9,13 +9,17 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from core import plugins
 from core.bundle import Bundle, Manifest
 from core.errors import Conflict, InvalidInput, NotFound
+from core.federation import FOREIGN
 from core.home import Home
 from core.preprocess import Preprocessor
 from core.registry import short
 from core.session import Session
 from core.types import Scene, Version
+
+TRANSFER = "training.transfer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,8 @@ def parents(home: Home, scene: Scene, named: Sequence[str]) -> tuple[Parent, ...
                 f"leave it out, or release it: lepton versions {scene.name} --release {short(version.version)}",
             )
     opened = tuple(Parent(version=version, bundle=home.bundle(version.version), home=home) for version in found)
+    for parent in opened:
+        _check_rows(parent)
     for place, parent in enumerate(opened):
         same = next((p for p in opened[:place] if p.manifest.extractor == parent.manifest.extractor), None)
         if same is not None:
@@ -77,6 +83,25 @@ def parents(home: Home, scene: Scene, named: Sequence[str]) -> tuple[Parent, ...
                 "name versions of other backbones or other weights",
             )
     return opened
+
+
+def _check_rows(parent: Parent) -> None:
+    """Whether what a version learned from would have features under another graph.
+
+    Raises:
+        InvalidInput: its head includes rows that are not here, or rows of another extractor.
+    """
+    if parent.manifest.recipe in plugins.names(TRANSFER):
+        raise InvalidInput(
+            f"version {parent.name} was made by {parent.manifest.recipe} for inputs without labels: its labelled "
+            "examples keep features of another extractor, which a fused graph would not give",
+            "fuse versions that were adapted without --unlabelled",
+        )
+    if FOREIGN in parent.bundle.files:
+        raise InvalidInput(
+            f"the head of version {parent.name} includes sums of other sites, which are of its own features",
+            "fuse the versions first, then let every site export its statistics of the fused one",
+        )
 
 
 def _version(home: Home, scene: Scene, name: str) -> Version:

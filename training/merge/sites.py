@@ -118,9 +118,7 @@ class Table:
         head = follower.head()
         if head is None:
             return np.zeros(len(self.rows))
-        alphas_M = np.array([block.alpha for block in follower.state.blocks])
-        held_MNK = follower.state.held_out([row.example for row in self.rows], head.labels)
-        return self._outcomes(np.tensordot(alphas_M, held_MNK, axes=1), head)
+        return self._outcomes(follower.state.answered([row.example for row in self.rows], head), head)
 
     def elsewhere(self, shares: Sequence[Share]) -> Doubles:
         """(N,) what each row counts by the rows of some sites alone."""

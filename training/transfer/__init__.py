@@ -9,5 +9,5 @@ sums on the grid, and labels of the target that come later add to them, and are 
   given stays as it is. The same situation gives the same bits on one machine. Raises InvalidInput where the backbones
   leave nothing to adapt, which takes the method out of the comparison.
 
-The types are in ``training.situation``; ``training.unlabelled`` reads the inputs, compares and decides.
+The types are in ``training.situation``; ``training.inputs`` reads, ``training.unlabelled`` compares and decides.
 """

@@ -28,7 +28,8 @@ def layers(body: torch.nn.Module) -> list[list[str]]:
 
     prefix = f"{sorter[0]}." if sorter[0] else ""
     depth_of = group_parameters(sorter[1], sorter[1].group_matcher(coarse=False), reverse=True)
-    depths = {name: depth_of.get(name.removeprefix(prefix), 0) for name in names}
+    after = 1 + max(depth_of.values(), default=0)  # what stands behind the model, such as a narrower layer
+    depths = {name: depth_of.get(name.removeprefix(prefix), after) for name in names}
     return [[name for name in names if depths[name] == depth] for depth in sorted(set(depths.values()))]
 
 
