@@ -1,32 +1,40 @@
-"""One of several processes that tune the tiny backbone together: ``python tests/several.py OUT``, started as torchrun
-starts them. The first one writes the weights to OUT."""
+"""A table with two label columns, and a scene with two tasks over it: which loans are good, and what they are worth.
+
+``adapted`` goes the whole road of ``lepton adapt``. Every sixth line has no label of the first task and every fifth
+none of the second, so some have neither.
+"""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
+import csv
 from pathlib import Path
 
-from safetensors.torch import save_file
+import pytest
 
-from exporters.transform import Transform
-from tests.tuning import backbone, noisy, rows, weights
-from training.adapt import finetune
-from training.tune.device import joined
+from lepton.main import run
+from tests import rows
 
-CONFIG = finetune.Config(epochs=3, rate=3e-3, batch=15, augment=False, dropout=0.0, class_weights="balanced")
+SCENE, FIRST, SECOND = "loans", "credit", "worth"
 
 
-def main(out: Path) -> None:
-    """Tune, with nothing drawn but the order of rows."""
-    base, held = backbone(), rows(9, 5)
-    context = replace(noisy(base, held), transform=Transform(kind="l2"))  # a root is steep, and makes rounding larger
-    with joined() as device:
-        made = finetune.tune(base, held, CONFIG, replace(context, device=device))
-        if device.first:
-            assert made.moved, made.stopped
-            save_file(weights(made.backbone), out)
+def table(path: Path, count: int = 90) -> Path:
+    """The table as a CSV file."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*rows.COLUMNS, FIRST, SECOND])
+        for number in range(count):
+            cells = rows.row(number)
+            said = ["" if number % 6 == 0 else rows.label(cells), "" if number % 5 == 0 else f"{rows.score(cells):.4f}"]
+            writer.writerow(["" if cells[name] is None else cells[name] for name in rows.COLUMNS] + said)
+    return path
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+def adapted(folder: Path, *more: str) -> Path:
+    """A home with the scene, made by the command line; returns where it is."""
+    home = folder / "home"
+    file = table(folder / "loans.csv")
+    named = ["--label", FIRST, "--label", SECOND, "--backbone", "table_linear", "--new-labels", "accept"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEPTON_HOME", str(home))
+        assert run(["adapt", SCENE, str(file), *named, *more]) == 0
+    return home

@@ -10,21 +10,21 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from tests import several
+from tests import together
 
 ROOT = Path(__file__).parents[2]
 TOLERANCE = 2e-4  # of a weight: sums in another order, through three epochs of Adam
 
 
 def test_two_processes_tune_as_one_does(tmp_path: Path) -> None:
-    several.main(tmp_path / "alone")
+    together.main(tmp_path / "alone")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT)}
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.several", str(tmp_path / "together")],
+            [sys.executable, "-m", "tests.together", str(tmp_path / "both")],
             cwd=ROOT,
             env={**os.environ, **told, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
@@ -35,8 +35,8 @@ def test_two_processes_tune_as_one_does(tmp_path: Path) -> None:
     for each in running:
         _, errors = each.communicate(timeout=240)
         assert each.returncode == 0, errors
-    alone, together = load_file(tmp_path / "alone"), load_file(tmp_path / "together")
-    assert alone.keys() == together.keys()
+    alone, both = load_file(tmp_path / "alone"), load_file(tmp_path / "both")
+    assert alone.keys() == both.keys()
     for name, tensor in alone.items():
-        gap = float((tensor.float() - together[name].float()).abs().max())
+        gap = float((tensor.float() - both[name].float()).abs().max())
         assert gap <= TOLERANCE, (name, gap)
