@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -64,18 +64,13 @@ def extract(
         found = store.known(key, list(by_digest), session.width) if store is not None else {}
         missing = [example for digest, example in by_digest.items() if digest not in found]
         _report(progress, len(found), len(by_digest))
-        with ThreadPoolExecutor(_DECODERS, "decode") as pool:
-            for start in range(0, len(missing), AHEAD):
-                ahead = missing[start : start + AHEAD]
-                rows = list(zip(ahead, pool.map(lambda example: read(example, preprocessor), ahead), strict=True))
-                rows.sort(key=lambda pair: _size(pair[1]))
-                for batch in (rows[place : place + BATCH] for place in range(0, len(rows), BATCH)):
-                    rows_BD = session.features(preprocessor.batch([row for _, row in batch]))
-                    digests = [example.digest for example, _ in batch]
-                    if store is not None:
-                        store.keep(key, digests, rows_BD)
-                    found |= dict(zip(digests, rows_BD, strict=True))
-                    _report(progress, len(found), len(by_digest))
+        for batch in _batches(missing, preprocessor):
+            rows_BD = session.features(preprocessor.batch([row for _, row in batch]))
+            digests = [example.digest for example, _ in batch]
+            if store is not None:
+                store.keep(key, digests, rows_BD)
+            found |= dict(zip(digests, rows_BD, strict=True))
+            _report(progress, len(found), len(by_digest))
     rows_ND = np.empty((len(examples), session.width), np.int16)
     for row, example in enumerate(examples):
         rows_ND[row] = found[example.digest]
@@ -143,6 +138,16 @@ def read(example: Example, preprocessor: Preprocessor) -> Row:
     except LeptonError as error:
         named = example.path or f"the example {example.digest[:12]}"
         raise type(error)(f"{named}: {error.message}", error.remedy) from error
+
+
+def _batches(examples: Sequence[Example], preprocessor: Preprocessor) -> Iterator[list[tuple[Example, Row]]]:
+    """Examples read a little ahead, alike with alike."""
+    with ThreadPoolExecutor(_DECODERS, "decode") as pool:
+        for start in range(0, len(examples), AHEAD):
+            ahead = examples[start : start + AHEAD]
+            rows = list(zip(ahead, pool.map(lambda example: read(example, preprocessor), ahead), strict=True))
+            rows.sort(key=lambda pair: _size(pair[1]))
+            yield from (rows[place : place + BATCH] for place in range(0, len(rows), BATCH))
 
 
 def _size(row: Row) -> int:

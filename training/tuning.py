@@ -86,21 +86,10 @@ def attempt(floor: Assembly, parity: Parity, rows: Rows, bench: Bench, ask: Ask)
     stays = "the untouched backbone stays"
     try:
         held = judge.of_assembly(floor, parity, rows, bench)
-        context = Context(
-            scene=bench.scene,
-            head=held.head,
-            transform=floor.transforms[0],
-            limits=bench.limits,
-            seed=bench.seed,
-            budget=ask.budget,
-            device=ask.device,
-            unlabelled=ask.unlabelled,
-            rewriter=ask.rewriter,
-            told=ask.epoch,
-            noted=ask.noted,
-        )
-        made = recipe.load(ask.name).tune(base, rows, ask.config, context)
+        made = recipe.load(ask.name).tune(base, rows, ask.config, _context(held, bench, ask))
     except TooFew as few:
+        if not ask.device.first:
+            raise Helped from few
         return Attempt(name=ask.name, rows=rows, words=f"{few.message}: {stays}")
     if not ask.device.first:
         raise Helped
@@ -232,3 +221,19 @@ def _carved(train: Sequence[Example], task: Task, seed: int) -> set[str]:
         count = min(most, max(1, len(members) // CARVED))
         found |= {members[place].digest for place in chance.permutation(len(members))[:count]}
     return found
+
+
+def _context(held: Judged, bench: Bench, ask: Ask) -> Context:
+    return Context(
+        scene=bench.scene,
+        head=held.head,
+        transform=held.assembly.transforms[0],
+        limits=bench.limits,
+        seed=bench.seed,
+        budget=ask.budget,
+        device=ask.device,
+        unlabelled=ask.unlabelled,
+        rewriter=ask.rewriter,
+        told=ask.epoch,
+        noted=ask.noted,
+    )

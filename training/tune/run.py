@@ -64,12 +64,7 @@ def tune_body(
         job = _job(base, rows, plan, context, prepare)
         job.handles = varied.attach(job.network.body, context.seed)
         course = Course(
-            train=train,
-            held=held,
-            objective=job.objective,
-            groups=job.groups,
-            vary=varied.vary,
-            thaw=job.thaw,
+            train=train, held=held, objective=job.objective, groups=job.groups, vary=varied.vary, thaw=job.thaw
         )
         return job, Loop(job.network, course, plan, context)
 
@@ -79,11 +74,8 @@ def tune_body(
     fitted = training.run()
     for handle in job.handles:
         handle.remove()
-    backbone = base
-    if fitted.best > 0:
-        backbone = tuned.moved(base, job.merge(job.network.body).cpu(), name)
     return Tuned(
-        backbone=backbone,
+        backbone=tuned.moved(base, job.merge(job.network.body).cpu(), name) if fitted.best > 0 else base,
         head=job.network.trained_head(),
         history=fitted.history,
         best=fitted.best,
