@@ -13,7 +13,7 @@ import http.client
 import io
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,11 @@ def run(generator: Generator, *, quick: bool) -> Part:
     expected = _plant(home, pictures)
     requests = [request(f"/v1/scenes/{SCENE}/predict", data, "image/png") for data in pictures]
     with lepton(home, requests, workers=WORKERS) as server:
-        wires = one_to_each(HOST, server.port, WORKERS, SCENE, pictures[0])
         phases = ((RATE, 4.0 + swaps * (PAUSE + PATIENCE)),)
         generator.start(Open(port=server.port, requests=requests, phases=phases, keep=True))
         time.sleep(4.0)
         fresh = _standing(server)
+        wires = one_to_each(HOST, server.port, WORKERS, SCENE, pictures[0])
         windows = _swap(server.port, wires, pictures[0], sorted(expected), VERSIONS)
         before = _standing(server)
         windows += _swap(server.port, wires, pictures[0], sorted(expected), swaps)
@@ -131,16 +131,16 @@ def _swap(port: int, wires: Mapping[str, Wire], probe: bytes, versions: Sequence
         begun = time.perf_counter()
         content = {"version": version, "expected_generation": scene["champion"]["generation"]}
         _json(port, "PUT", f"/v1/scenes/{SCENE}/champion", content)
-        for wire in wires.values():
-            _until(wire, probe, version)
+        _until(wires.values(), probe, version)
         windows.append((begun, time.perf_counter()))
         time.sleep(PAUSE)
     return windows
 
 
-def _until(wire: Wire, probe: bytes, version: str) -> None:
+def _until(wires: Iterable[Wire], probe: bytes, version: str) -> None:
+    """Look at all at every turn: a connection that rests for some seconds is closed."""
     deadline = time.monotonic() + PATIENCE
-    while wire.predict(SCENE, probe).version != version:
+    while {wire.predict(SCENE, probe).version for wire in wires} != {version}:
         if time.monotonic() > deadline:
             raise TimeoutError(f"a worker did not serve version {version[:12]} within {PATIENCE:.0f} s")
         time.sleep(LOOK)
