@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.console_settings import ConsoleSettings
 from core.errors import BadConfiguration
 from core.job_settings import RetrainSettings, TrainerSettings
 from core.ranges import positive
@@ -244,6 +245,7 @@ class Settings:
     labels: LabelSettings = field(default_factory=LabelSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -255,6 +257,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "labels": LabelSettings,
     "drift": DriftSettings,
     "challenge": ChallengeSettings,
+    "console": ConsoleSettings,
 }
 
 

@@ -12,6 +12,7 @@ from core.errors import LeptonError
 from lepton import (
     challenge,
     compress,
+    console,
     demo,
     doctor,
     fuse,
@@ -48,6 +49,7 @@ GROUPS = (
     jobs,
     policy,
     processes,
+    console,
     doctor,
     demo,
 )

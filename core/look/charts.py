@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from training.html import COLOURS, text
+from core.look.html import COLOURS, Html, text
 
 _WIDTH, _HEIGHT = 520, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 12, 44
 _TICKS = 5
+_NOTHING, _LEAST = 1e-12, 1e-200  # of the larger value, and of values: a range that is smaller is none
 _CELL = 34  # pixels of a heat map's cell
 _CLOSE = 120  # pixels beside a name in which there is no room for another
 _NAME = 24  # letters of a name that are shown
@@ -59,7 +60,7 @@ class Dot:
     marked: bool = False
 
 
-def lines(curves: Sequence[Line], x: Axis, y: Axis) -> str:
+def lines(curves: Sequence[Line], x: Axis, y: Axis) -> Html:
     """Curves over a common axis, with a legend where there are several."""
     points = [point for curve in curves for point in curve.points if _finite(point)]
     if not points:
@@ -77,7 +78,7 @@ def lines(curves: Sequence[Line], x: Axis, y: Axis) -> str:
     return _svg(y.title, "".join(drawn) + _legend([c.name for c in curves]), _HEIGHT + _legend_height(curves))
 
 
-def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) -> str:
+def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) -> Html:
     """Named marks, the ``front`` joined by steps behind them."""
     told = [mark for mark in marks if math.isfinite(mark.x) and math.isfinite(mark.y)]
     if not told:
@@ -101,7 +102,7 @@ def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) ->
     return _svg(y.title, "".join(drawn), _HEIGHT)
 
 
-def heat(names: Sequence[str], counts: Sequence[Sequence[int]], rows: str, columns: str) -> str:
+def heat(names: Sequence[str], counts: Sequence[Sequence[int]], rows: str, columns: str) -> Html:
     """A square table of counts, darker where more of a row is; ``rows`` and ``columns`` say what they are."""
     if not names:
         return _nothing(rows)
@@ -130,7 +131,7 @@ def heat(names: Sequence[str], counts: Sequence[Sequence[int]], rows: str, colum
                     f'<text class="ink" x="{x + _CELL / 2}" y="{y + _CELL / 2 + 4}" text-anchor="middle">{count}</text>'
                 )
     height = top + _CELL * len(names) + 8
-    return (
+    return Html(
         f'<svg viewBox="0 0 {side} {height}" style="max-width:{side}px" role="img" '
         f'aria-label="{text(rows)} against {text(columns)}">{"".join(drawn)}</svg>'
     )
@@ -192,14 +193,14 @@ def _scale(
 ) -> tuple[Callable[[float], float], list[float]]:
     low = min(values) if axis.low is None else axis.low
     high = max(values) if axis.high is None else axis.high
-    if axis.log and low > 0:
+    if axis.log and low > _LEAST:
         if high <= low:
             low, high = low / 2, high * 2
         room = (high / low) ** 0.08
         low, high = low / room, high * room
         ticks = _decades(low, high)
         return lambda v: start + (end - start) * math.log(v / low) / math.log(high / low), ticks
-    if high <= low:
+    if high - low <= _NOTHING * max(abs(low), abs(high), _LEAST):
         low, high = low - 0.5, high + 0.5
     step = max(_step((high - low) / _TICKS), 1.0 if axis.whole else 0.0)
     low = math.floor(low / step + 1e-9) * step if axis.low is None else low
@@ -287,9 +288,9 @@ def _legend_height(names: Sequence[object]) -> int:
     return 18 * math.ceil(len(names) / 2) + 4 if len(names) > 1 else 0
 
 
-def _svg(title: str, drawn: str, height: int) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{text(title)}">{drawn}</svg>'
+def _svg(title: str, drawn: str, height: int) -> Html:
+    return Html(f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{text(title)}">{drawn}</svg>')
 
 
-def _nothing(title: str) -> str:
-    return f'<p class="soft">{text(title)}: nothing was measured</p>'
+def _nothing(title: str) -> Html:
+    return Html(f'<p class="soft">{text(title)}: nothing was measured</p>')

@@ -1,0 +1,87 @@
+"use strict";
+/* Files that are dropped, chosen or recorded go to the console as they are, one request a file; when all are there, the
+   place tells the page by the event "sent". <label class="drop" data-to="/uploads/…"> holds a file input, words and a
+   progress bar. Nothing here knows what becomes of the files. */
+(() => {
+  const LINES = 4; // requests at the same time
+
+  document.addEventListener("change", (event) => {
+    const place = event.target.closest?.(".drop");
+    if (place && event.target.type === "file") send(place, [...event.target.files].map((file) => [pathOf(file), file]));
+  });
+  for (const name of ["dragover", "dragleave", "drop"])
+    document.addEventListener(name, (event) => {
+      const place = event.target.closest?.(".drop");
+      if (!place) return;
+      event.preventDefault();
+      place.classList.toggle("over", name === "dragover");
+      if (name === "drop") dropped(event.dataTransfer).then((files) => send(place, files));
+    });
+  document.addEventListener("keydown", (event) => {
+    if ((event.key === "Enter" || event.key === " ") && event.target.matches?.(".drop input")) event.target.click();
+  });
+
+  const pathOf = (file) => file.webkitRelativePath || file.name;
+
+  /** Files of a drop with their paths; folders are walked. */
+  async function dropped(transfer) {
+    const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    if (!entries.length) return [...transfer.files].map((file) => [file.name, file]);
+    const found = [];
+    const walk = async (entry) => {
+      if (entry.isFile) {
+        found.push([entry.fullPath.slice(1), await new Promise((done, failed) => entry.file(done, failed))]);
+        return;
+      }
+      const reader = entry.createReader();
+      for (;;) {
+        const some = await new Promise((done, failed) => reader.readEntries(done, failed));
+        if (!some.length) return;
+        for (const each of some) await walk(each);
+      }
+    };
+    for (const entry of entries) await walk(entry);
+    return found;
+  }
+
+  /** Send all; the first refusal ends it, and is told. */
+  async function send(place, files) {
+    if (!files.length || place.dataset.busy) return;
+    place.dataset.busy = "1";
+    const bar = place.querySelector("progress");
+    const total = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
+    const sent = new Map();
+    const show = () => bar && (bar.value = [...sent.values()].reduce((a, b) => a + b, 0) / total);
+    if (bar) { bar.hidden = false; bar.max = 1; bar.value = 0; }
+    const queue = [...files];
+    let refused = null;
+    const line = async () => {
+      while (queue.length && !refused) {
+        const [path, file] = queue.shift();
+        try {
+          await one(place.dataset.to, path, file, (bytes) => { sent.set(path, bytes); show(); });
+          sent.set(path, file.size);
+        } catch (error) { refused = String(error.message || error); }
+        show();
+      }
+    };
+    await Promise.all(Array.from({ length: LINES }, line));
+    if (bar) bar.hidden = true;
+    delete place.dataset.busy;
+    const input = place.querySelector("input");
+    if (input) input.value = "";
+    place.dispatchEvent(new CustomEvent("sent", { detail: { refused, count: files.length, first: files[0][0] } }));
+  }
+
+  function one(to, path, file, told) {
+    return new Promise((done, failed) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", `${to}?path=${encodeURIComponent(path)}`);
+      request.setRequestHeader("Content-Type", "application/octet-stream");
+      request.upload.onprogress = (event) => told(event.loaded);
+      request.onload = () => (request.status < 300 ? done() : failed(new Error(request.responseText.slice(0, 400))));
+      request.onerror = () => failed(new Error("The connection was lost. Send it again."));
+      request.send(file);
+    });
+  }
+})();
