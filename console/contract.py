@@ -42,7 +42,8 @@ class Page(Protocol):
         ROUTE: its path; parts in braces are handed to ``show`` by name. One that begins with ``/scenes/{scene}`` is a
             page of a scene.
         TITLE: what it is called.
-        PLACE: its place among the tabs of a scene, or in the navigation at the top; None where it is in neither.
+        PLACE: its place among the tabs of a scene, or in the navigation at the top; None where it is in neither, and
+            then, where it is no page of a scene, it draws its own heading.
     """
 
     ROUTE: str

@@ -63,6 +63,14 @@ def adapt(home: Home, looked: Job, *, recipe: str, minutes: str, backbone: str, 
     return _file(home, "adapt", looked.scene, request)
 
 
+def source(home: Home, job: Job) -> str:
+    """Where the data of a request lie, in words: of uploads the place under the home means nothing to people."""
+    data = Path(str(job.request.get("data") or ""))
+    if data.is_relative_to(home.settings.home / "uploads"):
+        return f"uploaded data ({data.name})" if data.name != data.parent.name else "uploaded data"
+    return str(data)
+
+
 def there(data: Path) -> Path:
     """A path that is there.
 

@@ -37,7 +37,7 @@ async def framed(console: Console, page: Page, pages: Sequence[Page], parts: Map
     with ui.element("div").props('id="page"'):
         if scene is not None:
             drawn(_scene(page, pages, scene))
-        else:
+        elif page.PLACE is not None:
             drawn(tag("h1", page.TITLE))
         try:
             await page.show(console, **parts)

@@ -64,7 +64,7 @@ def table(points: Sequence[Point], regression: bool = False) -> Html | None:
     rows = [
         tag(
             "tr",
-            tag("td", named(each.name), tag("span", " chosen", class_="chip first") if each.chosen else None),
+            tag("td", named(each.name), " ", tag("span", "chosen", class_="chip first") if each.chosen else None),
             tag("td", _score(each.score, regression), class_="n"),
             tag("td", _interval(each, regression), class_="n"),
             tag("td", _bar(each, low, high), class_="span"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from console import road
+from console import filing, road
 from console.contract import Console
 from console.health import health, warnings
 from console.live import follow, live
@@ -17,6 +17,13 @@ from core.jobs import ENDED, Job
 from core.look.html import Html, joined, named, tag
 
 ROUTE, TITLE, PLACE = "/jobs/{job}", "Job", None
+KINDS = {
+    "adapt": "Training",
+    "inspect": "Looking at data for",
+    "fuse": "Fusing versions of",
+    "export": "Exporting",
+    "retrain": "Retraining",
+}
 
 
 async def show(console: Console, job: str) -> None:
@@ -28,26 +35,30 @@ async def show(console: Console, job: str) -> None:
         return warnings(health(home), "trainer") if home.jobs.find(found.id).state not in ENDED else Html()
 
     await live(console, needed, "clock", "jobs")
-    await live(console, lambda: head(home.jobs.find(found.id), time.time()), "jobs", "clock")
+    await live(console, lambda: head(home, home.jobs.find(found.id), time.time()), "jobs", "clock")
     await follow(console, lambda: home.jobs.find(found.id), lambda now: _controls(console, now), "jobs")
     await live(console, lambda: body(home, found.id), "jobs")
     await live(console, lambda: _log(home, found.id), "jobs", "clock", seconds=2.0)
 
 
-def head(job: Job, now: float) -> Html:
+def head(home: Home, job: Job, now: float) -> Html:
     """What it is."""
-    asked = {name: value for name, value in job.request.items() if value not in (None, [], {}, "") and name != "scene"}
+    said = {name: value for name, value in job.request.items() if name not in {"scene", "data"}}
+    asked = {name: value for name, value in said.items() if value not in (None, [], {}, "")}
     return joined(
         (
+            tag("p", tag("a", "Jobs", href="/jobs"), " / ", job.id[-12:], class_="crumbs soft"),
+            tag("h1", KINDS.get(job.kind, job.kind), " ", named(job.scene)),
             tag(
                 "p",
-                tag("b", job.kind),
-                " of ",
-                tag("a", named(job.scene), href=f"/scenes/{job.scene}/versions"),
-                " ",
                 road.state(job),
-                tag("span", " filed ", ago(job.filed_at, now), class_="soft"),
+                " filed ",
+                ago(job.filed_at, now),
+                " · ",
+                tag("a", "the scene", href=f"/scenes/{job.scene}/versions"),
+                class_="soft",
             ),
+            tag("p", filing.source(home, job), class_="soft small") if job.request.get("data") else None,
             tag(
                 "p", ", ".join(f"{name.replace('_', ' ')} {told}" for name, told in asked.items()), class_="soft small"
             ),
@@ -101,6 +112,6 @@ def _log(home: Home, name: str) -> Html:
         (
             tag("h2", "Log"),
             tag("ul", *attempts, class_="soft small") if len(attempts) > 1 else None,
-            road.log(words) if words else tag("p", "Nothing was printed yet.", class_="soft"),
+            tag("section", road.log(words) if words else "Nothing was printed yet.", class_="panel"),
         )
     )

@@ -14,16 +14,15 @@ from console.contract import Console
 from console.health import health, warnings
 from console.live import follow, live
 from console.pieces import Button, Choice, Field, drawn, notice, row
-from console.words import count
 from core.errors import NotFound
 from core.home import Home
 from core.job_files import report_of
 from core.jobs import ENDED, Job
-from core.look.html import Html, joined, named, tag
+from core.look.html import Html, named, tag
 
 ROUTE, TITLE, PLACE = "/new/{job}", "What is in the data", None
 MAIN = re.compile(r"<main>(.*)</main>", re.DOTALL)
-SHOWN = 12  # classes with their counts above the report
+HEAD = re.compile(r"<h1>.*?(?=<h2>|<p>Nothing was found)", re.DOTALL)  # what is told above the report already
 
 
 async def show(console: Console, job: str) -> None:
@@ -32,13 +31,14 @@ async def show(console: Console, job: str) -> None:
     found = await asyncio.to_thread(home.jobs.find, job)
     if found.kind != "inspect":
         raise NotFound(f"job {job[:80]!r} is no look at data", f"see it at /jobs/{job[:80]}")
+    drawn(tag("h1", TITLE))
     drawn(
         tag(
             "p",
             "Scene ",
             tag("b", named(found.scene)),
             " · ",
-            tag("code", str(found.request.get("data", ""))),
+            tag("span", filing.source(home, found)),
             class_="lead",
         )
     )
@@ -116,7 +116,7 @@ async def _start(console: Console, job: Job) -> None:
 
 
 def summary(told: Mapping[str, Any]) -> Html:
-    """The figures of a look, and its largest classes."""
+    """The figures of a look."""
     figures = [
         ("inputs seen", f"{told['seen']:,}"),
         ("kept", f"{told['kept']:,}"),
@@ -125,31 +125,13 @@ def summary(told: Mapping[str, Any]) -> Html:
         ("doubtful labels", f"{told['found'].get('label_error', 0):,}"),
     ]
     sides = " · ".join(f"{side} {number:,}" for side, number in told["splits"].items())
-    largest = list(told["largest"].items())
-    most = max((number for _, number in largest), default=1)
-    bars = [  # of the largest classes
-        tag(
-            "tr",
-            tag("td", named(label, 40)),
-            tag("td", f"{number:,}", class_="n"),
-            tag("td", _bar(number / most), class_="bar"),
-        )
-        for label, number in largest[:SHOWN]
-    ]
-    more = f"and {count(told['classes'] - SHOWN, 'more class', 'more classes')}" if told["classes"] > SHOWN else ""
     return tag(
         "section",
         tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in figures), class_="figures"),
         tag("p", f"{told['modality']} · {told['task']} · {sides}", class_="soft small"),
         tag("p", told.get("remark", ""), class_="soft small") if told.get("remark") else None,
-        tag("table", *bars) if bars else None,
-        tag("p", more, class_="soft small") if more else None,
         class_="panel",
     )
-
-
-def _bar(share: float) -> Html:
-    return tag("div", tag("i", style=f"width:{100 * share:.1f}%;background:var(--first)"))
 
 
 def _report(home: Home, job: Job) -> Html:
@@ -160,4 +142,4 @@ def _report(home: Home, job: Job) -> Html:
         found = None
     if found is None:
         return tag("p", "The drawn report is not here: the trainer that looked has another folder.", class_="soft")
-    return joined([Html(found[1].replace("<h1>", "<h2>").replace("</h1>", "</h2>"))])
+    return Html(HEAD.sub("", found[1], count=1))

@@ -18,7 +18,7 @@ _TICKS = 5
 _NOTHING, _LEAST = 1e-12, 1e-200  # of the larger value, and of values: a range that is smaller is none
 _CELL = 34  # pixels of a heat map's cell
 _CLOSE = 120  # pixels beside a name in which there is no room for another
-_NAME = 24  # letters of a name that are shown
+_NAME = 30  # letters of a name that are shown
 
 Point = tuple[float, float]
 
@@ -194,7 +194,7 @@ def _scale(
     low = min(values) if axis.low is None else axis.low
     high = max(values) if axis.high is None else axis.high
     if axis.log and low > _LEAST:
-        if high <= low:
+        if high <= low * (1 + _NOTHING):
             low, high = low / 2, high * 2
         room = (high / low) ** 0.08
         low, high = low / room, high * room
@@ -211,11 +211,19 @@ def _scale(
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """1, 2, 5 times powers of ten within the range; of more than eight, the powers alone."""
+    """1, 2, 5 times powers of ten within the range; of more than eight, the powers alone; equal steps for a few."""
     powers = [10.0**place for place in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
     fine = [power * factor for power in powers for factor in (1, 2, 5) if low <= power * factor <= high]
     coarse = [power for power in powers if low <= power <= high]
+    if len(fine) < 3:
+        return _even(low, high)
     return fine if len(fine) <= 8 or len(coarse) < 2 else coarse[:: math.ceil(len(coarse) / 8)]
+
+
+def _even(low: float, high: float) -> list[float]:
+    """Ticks at equal steps within the range."""
+    step = _step((high - low) / _TICKS)
+    return [place * step for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def _step(rough: float) -> float:
