@@ -77,7 +77,9 @@ class Certificates:
         return {version for listed in found for version in listed}
 
 
-def certify(connection: sa.Connection, subject: str, now: float, counts: Mapping[str, int], scenes: Mapping[str, Buried]) -> str:
+def certify(
+    connection: sa.Connection, subject: str, now: float, counts: Mapping[str, int], scenes: Mapping[str, Buried]
+) -> str:
     """Write a certificate inside the erasure's transaction; returns its id."""
     key = _key(connection)
     if key is None:

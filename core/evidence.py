@@ -88,7 +88,10 @@ class EvidenceStore:
 
     def located(self, examples: Iterable[str]) -> dict[str, Path]:
         """The file of every input that is there and still has the bytes that its digest says."""
-        files = {example: Path(path) if path else self.artifacts.blob(example) for example, path in self.paths(examples).items()}
+        files = {
+            example: Path(path) if path else self.artifacts.blob(example)
+            for example, path in self.paths(examples).items()
+        }
         return {example: file for example, file in files.items() if _is(file, example)}
 
 

@@ -6,8 +6,9 @@ be read without the program. Pure functions; knows nothing of models, storage or
 ``decide``; the comparison of a challenger uses ``evidence``.
 
 The order: non-inferiority (lower bound of the paired difference in balanced accuracy, bootstrap stratified by class),
-superiority (exact McNemar test), then what it costs (calibration, latency, size, parity, abstention). A hold-out that has decided
-before has spent of its level: its k-th use gets 6 / (pi k)**2 of it, which sums to the whole (alpha-spending).
+superiority (exact McNemar test), then what it costs (calibration, latency, size, parity, abstention). A hold-out that
+has decided before has spent of its level: its k-th use gets 6 / (pi k)**2 of it, which sums to the whole
+(alpha-spending).
 
 McNemar, Psychometrika 12 (1947). Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13. For
 ``evidence``: Ville (1939); Ramdas et al., "Game-theoretic statistics and safe anytime-valid inference",
@@ -47,7 +48,7 @@ class Policy:
         calibration: rise of the calibration error that is allowed. latency, size: factors that are.
         holdouts: names of the hold-outs that must be there.
         superior: whether it must be better; not where the champion has to go whatever serves instead.
-        confidence, abstention: the share of answers less sure than ``confidence`` may be ``abstention``; 1 asks nothing.
+        confidence, abstention: of answers less sure than ``confidence`` this share is allowed; 1 asks nothing.
     """
 
     margin: float = 0.01
@@ -142,7 +143,7 @@ class Decision:
     def to_json(self) -> dict[str, object]:
         """The record; a bound that there is none of is null."""
         checks = [asdict(check) for check in self.checks]
-        plain = [{name: None if value != value else value for name, value in check.items()} for check in checks]
+        plain = [check | {"bound": None if math.isnan(check["bound"]) else check["bound"]} for check in checks]
         return {"accepted": self.accepted, "reasons": list(self.reasons), "checks": plain}
 
 

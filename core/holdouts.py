@@ -22,7 +22,7 @@ def drawn(key: bytes, purpose: str, example: str, share: float) -> bool:
     """Whether an example is among the ``share`` of all that is drawn for a purpose.
 
     >>> sum(drawn(b"key", "anchor 1", f"{n:064x}", 0.2) for n in range(1000))
-    199
+    193
     """
     told = hashlib.blake2b(f"{purpose}\0{example}".encode(), key=key[:64], digest_size=8).digest()
     return int.from_bytes(told, "big") < share * 2**64
@@ -58,7 +58,7 @@ def known(database: Database, scene: str, upto: int) -> set[str]:
     """Examples of which something was said by this sequence, whatever became of it."""
     said = (label_events.c.scene == scene) & (label_events.c.sequence <= upto) & label_events.c.example.is_not(None)
     with database.read() as connection:
-        rows = connection.execute(sa.select(label_events.c.example.distinct()).where(said))
+        rows = connection.execute(sa.select(label_events.c.example).distinct().where(said))
         return set(rows.scalars())
 
 

@@ -90,8 +90,8 @@ class RetrainSettings:
     share: float = 0.1
     """Share of the traffic of a challenger that splits it."""
     margin: float = 0.02
-    """Loss in balanced accuracy that the gate takes for none. The smaller it is, the more examples have to judge: of four
-    classes 0.02 takes some 170 before equal answers count as equal, 0.01 twice as many."""
+    """Loss in balanced accuracy that the gate takes for none. The smaller it is, the more examples have to judge: of
+    four classes 0.02 takes some 170 before equal answers count as equal, 0.01 twice as many."""
     alpha: float = 0.05
     """Chance that the gate calls a candidate better that is not, over all cycles together."""
     confidence: float = 0.0

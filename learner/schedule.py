@@ -76,31 +76,35 @@ def _cause(home: Home, scene: str, policy: RetrainSettings, now: float) -> str |
     base = _base(home, scene)
     if base is None:
         return None
-    if (version := _tainted(home, scene)) is not None:
-        cause = f"version {version[:12]} has learned of somebody who was erased"
-        if not _filed(home, scene, cause):
-            return cause
+    return _by_erasure(home, scene) or _by_time(policy, base, now) or _by_labels(home, scene, policy, base)
+
+
+def _by_erasure(home: Home, scene: str) -> str | None:
+    """The champion's weights have learned of somebody who was erased since: a cause once."""
+    alias = home.registry.champion(scene)
+    if alias is None or alias.version not in home.certificates.tainted(scene):
+        return None
+    cause = f"version {alias.version[:12]} has learned of somebody who was erased"
+    filed = any(job.cause == f"{scene}: {cause}" for job in home.jobs.listed(scene, KIND))
+    return None if filed else cause
+
+
+def _by_time(policy: RetrainSettings, base: Base, now: float) -> str | None:
     due = cron.following(policy.cron, base.at) if policy.cron else None
     if due is not None and due <= now:
         return f"{policy.cron} came round at {time.strftime('%Y-%m-%d %H:%M', time.localtime(due))}"
     if policy.hours and now - base.at >= policy.hours * HOUR_SECONDS:
         return f"{policy.hours:g} hours since {base.name}"
+    return None
+
+
+def _by_labels(home: Home, scene: str, policy: RetrainSettings, base: Base) -> str | None:
     labels = fresh(home.ledger.database, scene, base.sequence)
     if policy.labels and labels >= policy.labels:
         return f"{policy.labels} new labels since {base.name}"
     if policy.drift and labels and _drifts(home, scene, base):
         return f"drift since {base.name}"
     return None
-
-
-def _tainted(home: Home, scene: str) -> str | None:
-    """The champion, where its weights have learned of somebody who was erased since."""
-    alias = home.registry.champion(scene)
-    return alias.version if alias is not None and alias.version in home.certificates.tainted(scene) else None
-
-
-def _filed(home: Home, scene: str, cause: str) -> bool:
-    return any(job.cause == f"{scene}: {cause}" for job in home.jobs.listed(scene, KIND))
 
 
 def _drifts(home: Home, scene: str, base: Base) -> bool:

@@ -17,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def certificate(subject: str, json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-    """Show the certificates of a person's erasures: sequences, heads that were solved without them, tainted versions."""
+    """Show what was erased of a person: sequences, the first head without them, versions that had learned of them."""
     home = open_home(config.load())
     found = [told(home.registry, each) for each in home.certificates.of(subject)]
     if not found:

@@ -37,7 +37,13 @@ def policy(  # noqa: PLR0913, PLR0917 - the command's options
     home.registry.scene(scene)
     if reset:
         home.policies.reset(scene)
-    given: dict[str, object] = {"labels": labels, "hours": hours, "drift": drift, "quiet": quiet, "minutes_a_day": minutes_a_day}
+    given: dict[str, object] = {
+        "labels": labels,
+        "hours": hours,
+        "drift": drift,
+        "quiet": quiet,
+        "minutes_a_day": minutes_a_day,
+    }
     given |= {"cron": cron, "accepted": accepted} | settings_of(settings or [])
     changes = {name: value for name, value in given.items() if value is not None}
     if changes:

@@ -1,4 +1,4 @@
-"""``retrain``: one cycle now; exit 0 where the version was promoted or challenges, 3 where it was refused, with reasons.
+"""``retrain``: one cycle now; exit 0 where the version was promoted or challenges, 3 where it was refused.
 
 Nothing new to learn is a refusal, too: nothing changed.
 """
@@ -46,7 +46,7 @@ def retrain(  # noqa: PLR0913, PLR0917 - the command's options
     queue: bool = typer.Option(False, "--queue", help="File it as a job for a trainer instead of doing it now."),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Retrain a scene on the labels that stand, and promote the result if the gate accepts it; exit 3 if it does not."""
+    """Retrain a scene on the labels that stand, and promote what the gate accepts; exit 3 where it refuses."""
     home = open_home(config.load())
     home.registry.scene(scene)
     asked: dict[str, Any] = {"scene": scene, "budget": None if budget is None else seconds(budget), "seed": seed}

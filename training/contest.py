@@ -25,10 +25,11 @@ from core.labels import value_of
 from core.session import Session
 from core.types import Doubles, Example, GridRows, Head, Scene
 from training import features, measure
-from training.evaluate import expected_calibration_error
+from training.evaluate import Indices, expected_calibration_error
 from training.merge.bench import example_of
 from training.merge.parents import Parent
-from training.renewed import Candidate, without
+from training.renewed import Candidate
+from training.replayed import without
 from training.stock import Stock
 
 PROBES, WARM = 15, 3  # single examples timed, after some to warm up
@@ -171,8 +172,8 @@ def _right(told: _Answers) -> tuple[Flags, Flags]:
     return said[0], said[1]
 
 
-def _columns(told: _Answers, side: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """(N,) the column answered and the one that is true, -1 where the head does not have it."""
+def _columns(told: _Answers, side: int) -> tuple[Indices, Indices]:
+    """(N,) the column answered, and the one that is true, -1 where the head does not have it."""
     labels = {label: place for place, label in enumerate(told.heads[side].labels)}
     truth_N = np.array([labels.get(row.column, -1) for row in told.rows], np.intp)
     return told.answers[side].argmax(axis=1).astype(np.intp), truth_N
@@ -219,7 +220,7 @@ def _metrics(told: _Answers) -> dict[str, Metric]:
 
 
 def _milliseconds(sides: Sequence[tuple[Parent | Candidate, Example]]) -> list[float]:
-    """One example alone in its batch on one thread, both in turn; the quickest of all turns, which nothing disturbed."""
+    """One example alone in its batch on one thread, both in turn; the quickest turn, which nothing disturbed."""
     asked = []
     for side, example in sides:
         model = side.bundle.model if isinstance(side, Parent) else side.assembly.model

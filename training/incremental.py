@@ -20,15 +20,15 @@ from core.challenges import Mode
 from core.decisions import Written
 from core.errors import Conflict, InvalidInput, NotFound
 from core.failpoint import passes
-from core.gate import Check, Policy
+from core.gate import Check
 from core.home import Home
 from core.job_settings import RetrainSettings
 from core.promotion import challenge, prepare, promote, watch_over
 from core.registry import Alias, short
 from core.types import Example, Scene, Version
-from training import features, judge, package, recipe
+from training import features, judge, package, recipe, verdict
 from training.adapt import closed_form
-from training.contest import ANCHOR, FRESH, Contest, contest, counts, names_of
+from training.contest import Contest, counts
 from training.merge.parents import Parent, check_rows
 from training.renewed import AUTO, Candidate, Ground, aside, renewed
 from training.reporter import Reporter
@@ -83,8 +83,8 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
         LeptonError: what is wrong with the champion, the recipe, the graph or the disk, with the remedy.
         LookupError: an unknown recipe; the message lists the choices.
     """
-    scene, alias = home.registry.scene(request.scene), _champion(home, request.scene)
-    asked = _asked(home, request)
+    scene, asked = home.registry.scene(request.scene), _asked(home, request)
+    alias = _champion(home, request.scene)
     version = home.registry.version(scene.name, alias.version)
     champion = Parent(version=version, bundle=home.bundle(alias.version), home=home)
     check_rows(champion)
@@ -93,25 +93,25 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
         return _refused(f"nothing was said since version {short(alias.version)} was made: there is nothing to learn")
     reporter.stage("features of what stands, by the champion")
     ground = _ground(home, scene, champion, asked, request, tainted, reporter)
-    policy = _policy(ground, tainted)
+    policy = verdict.policy(ground, tainted)
     few = gate.lacking(counts(scene, ground.follower, ground.stock), policy)
     if few:
         return _refused("too few labelled examples to judge by", few)
-    if (again := _decided(ground, request)) is not None:
-        return again
+    if (last := verdict.before(ground)) is not None:
+        words = f"nothing was said since the last cycle, which was refused by decision {last.id}"
+        return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=verdict.checks(last))
     candidate = renewed(ground)
     if candidate is None or candidate.assembly.extractor == champion.manifest.extractor:
         return _refused(SAME)
     reporter.stage("features of what stands, by the candidate")
     rows = _features(ground, candidate, reporter)
     reporter.stage("asking champion and candidate the examples that judge")
-    decision, told = _judged(ground, candidate, rows, policy, request)
+    decision, told = verdict.reach(ground, candidate, rows, policy)
     passes("retrain.decided")
     if not decision.accepted:
-        reasons = tuple(decision.record["reasons"])
-        return Cycle(
-            outcome="refused", words="the gate refused it", reasons=reasons, checks=_checks(decision), decision=decision
-        )
+        reasons, asked_of_it = tuple(decision.record["reasons"]), verdict.checks(decision)
+        words = "the gate refused it"
+        return Cycle(outcome="refused", words=words, reasons=reasons, checks=asked_of_it, decision=decision)
     reporter.stage("writing and registering the version")
     made = _register(ground, candidate, told, decision, reporter)
     passes("retrain.registered")
@@ -126,7 +126,7 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
     """
     decision, asked = _decision(home, version), _asked(home, request)
     alias = _champion(home, version.scene)
-    told = {"checks": _checks(decision), "decision": decision, "version": version}
+    told = {"checks": verdict.checks(decision), "decision": decision, "version": version}
     if decision.version is None:
         home.decisions.became(decision.id, version.version)
     if alias.version == version.version:
@@ -203,48 +203,6 @@ def _ground(
     )
 
 
-def _policy(ground: Ground, tainted: bool) -> Policy:
-    """What the gate asks. A champion that has to go need not be surpassed, and nothing need have come since it."""
-    asked, scene = ground.asked, ground.scene
-    names = (*names_of(scene, ANCHOR), *names_of(scene, FRESH))
-    if tainted:
-        found = counts(scene, ground.follower, ground.stock)
-        names = tuple(name for name in names if found[name] >= Policy.least) or names_of(scene, ANCHOR)
-    return Policy(
-        margin=asked.margin,
-        alpha=asked.alpha,
-        confidence=asked.confidence,
-        abstention=asked.abstention,
-        holdouts=names,
-        superior=not tainted,
-    )
-
-
-def _decided(ground: Ground, request: Request) -> Cycle | None:
-    """The same cycle over the same labels would end the same, and spend of its hold-outs for nothing."""
-    champion = ground.champion.version
-    last = next((each for each in ground.home.decisions.of(champion.scene) if each.champion == champion.version), None)
-    if last is None or last.accepted or last.record["upto"] != ground.stock.upto or last.record["asked"] != _key(ground):
-        return None
-    words = f"nothing was said since the last cycle, which was refused by decision {last.id}"
-    del request
-    return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=_checks(last))
-
-
-def _key(ground: Ground) -> dict[str, Any]:
-    """What a cycle is asked, as it stands in its decision."""
-    asked = ground.asked
-    return {
-        "start": ground.start,
-        "recipe": asked.recipe,
-        "settings": {name: str(value) for name, value in ground.settings.items()},
-        "seed": ground.seed,
-        "budget": 60 * asked.minutes,
-        "replay": asked.replay,
-        "distill": asked.distill,
-    }
-
-
 def _features(ground: Ground, candidate: Candidate, reporter: Reporter) -> dict[str, Any]:
     """(D,) features by example, of all that stands and can be read; kept nowhere until the gate has accepted."""
     assembly, files = candidate.assembly, ground.stock.files
@@ -254,34 +212,6 @@ def _features(ground: Ground, candidate: Candidate, reporter: Reporter) -> dict[
         assembly.session, assembly.preprocessor, assembly.extractor, examples, cache, reporter.progress
     )
     return {example.digest: row for example, row in zip(examples, rows_ND, strict=True)}
-
-
-def _judged(
-    ground: Ground, candidate: Candidate, rows: dict[str, Any], policy: Policy, request: Request
-) -> tuple[Written, Contest]:
-    home, scene, stock = ground.home, ground.scene, ground.stock
-    champion = ground.champion.version.version
-    uses = home.decisions.uses(scene.name, champion, stock.number)
-    spent = {ANCHOR: uses.anchor, FRESH: uses.fresh}
-    told = contest(scene, ground.champion, ground.follower, candidate, rows, stock, spent, policy.confidence)
-    decided = gate.decide(told.holdouts, told.champion, told.candidate, policy, request.seed)
-    record = decided.to_json() | {
-        "candidate": candidate.recipe,
-        "extractor": candidate.assembly.extractor,
-        "holdouts": {
-            name: {
-                "rows": len(each.truth),
-                "uses": each.uses,
-                "champion": float(each.champion.mean()) if len(each.truth) else None,
-                "candidate": float(each.candidate.mean()) if len(each.truth) else None,
-            }
-            for name, each in told.holdouts.items()
-        },
-        "since": stock.since,
-        "upto": stock.upto,
-        "asked": _key(ground),
-    }
-    return home.decisions.write(scene.name, champion, stock.number, uses, decided.accepted, record), told
 
 
 def _register(ground: Ground, candidate: Candidate, told: Contest, decision: Written, reporter: Reporter) -> Version:
@@ -301,7 +231,9 @@ def _register(ground: Ground, candidate: Candidate, told: Contest, decision: Wri
         tuning=candidate.tuning,
         cycle=cycle,
     )
-    drawn = [replace(e, subject=stock.examples[e.digest].subject) for e in candidate.drawn if e.digest in stock.examples]
+    drawn = [
+        replace(e, subject=stock.examples[e.digest].subject) for e in candidate.drawn if e.digest in stock.examples
+    ]
     return package.register(home, scene, assembly, learned.head, drawn, origin)
 
 
@@ -342,14 +274,6 @@ def _challenging(home: Home, version: Version, asked: RetrainSettings) -> tuple[
     )
     passes("retrain.challenging")
     return "challenging", f"it challenges the champion ({mode}), and evidence judges"
-
-
-def _checks(decision: Written) -> tuple[Check, ...]:
-    nan = float("nan")
-    return tuple(
-        Check(**(check | {"bound": nan if check["bound"] is None else check["bound"]}))
-        for check in decision.record["checks"]
-    )
 
 
 def _refused(words: str, few: tuple[Check, ...] = ()) -> Cycle:

@@ -12,21 +12,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
-
-import numpy as np
-from scipy.special import softmax
 
 from core.bundle import Tuning
 from core.errors import InvalidInput, LeptonError, ParityFailed
 from core.failpoint import passes
 from core.follow import Follower
-from core.head import HeadState
 from core.home import Home
 from core.job_settings import RetrainSettings
-from core.labels import value_of
 from core.types import Doubles, Example, Head, Scene
 from exporters.backbone import Backbone
 from exporters.parity import Parity
@@ -38,6 +33,7 @@ from training.merge import soup
 from training.merge.parents import Parent
 from training.ready import MEASURES, sentence
 from training.recipe import FLOOR, Context, Epoch, Rows, TooFew
+from training.replayed import soft
 from training.reporter import Reporter
 from training.select import subsample
 from training.stock import Stock
@@ -202,9 +198,7 @@ def _ordered(examples: tuple[Example, ...]) -> tuple[Example, ...]:
     return tuple(sorted(examples, key=lambda example: example.digest))
 
 
-def _tried(
-    ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: str, config: Any
-) -> Candidate | None:
+def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: str, config: Any) -> Candidate | None:
     note, bench = ground.reporter.note, ground.bench
     ground.reporter.stage(f"tuning {start.backbones[0].name} by {name} on {len(rows.train)} examples")
     held = judge.of_assembly(start, floor.parity, rows, bench)
@@ -268,49 +262,17 @@ def _context(ground: Ground, head: Head, start: Assembly, rows: Rows, epochs: in
         limits=ground.home.limits,
         seed=ground.seed,
         budget=max(0.0, TUNING * (ground.deadline - time.monotonic())),
-        soft=_soft(ground, head, rows),
+        soft=_soft(ground, head.labels, rows),
         told=epoch,
         noted=reporter.note,
     )
 
 
-def _soft(ground: Ground, head: Head, rows: Rows) -> dict[str, Doubles]:
-    """Targets of replayed rows, mixed with what the champion answers to each without its own share in the head."""
-    share, state = ground.asked.distill, without(ground.follower.state, ground.scene, ground.stock.judging)
-    old = set(ground.stock.old)
-    replayed = [e for e in rows.train if e.digest in old and e.digest in state.rows]
-    teacher = state.solve() if share and replayed else None
-    if teacher is None:
-        return {}
-    answers_NK = state.answered([example.digest for example in replayed], teacher)
-    if ground.scene.task == "regression":
-        values_N = answers_NK[:, 0] * ground.scene.scale + ground.scene.offset
-        truths_N = np.array([value_of(ground.scene, state.rows[e.digest].target or 0) for e in replayed])
-        return {e.digest: (1 - share) * t + share * v for e, t, v in zip(replayed, truths_N, values_N, strict=True)}
-    shares_NK = softmax(answers_NK, axis=1)
-    column = {label: place for place, label in enumerate(teacher.labels)}
-    known = [label for label in head.labels if label in column]
-    found: dict[str, Doubles] = {}
-    for example, shares_K in zip(replayed, shares_NK, strict=True):
-        if example.label in known:
-            told_K = np.array([shares_K[column[label]] if label in column else 0.0 for label in head.labels])
-            own_K = np.array([float(label == example.label) for label in head.labels])
-            found[example.digest] = (1 - share) * own_K + share * told_K / told_K.sum()
-    return found
-
-
-def without(state: HeadState, task: Scene, left_out: frozenset[str]) -> HeadState:
-    """What a task's head is solved from, but for some examples."""
-    made = HeadState(
-        state.width,
-        task=state.task,
-        declared=task.labels,
-        key=task.hash_key,
-        blocks=state.blocks,
-        foreign=state.foreign,
-    )
-    made.add(row for name, row in sorted(state.rows.items()) if name not in left_out)
-    return made
+def _soft(ground: Ground, labels: Sequence[str], rows: Rows) -> dict[str, Doubles]:
+    """What replayed rows are taught instead of their labels alone, where the champion has a share in it."""
+    old, share = set(ground.stock.old), ground.asked.distill
+    replayed = [example for example in rows.train if example.digest in old] if share else []
+    return soft(ground.scene, ground.follower.state, ground.stock.judging, replayed, labels, share)
 
 
 def aside(home: Home, ground: Ground, candidate: Candidate) -> str:

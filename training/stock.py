@@ -150,7 +150,9 @@ def _words(home: Home, scene: str, examples: set[str]) -> tuple[dict[str, str], 
     example = sa.func.coalesce(label_events.c.example, join.c.example)
     joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
     columns = (example, label_events.c.subject, label_events.c.source, label_events.c.annotator)
-    wanted = sa.select(*columns).select_from(joined).where(label_events.c.scene == scene, label_events.c.kind == "label")
+    wanted = (
+        sa.select(*columns).select_from(joined).where(label_events.c.scene == scene, label_events.c.kind == "label")
+    )
     subjects: dict[str, str] = {}
     said: dict[str, set[tuple[str, str]]] = defaultdict(set)
     with home.ledger.database.read() as connection:
