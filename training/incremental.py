@@ -25,7 +25,7 @@ from core.home import Home
 from core.job_settings import RetrainSettings
 from core.promotion import challenge, prepare, promote, watch_over
 from core.registry import Alias, short
-from core.types import Example, Scene, Version
+from core.types import Example, Version
 from training import features, judge, package, recipe, verdict
 from training.adapt import closed_form
 from training.contest import Contest, counts
@@ -37,6 +37,10 @@ from training.stock import base_of, part
 Start = Literal["base", "champion"]
 Outcome = Literal["promoted", "challenging", "accepted", "refused"]
 SAME = "the champion already has these features, and its head follows the labels by itself: nothing would change"
+GOES = (
+    ", and the champion has learned of somebody who was erased: promote another version, or retrain with a wider margin "
+    "(lepton policy {scene} --set margin=0.1)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,17 +87,10 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
         LeptonError: what is wrong with the champion, the recipe, the graph or the disk, with the remedy.
         LookupError: an unknown recipe; the message lists the choices.
     """
-    scene, asked = home.registry.scene(request.scene), _asked(home, request)
-    alias = _champion(home, request.scene)
-    version = home.registry.version(scene.name, alias.version)
-    champion = Parent(version=version, bundle=home.bundle(alias.version), home=home)
-    check_rows(champion)
-    tainted = alias.version in home.certificates.tainted(scene.name)
-    if home.ledger.last_sequence(scene.name) <= base_of(champion) and not tainted:
-        return _refused(f"nothing was said since version {short(alias.version)} was made: there is nothing to learn")
-    reporter.stage("features of what stands, by the champion")
-    ground = _ground(home, scene, champion, asked, request, tainted, reporter)
-    policy = verdict.policy(ground, tainted)
+    ground = stand(home, request, reporter)
+    if ground is None:
+        return _refused("nothing was said since the champion was made: there is nothing to learn")
+    scene, champion, policy = ground.scene, ground.champion, verdict.policy(ground)
     few = gate.lacking(counts(scene, ground.follower, ground.stock), policy)
     if few:
         return _refused("too few labelled examples to judge by", few)
@@ -110,12 +107,47 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
     passes("retrain.decided")
     if not decision.accepted:
         reasons, asked_of_it = tuple(decision.record["reasons"]), verdict.checks(decision)
-        words = "the gate refused it"
+        words = "the gate refused it" + (GOES.format(scene=scene.name) if ground.tainted else "")
         return Cycle(outcome="refused", words=words, reasons=reasons, checks=asked_of_it, decision=decision)
     reporter.stage("writing and registering the version")
     made = _register(ground, candidate, told, decision, reporter)
     passes("retrain.registered")
     return settle(home, request, made, reporter)
+
+
+def stand(home: Home, request: Request, reporter: Reporter) -> Ground | None:
+    """What a cycle stands on; None where nothing was said since the champion was made.
+
+    Raises as ``retrain``.
+    """
+    scene, asked = home.registry.scene(request.scene), _asked(home, request)
+    version = home.registry.version(scene.name, _champion(home, scene.name).version)
+    champion = Parent(version=version, bundle=home.bundle(version.version), home=home)
+    check_rows(champion)
+    tainted = version.version in home.certificates.tainted(scene.name)
+    if home.ledger.last_sequence(scene.name) <= base_of(champion) and not tainted:
+        return None
+    reporter.stage("features of what stands, by the champion")
+    deadline = time.monotonic() + 60 * asked.minutes
+    prepare(home, scene.name, version.version, reporter.progress)
+    follower = home.follower(scene, version)
+    follower.catch_up()
+    if tainted:
+        reporter.note("the champion has learned of somebody who was erased: this begins from the pretrained weights")
+    return Ground(
+        home=home,
+        scene=scene,
+        champion=champion,
+        follower=follower,
+        stock=part(home, scene, champion, follower),
+        asked=asked,
+        settings=request.settings,
+        start="base" if tainted else asked.start,
+        tainted=tainted,
+        seed=request.seed,
+        deadline=deadline,
+        reporter=reporter,
+    )
 
 
 def settle(home: Home, request: Request, version: Version, reporter: Reporter) -> Cycle:
@@ -126,7 +158,7 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
     """
     decision, asked = _decision(home, version), _asked(home, request)
     alias = _champion(home, version.scene)
-    told = {"checks": verdict.checks(decision), "decision": decision, "version": version}
+    told: dict[str, Any] = {"checks": verdict.checks(decision), "decision": decision, "version": version}
     if decision.version is None:
         home.decisions.became(decision.id, version.version)
     if alias.version == version.version:
@@ -169,37 +201,6 @@ def _asked(home: Home, request: Request) -> RetrainSettings:
         recipe=chosen,
         minutes=held.minutes if request.budget is None else request.budget / 60,
         accepted=request.challenge or held.accepted,
-    )
-
-
-def _ground(
-    home: Home,
-    scene: Scene,
-    champion: Parent,
-    asked: RetrainSettings,
-    request: Request,
-    tainted: bool,
-    reporter: Reporter,
-) -> Ground:
-    deadline = time.monotonic() + 60 * asked.minutes
-    prepare(home, scene.name, champion.version.version, reporter.progress)
-    follower = home.follower(scene, champion.version)
-    follower.catch_up()
-    stock = part(home, scene, champion, follower)
-    if tainted:
-        reporter.note("the champion has learned of somebody who was erased: it begins from the pretrained weights")
-    return Ground(
-        home=home,
-        scene=scene,
-        champion=champion,
-        follower=follower,
-        stock=stock,
-        asked=asked,
-        settings=request.settings,
-        start="base" if tainted else asked.start,
-        seed=request.seed,
-        deadline=deadline,
-        reporter=reporter,
     )
 
 

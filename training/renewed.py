@@ -51,7 +51,8 @@ class Ground:
     Attributes:
         champion: the version that serves. follower: of its features.
         asked: the policy, with what was asked for this cycle alone. settings: of the recipe, by name.
-        start: base or champion. deadline: by ``time.monotonic``.
+        start: base or champion. tainted: the champion has learned of somebody who was erased, so that it has to go.
+        deadline: by ``time.monotonic``.
     """
 
     home: Home
@@ -62,6 +63,7 @@ class Ground:
     asked: RetrainSettings
     settings: Mapping[str, object]
     start: str
+    tainted: bool
     seed: int
     deadline: float
     reporter: Reporter

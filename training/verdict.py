@@ -16,11 +16,11 @@ from training.contest import ANCHOR, FRESH, Contest, Rows, contest, counts, name
 from training.renewed import Candidate, Ground
 
 
-def policy(ground: Ground, tainted: bool) -> Policy:
+def policy(ground: Ground) -> Policy:
     """What the gate asks. A champion that has to go need not be surpassed, and nothing need have come since it."""
     asked, scene = ground.asked, ground.scene
     names = (*names_of(scene, ANCHOR), *names_of(scene, FRESH))
-    if tainted:
+    if ground.tainted:
         found = counts(scene, ground.follower, ground.stock)
         names = tuple(name for name in names if found[name] >= Policy.least) or names_of(scene, ANCHOR)
     return Policy(
@@ -29,7 +29,7 @@ def policy(ground: Ground, tainted: bool) -> Policy:
         confidence=asked.confidence,
         abstention=asked.abstention,
         holdouts=names,
-        superior=not tainted,
+        superior=not ground.tainted,
     )
 
 
