@@ -97,6 +97,7 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
     if (last := verdict.before(ground)) is not None:
         words = f"nothing was said since the last cycle, which was refused by decision {last.id}"
         return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=verdict.checks(last))
+    passes("retrain.prepared")
     candidate = renewed(ground)
     if candidate is None or candidate.assembly.extractor == champion.manifest.extractor:
         return _refused(SAME)
@@ -162,6 +163,8 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
     if decision.version is None:
         home.decisions.became(decision.id, version.version)
     if alias.version == version.version:
+        if asked.accepted == "promote" and home.challenges.of(version.scene) is None:
+            watch_over(home, version.scene, decision.champion)
         return Cycle(outcome="promoted", words="it is champion", **told)
     if alias.version != decision.champion:
         raise Conflict(
