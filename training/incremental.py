@@ -163,9 +163,8 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
     if decision.version is None:
         home.decisions.became(decision.id, version.version)
     if alias.version == version.version:
-        if asked.accepted == "promote" and home.challenges.of(version.scene) is None:
-            watch_over(home, version.scene, decision.champion)
-        return Cycle(outcome="promoted", words="it is champion", **told)
+        words = _watched(home, version.scene, decision.champion, reporter) if asked.accepted == "promote" else ""
+        return Cycle(outcome="promoted", words=f"it is champion{words}", **told)
     if alias.version != decision.champion:
         raise Conflict(
             f"version {short(alias.version)} became champion of {version.scene!r} while it was compared with "
@@ -175,7 +174,11 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
     reporter.stage("features of labels that came meanwhile")
     prepare(home, version.scene, version.version, reporter.progress)
     if asked.accepted == "promote":
-        return Cycle(outcome="promoted", words=_promoted(home, version, alias, decision), **told)
+        why = f"the gate accepted it: decision {decision.id}"
+        promote(home, version.scene, version.version, expected_generation=alias.generation, why=why)
+        passes("retrain.promoted")
+        words = _watched(home, version.scene, alias.version, reporter)
+        return Cycle(outcome="promoted", words=f"it is champion{words}", **told)
     outcome, words = _challenging(home, version, asked)
     return Cycle(outcome=outcome, words=words, **told)
 
@@ -254,12 +257,14 @@ def _decision(home: Home, version: Version) -> Written:
     return home.decisions.find(str(lineage.get("decision", "")))
 
 
-def _promoted(home: Home, version: Version, alias: Alias, decision: Written) -> str:
-    why = f"the gate accepted it: decision {decision.id}"
-    promote(home, version.scene, version.version, expected_generation=alias.generation, why=why)
-    passes("retrain.promoted")
-    held_up = watch_over(home, version.scene, alias.version)
-    return f"it is champion{f'; the former one does not watch it: {held_up}' if held_up else ''}"
+def _watched(home: Home, scene: str, former: str, reporter: Reporter) -> str:
+    """Have the former champion watch the new one; why it does not, where it does not."""
+    held = home.challenges.of(scene)
+    if held is not None and held.version == former:
+        return ""
+    prepare(home, scene, former, reporter.progress)
+    why = watch_over(home, scene, former)
+    return f"; the former one does not watch it: {why}" if why else ""
 
 
 def _challenging(home: Home, version: Version, asked: RetrainSettings) -> tuple[Outcome, str]:
