@@ -38,8 +38,8 @@ Start = Literal["base", "champion"]
 Outcome = Literal["promoted", "challenging", "accepted", "refused"]
 SAME = "the champion already has these features, and its head follows the labels by itself: nothing would change"
 GOES = (
-    ", and the champion has learned of somebody who was erased: promote another version, or retrain with a wider margin "
-    "(lepton policy {scene} --set margin=0.1)"
+    ", and the champion has learned of somebody who was erased: promote another version, or retrain with a wider "
+    "margin (lepton policy {scene} --set margin=0.1)"
 )
 
 

@@ -102,15 +102,11 @@ def test_a_cycle_that_is_killed_anywhere_leaves_one_whole_champion_and_goes_on(
     assert attempted(home, "") == 0
     job = home.jobs.find(job.id)
     assert (job.state, job.result["outcome"]) == ("done", "promoted"), job.reason
+    if promoted:  # what came after the promotion is the learner's
+        prepare(home, SCENE, job.result["version"], lambda done, total: None)
     newest = complete(home)
-    assert (
-        [version.version for version in home.registry.versions(SCENE)]
-        == [first, newest]
-        == [
-            first,
-            *home.jobs.versions(job.id),
-        ]
-    )
+    assert [version.version for version in home.registry.versions(SCENE)] == [first, newest]
+    assert home.jobs.versions(job.id) == [newest]
     alias = home.registry.champion(SCENE)
     assert alias is not None and alias.generation == 2, "it was promoted once"
     assert [each.version for each in home.decisions.of(SCENE) if each.version] == [newest]
