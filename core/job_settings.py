@@ -93,7 +93,7 @@ class RetrainSettings:
     """Loss in balanced accuracy that the gate takes for none. The smaller it is, the more examples have to judge: of
     four classes 0.02 takes some 170 before equal answers count as equal, 0.01 twice as many."""
     alpha: float = 0.05
-    """Chance that the gate calls a candidate better that is not, over all cycles together."""
+    """Chance that the gate calls a candidate better that is not, over all cycles that ask to replace one champion."""
     confidence: float = 0.0
     """Answers less sure than this count as abstentions."""
     abstention: float = 1.0

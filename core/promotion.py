@@ -97,10 +97,12 @@ def challenge(
 
 def watch_over(home: Home, scene: str, former: str) -> str:
     """Let the former champion shadow the new one for a probation, where the settings ask for one, so that evidence may
-    bring it back; where that cannot be, the promotion stands all the same, and the words say why."""
+    bring it back, in the place of an earlier probation; where that cannot be, the promotion stands all the same, and
+    the words say why."""
     if not home.settings.challenge.probation_labels:
         return ""
-    if home.challenges.of(scene) is not None:
+    held = home.challenges.of(scene)
+    if held is not None and not held.probation:
         return "another challenge is running"
     generation = home.challenges.generation(scene)
     try:

@@ -55,13 +55,15 @@ class Contest:
 
 @dataclass(frozen=True)
 class _Answers:
-    """Of one task: who was asked, what is true, and what each of the two answered."""
+    """Of one task: who was asked, what is true, and what each of the two answered; ``unread_N`` are those that the
+    candidate cannot read, which is no right answer."""
 
     task: Scene
     names: tuple[str, ...]
     rows: tuple[Row, ...]
     heads: tuple[Head, Head]
     answers: tuple[Doubles, Doubles] = field(repr=False)
+    unread_N: Flags = field(repr=False)
 
 
 def names_of(scene: Scene, holdout: str) -> tuple[str, ...]:
@@ -122,24 +124,24 @@ def contest(
 
 def _asked(each: Followed, features_of: Rows, stock: Stock) -> _Answers:
     known = each.state.rows
-    names = tuple(sorted(stock.judging & known.keys() & features_of.keys()))
+    names = tuple(sorted(stock.judging & known.keys()))
     ours = without(each.state, each.task, stock.judging)
-    theirs = HeadState(
-        len(next(iter(features_of.values()))), task=ours.task, declared=each.task.labels, key=each.task.hash_key
-    )
+    blank_D = np.zeros_like(next(iter(features_of.values())))
+    theirs = HeadState(len(blank_D), task=ours.task, declared=each.task.labels, key=each.task.hash_key)
     theirs.add(
         replace(row, features=features_of[name]) for name, row in sorted(ours.rows.items()) if name in features_of
     )
     heads = (_solved(ours, each.task), _solved(theirs, each.task))
     rows = tuple(known[name] for name in names)
+    unread_N = np.array([name not in features_of for name in names], np.bool_)
     if not names:
         nothing = np.zeros((0, 1))
-        return _Answers(each.task, names, rows, heads, (nothing, nothing))
+        return _Answers(each.task, names, rows, heads, (nothing, nothing), unread_N)
     answers = (
         measure.answers(each.task, heads[0], np.stack([row.features for row in rows])),
-        measure.answers(each.task, heads[1], np.stack([features_of[name] for name in names])),
+        measure.answers(each.task, heads[1], np.stack([features_of.get(name, blank_D) for name in names])),
     )
-    return _Answers(each.task, names, rows, heads, answers)
+    return _Answers(each.task, names, rows, heads, answers, unread_N)
 
 
 def _solved(state: HeadState, task: Scene) -> Head:
@@ -167,9 +169,10 @@ def _right(told: _Answers) -> tuple[Flags, Flags]:
     """(N,) whether each was right; of a regression, whether it came at least as near as the other."""
     if told.task.task == "regression":
         misses = [np.abs(answers_NK[:, 0] - _truths(told)) for answers_NK in told.answers]
+        misses[1][told.unread_N] = np.inf
         return misses[0] <= misses[1], misses[1] <= misses[0]
     said = [_columns(told, side)[0] == _columns(told, side)[1] for side in (0, 1)]
-    return said[0], said[1]
+    return said[0], said[1] & ~told.unread_N
 
 
 def _columns(told: _Answers, side: int) -> tuple[Indices, Indices]:

@@ -18,14 +18,15 @@ from typing import Any, Literal, cast
 from core import gate
 from core.challenges import Mode
 from core.decisions import Written
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, LeptonError, NotFound
 from core.failpoint import passes
 from core.gate import Check
 from core.home import Home
 from core.job_settings import RetrainSettings
+from core.preprocess import Preprocessor
 from core.promotion import challenge, prepare, promote, watch_over
 from core.registry import Alias, short
-from core.types import Example, Version
+from core.types import Example, GridRows, Version
 from training import features, judge, package, recipe, verdict
 from training.adapt import closed_form
 from training.contest import Contest, counts
@@ -95,7 +96,8 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
     if few:
         return _refused("too few labelled examples to judge by", few)
     if (last := verdict.before(ground)) is not None:
-        words = f"nothing was said since the last cycle, which was refused by decision {last.id}"
+        became = f"made version {short(last.version)}" if last.version else "was refused"
+        words = f"nothing was said since the last cycle, which {became} by decision {last.id}"
         return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=verdict.checks(last))
     passes("retrain.prepared")
     candidate = renewed(ground)
@@ -210,15 +212,28 @@ def _asked(home: Home, request: Request) -> RetrainSettings:
     )
 
 
-def _features(ground: Ground, candidate: Candidate, reporter: Reporter) -> dict[str, Any]:
-    """(D,) features by example, of all that stands and can be read; kept nowhere until the gate has accepted."""
+def _features(ground: Ground, candidate: Candidate, reporter: Reporter) -> dict[str, GridRows]:
+    """(D,) features by example, of all that stands and that the candidate can read; kept nowhere until the gate has
+    accepted."""
     assembly, files = candidate.assembly, ground.stock.files
     examples = [Example(digest=name, path=str(file), split="train") for name, file in sorted(files.items())]
     cache = judge.cache_of(assembly, ground.home.cache)
-    rows_ND = features.extract(
-        assembly.session, assembly.preprocessor, assembly.extractor, examples, cache, reporter.progress
-    )
+    session, reader, extractor = assembly.session, assembly.preprocessor, assembly.extractor
+    try:
+        rows_ND = features.extract(session, reader, extractor, examples, cache, reporter.progress)
+    except LeptonError as error:
+        reporter.note(f"the candidate cannot read everything: {error.message}")
+        examples = [example for example in examples if _reads(reader, example)]
+        rows_ND = features.extract(session, reader, extractor, examples, cache, reporter.progress)
     return {example.digest: row for example, row in zip(examples, rows_ND, strict=True)}
+
+
+def _reads(reader: Preprocessor, example: Example) -> bool:
+    try:
+        features.read(example, reader)
+    except LeptonError:
+        return False
+    return True
 
 
 def _register(ground: Ground, candidate: Candidate, told: Contest, decision: Written, reporter: Reporter) -> Version:
@@ -258,9 +273,9 @@ def _decision(home: Home, version: Version) -> Written:
 
 
 def _watched(home: Home, scene: str, former: str, reporter: Reporter) -> str:
-    """Have the former champion watch the new one; why it does not, where it does not."""
+    """Have the former champion watch the new one, unless it had to go; why it does not, where it does not."""
     held = home.challenges.of(scene)
-    if held is not None and held.version == former:
+    if former in home.certificates.tainted(scene) or (held is not None and held.version == former):
         return ""
     prepare(home, scene, former, reporter.progress)
     why = watch_over(home, scene, former)

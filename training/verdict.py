@@ -34,10 +34,11 @@ def policy(ground: Ground) -> Policy:
 
 
 def before(ground: Ground) -> Written | None:
-    """The refusal that this cycle would only repeat: nothing was said since, and nothing else is asked."""
+    """The decision that this cycle would only repeat: nothing was said since, and nothing else is asked; not one that
+    accepted a candidate which was lost before it was registered."""
     champion = ground.champion.version
     last = next((each for each in ground.home.decisions.of(champion.scene) if each.champion == champion.version), None)
-    if last is None or last.accepted:
+    if last is None or (last.accepted and last.version is None):
         return None
     same = (last.record["upto"], last.record["asked"]) == (ground.stock.upto, _key(ground))
     return last if same else None

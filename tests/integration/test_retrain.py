@@ -87,6 +87,8 @@ def test_labels_of_new_towns_are_learned_promoted_watched_and_told(
     assert decision.accepted and decision.version == done["version"]
     assert "nothing was said since" in tell(capsys, "retrain", SCENE, code=3)["words"]
     assert run(["rollback", SCENE]) == 0 and champion(home) == first
+    again = tell(capsys, "retrain", SCENE, "--seed", "5", code=3)
+    assert f"made version {done['version'][:12]}" in again["words"], "what was made of these labels is there already"
 
 
 def test_poisoned_labels_are_refused_the_champion_stays_and_the_hold_outs_have_spent(
@@ -111,9 +113,7 @@ def test_poisoned_labels_are_refused_the_champion_stays_and_the_hold_outs_have_s
     assert "better on no hold-out" in " ".join(capsys.readouterr().out.split())
 
 
-def test_an_accepted_version_may_have_to_challenge_first_and_is_told_over_http(
-    home: Home, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_accepted_version_may_have_to_challenge_first(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     first = champion(home)
     towns.say(home)
     done = tell(capsys, "retrain", SCENE, "--challenge", "split")
@@ -125,6 +125,8 @@ def test_an_accepted_version_may_have_to_challenge_first_and_is_told_over_http(
         "evidence",
     )
     assert running.share == home.settings.retrain.share
+    job = tell(capsys, "retrain", SCENE, "--queue", "--budget", "90s", "--start", "champion")
+    assert (job["kind"], job["state"], job["request"]["budget"]) == ("retrain", "queued", 90.0)
 
 
 def test_a_request_that_cannot_be_is_one_line(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

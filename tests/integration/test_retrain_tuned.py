@@ -120,6 +120,7 @@ def test_after_an_erasure_the_next_weights_are_those_of_who_never_saw_the_subjec
     mine, theirs = made(ground), made(never)
     assert digest(mine) == digest(theirs)
     assert mine.assembly.extractor == theirs.assembly.extractor
+    assert mine.tuning is not None and float(mine.tuning.settings["share_of_tuned"] or 0) > 0
     taught = {example.digest for example in sides(ground).train}
     assert mine.taught == taught and not taught & ground.stock.judging
 
@@ -155,6 +156,8 @@ def test_a_champion_that_learned_of_an_erased_person_is_followed_by_one_from_the
     assert home.bundle(after.version.version).manifest.lineage.start == "base"
     (certificate,) = home.certificates.of(WHO)
     assert certificates.told(home.registry, certificate)["scenes"][SCENE]["replaced_by"] == after.version.version
+    watching = home.challenges.of(SCENE)
+    assert watching is None or watching.version != done.version.version, "who had to go does not come back"
     say(home, 30, first=9000)
     from_champion = stand(home, champion)
     assert from_champion.start == "champion" and not from_champion.tainted
