@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from core.errors import LeptonError
 from lepton import (
+    certificate,
     challenge,
     compress,
     demo,
@@ -22,6 +23,7 @@ from lepton import (
     pretrain,
     processes,
     registry,
+    retrain,
     search,
     served,
 )
@@ -45,8 +47,10 @@ GROUPS = (
     registry,
     imports,
     challenge,
+    retrain,
     jobs,
     policy,
+    certificate,
     processes,
     doctor,
     demo,
