@@ -8,15 +8,18 @@ from pathlib import Path
 
 from core.artifacts import Artifacts
 from core.bundle import Bundle, blocks_of, checked, read
+from core.certificates import Certificates
 from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
+from core.decisions import Decisions
 from core.drift import DriftReadings
 from core.errors import BrokenBundle, Unavailable
 from core.events import Ledger
 from core.evidence import EvidenceStore
 from core.federation import FOREIGN, Share, from_bytes
 from core.follow import Follower
+from core.holdouts import Holdouts
 from core.jobs import Jobs
 from core.policies import Policies
 from core.predictions import PredictionLog
@@ -44,6 +47,9 @@ class Home:
     jobs: Jobs
     progress: Progress
     policies: Policies
+    holdouts: Holdouts
+    decisions: Decisions
+    certificates: Certificates
 
     @property
     def cache(self) -> Path:
@@ -150,4 +156,7 @@ def open_home(settings: Settings) -> Home:
         jobs=Jobs(ledger_database),
         progress=Progress(ledger_database),
         policies=Policies(ledger_database, settings.retrain),
+        holdouts=Holdouts(ledger_database),
+        decisions=Decisions(ledger_database),
+        certificates=Certificates(ledger_database),
     )

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from core.errors import LeptonError
 from lepton import (
+    certificate,
     challenge,
     compress,
     console,
@@ -23,6 +24,7 @@ from lepton import (
     pretrain,
     processes,
     registry,
+    retrain,
     search,
     served,
 )
@@ -46,8 +48,10 @@ GROUPS = (
     registry,
     imports,
     challenge,
+    retrain,
     jobs,
     policy,
+    certificate,
     processes,
     console,
     doctor,
