@@ -14,7 +14,7 @@ from operator import attrgetter
 import numpy as np
 import sqlalchemy as sa
 
-from core.database import Database, instances, predictions
+from core.database import Database, instances, offers, predictions
 from core.types import GridRows, Prediction, Reply
 
 PAGE = 500
@@ -89,6 +89,17 @@ class PredictionLog:
             )
             return [_prediction(row) for row in rows]
 
+    def newest(self, scene: str, extractor: str, limit: int) -> dict[str, GridRows]:
+        """Features of the examples among the newest answers of a scene, by example."""
+        rows = (
+            sa.select(predictions.c.example, predictions.c.features)
+            .where(predictions.c.scene == scene, predictions.c.extractor == extractor, predictions.c.role != "shadow")
+            .order_by(predictions.c.created_at.desc())
+            .limit(limit)
+        )
+        with self.database.read() as connection:
+            return {row.example: np.frombuffer(row.features, np.int16) for row in connection.execute(rows)}
+
     def features(self, extractor: str, examples: Iterable[str]) -> dict[str, GridRows]:
         """Features of those examples that any prediction, a shadow's too, has under this extractor."""
         listed, found = list(examples), dict[str, GridRows]()
@@ -116,6 +127,7 @@ class PredictionLog:
                 part = listed[start : start + PAGE]
                 gone += connection.execute(sa.delete(predictions).where(predictions.c.example.in_(part))).rowcount
                 connection.execute(sa.delete(instances).where(instances.c.example.in_(part)))
+                connection.execute(sa.delete(offers).where(offers.c.example.in_(part)))
         return gone
 
     def retain(self, *, days: float, megabytes: float, now: float | None = None) -> int:
@@ -130,6 +142,7 @@ class PredictionLog:
                 return 0
             gone = connection.execute(sa.delete(predictions).where(predictions.c.created_at < oldest)).rowcount
             gone += connection.execute(sa.delete(instances).where(instances.c.seen_at < oldest)).rowcount
+            connection.execute(sa.delete(offers).where(offers.c.at < oldest))
         most = int(megabytes * 2**20)
         while self._used_bytes(most) > most:
             with self.database.write() as connection:
