@@ -240,6 +240,10 @@ class Ledger:
             ).all()
             return [event_of(connection, row._mapping) for row in rows]
 
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock()
+
     def last_sequence(self, scene: str) -> int:
         """Sequence of the newest event of a scene, 0 where there is none."""
         newest = sa.select(sa.func.max(label_events.c.sequence)).where(label_events.c.scene == scene)

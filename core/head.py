@@ -107,6 +107,7 @@ class HeadState:
         self.sample = Sample(key)
         self.checked: Checked | None = None
         self._lams: tuple[str, tuple[float, ...]] | None = None
+        self._fitted: tuple[tuple[object, ...], Fit] | None = None  # what the sums were last solved to
 
     @property
     def statistics(self) -> Statistics:
@@ -116,7 +117,7 @@ class HeadState:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add rows of examples that are not here yet."""
-        new = list(rows)
+        new, self._fitted = list(rows), None
         for row in new:
             assert row.example not in self.rows, f"example {row.example} already stands"
             self.rows[row.example] = row
@@ -131,6 +132,7 @@ class HeadState:
         """Forget the rows of these examples, exactly; those that are not here are passed over."""
         gone = [self.rows.pop(example) for example in examples if example in self.rows]
         self.sample.remove(gone)
+        self._fitted = None
         if gone:
             rows_ND, columns, targets_N, weights, named = _arrays(gone)
             with one_thread():
@@ -195,8 +197,11 @@ class HeadState:
             return self._choose(self.sample.digest(columns), columns)
 
     def _fit(self, columns: Sequence[str], digest: str, lam: float | None) -> Fit:
-        lams = self._choose(digest, columns) if lam is None else (lam,) * len(self.blocks)
-        return blockwise.fit(self.blocks, self.parts, lams, columns)
+        key = tuple(columns), digest, lam
+        if self._fitted is None or self._fitted[0] != key:
+            lams = self._choose(digest, columns) if lam is None else (lam,) * len(self.blocks)
+            self._fitted = key, blockwise.fit(self.blocks, self.parts, lams, columns)
+        return self._fitted[1]
 
     def _calibrated(self, fit: Fit, columns: Sequence[str]) -> tuple[float, Doubles]:
         """The temperature, and (K,) offsets."""

@@ -7,7 +7,7 @@ Promises that a hold, its acceptance and its end stand in the audit. What waits 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
@@ -15,11 +15,17 @@ import sqlalchemy as sa
 from core.audit import note
 from core.database import Database, label_events
 from core.errors import NotFound
+from core.events import TRAINING
 from core.label_tables import guard_holds, held_labels
 from core.lease import Lease, confirm
 from core.screen import Held
 
+PAGE = 500
 GUARD = "guard"  # the reason of labels that came since the head that serves
+
+
+_join = label_events.alias("joined")
+EXAMPLE = sa.func.coalesce(label_events.c.example, _join.c.example)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,19 +155,27 @@ class Holds:
             rows = connection.execute(_rows().where(held_labels.c.scene == scene).order_by(*order))
             return [Waiting(task=r.task, example=r.example, reason=r.reason, words=r.words, at=r.at) for r in rows]
 
+    def events(self, scene: str, examples: Sequence[str]) -> dict[str, list[str]]:
+        """Example → label events of feedback about it that were not withdrawn, oldest first."""
+        gone = sa.select(label_events.c.target).where(label_events.c.scene == scene, label_events.c.kind == "withdraw")
+        found: dict[str, list[str]] = {}
+        with self.database.read() as connection:
+            for start in range(0, len(examples), PAGE):
+                part = examples[start : start + PAGE]
+                rows = connection.execute(
+                    _said()
+                    .where(label_events.c.scene == scene, EXAMPLE.in_(part), label_events.c.event_id.not_in(gone))
+                    .where(label_events.c.source != TRAINING)
+                    .order_by(label_events.c.sequence)
+                )
+                for row in rows:
+                    found.setdefault(row.which, []).append(row.event_id)
+        return found
+
     def about(self, event_id: str, sequence: int) -> Waiting | None:
         """Why a label that stands waits, where it does; ``sequence`` is that of the last event that made it count."""
-        join = label_events.alias("joined")
-        example = sa.func.coalesce(label_events.c.example, join.c.example).label("which")
-        said = (
-            sa.select(label_events.c.scene, label_events.c.task, example)
-            .select_from(
-                label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
-            )
-            .where(label_events.c.event_id == event_id, label_events.c.kind == "label")
-        )
         with self.database.read() as connection:
-            told = connection.execute(said).first()
+            told = connection.execute(_said().where(label_events.c.event_id == event_id)).first()
             if told is None or told.which is None:
                 return None
             here = (held_labels.c.scene == told.scene) & (held_labels.c.task == told.task)
@@ -180,6 +194,14 @@ def forget(connection: sa.Connection, scene: str, events: list[str]) -> None:
     if held is not None:
         left = [event for event in held.events if event not in set(events)]
         connection.execute(sa.update(guard_holds).where(guard_holds.c.scene == scene).values(events=left))
+
+
+def _said() -> sa.Select[tuple[object, ...]]:
+    """Label events with the example that they, or their join, name."""
+    told = label_events.c.event_id, label_events.c.scene, label_events.c.task, EXAMPLE.label("which")
+    joins = (_join.c.target == label_events.c.event_id) & (_join.c.kind == "join")
+    rows = sa.select(*told).select_from(label_events.outerjoin(_join, joins))
+    return rows.where(label_events.c.kind == "label")
 
 
 def _rows() -> sa.Select[tuple[object, ...]]:

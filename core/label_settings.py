@@ -17,20 +17,23 @@ class GuardSettings:
 
     on: bool = True
     """Whether heads are held at all."""
-    lost: float = 0.05
-    """Share of the anchor rows that may be lost, in answers that were right, less those that became right."""
+    lost: float = 0.03
+    """Share of the anchor rows whose right answers must be lost on balance."""
     level: float = 0.001
     """Chance at which so many lost against won are no chance any more; few anchor rows never reach it."""
     churn: float = 0.25
-    """Share of recent answers that may become others, beside the square root of the share that new labels have of all
-    weight: where few labels stand, one more may change much."""
+    """Share of recent answers that would be others, from which ``level_churning`` holds in place of ``level``."""
+    level_churning: float = 0.01
+    """The same chance, where much would change."""
+    anchors: int = 256
+    """Rows labelled by feedback that are asked."""
     traffic: int = 256
     """Recent answers that are looked at."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        positive(self, "guard", "lost", "level", "churn", "traffic")
-        _shares(self, "guard", "lost", "level", "churn")
+        positive(self, "guard", "lost", "level", "churn", "level_churning", "anchors", "traffic")
+        _shares(self, "guard", "lost", "level", "churn", "level_churning")
 
 
 @dataclass(frozen=True, kw_only=True)

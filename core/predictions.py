@@ -78,6 +78,16 @@ class PredictionLog:
             once = {row.example: _prediction(row) for row in rows}
         return list(once.values())
 
+    def shadows(self, scene: str, version: str, limit: int) -> dict[str, Prediction]:
+        """The newest shadows of a version, by example, without inputs."""
+        wanted = (predictions.c.scene == scene) & (predictions.c.version == version) & (predictions.c.role == "shadow")
+        order = predictions.c.created_at.desc()
+        with self.database.read() as connection:
+            rows = connection.execute(
+                sa.select(predictions, sa.null().label("bytes")).where(wanted).order_by(order).limit(limit)
+            )
+            return {row.example: _prediction(row) for row in rows}
+
     def of_version(self, scene: str, version: str, after: float, limit: int) -> list[Prediction]:
         """Answers of a version while it was champion, made after a moment, oldest first, without inputs."""
         wanted = (predictions.c.scene == scene) & (predictions.c.created_at > after)
@@ -113,6 +123,19 @@ class PredictionLog:
                 )
                 found |= {row.example: np.frombuffer(row.features, np.int16) for row in rows}
         return found
+
+    def of_example(self, example: str) -> Prediction | None:
+        """The newest answer to an example, with its input where it was kept."""
+        rows = (
+            sa.select(predictions, instances.c.bytes)
+            .join(instances, instances.c.example == predictions.c.example, isouter=True)
+            .where(predictions.c.example == example, predictions.c.role != "shadow")
+            .order_by(predictions.c.created_at.desc())
+            .limit(1)
+        )
+        with self.database.read() as connection:
+            row = connection.execute(rows).first()
+        return None if row is None else _prediction(row)
 
     def instance(self, example: str) -> bytes | None:
         """The input of an example, where it was kept."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from typing import Protocol
 
 SAMPLE = 512  # rows from which λ and the temperature are drawn
@@ -51,6 +52,10 @@ class Sample:
     def examples(self) -> list[str]:
         """Those that are drawn, in the order of their hashes."""
         return [example for _, _, example in self._order[:SAMPLE]]
+
+    def among(self, wanted: Collection[str], most: int) -> list[str]:
+        """The first of these in the order of the hashes."""
+        return list(islice((example for _, _, example in self._order if example in wanted), most))
 
     def digest(self, columns: Sequence[str]) -> str:
         """SHA-256 of what is drawn and of the columns that it is read for."""

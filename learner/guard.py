@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.events import TRAINING
 from core.follow import Followed, Follower
-from core.guard import Change, anchored, fresh_rows, moved
-from core.head import Checked, Row
+from core.guard import Anchors, Change, anchored, fresh_rows, moved
+from core.head import Row
 from core.home import Home
 from core.statistics import from_grid
 from core.types import GridRows, Head, Scene
@@ -50,11 +50,18 @@ class Doubt:
 
 @dataclass(frozen=True, eq=False)
 class _Good:
-    """One task as it was when its head was let out."""
+    """One task as it was when its head was let out.
+
+    Attributes:
+        fed: examples that feedback alone has labelled.
+        feedback, sample: anchor → whether the head answers it rightly without itself.
+    """
 
     head: Head
-    checked: Checked | None
-    rows: dict[str, Row]
+    rows: Mapping[str, Row]
+    fed: frozenset[str]
+    feedback: Mapping[str, bool]
+    sample: Mapping[str, bool]
 
 
 class Guard:
@@ -66,27 +73,50 @@ class Guard:
         self._scene, self._extractor = scene.name, extractor
         self._good: dict[str, _Good] = {}
         self._sequence = 0
+        self._known: tuple[Head | None, dict[str, bool]] = (None, {})  # of the head that was asked last
         self._traffic_BD: GridRows = np.zeros((0, 0), np.int16)
         self._read_at = -np.inf
 
     def trust(self, follower: Follower, head: Head) -> None:
         """Remember what is let out; ``head`` is the one that ``follower`` has just solved."""
         self._sequence = follower.sequence if follower.upto is None else follower.upto
-        for each in follower.tasks:
-            name = each.task.task_name
-            self._good[name] = _Good(head.of(name), each.state.checked, dict(each.state.rows))
+        if self._settings.on:
+            for each in follower.tasks:
+                if each.task.task == "classification":
+                    name = each.task.task_name
+                    self._good[name] = self._seen(each, head.of(name), self._good.get(name))
 
     def question(self, follower: Follower, head: Head) -> Doubt | None:
         """Why a head is better not let out, or None; it is the one that ``follower`` has just solved."""
-        if not self._settings.on:
-            return None
         for each in follower.tasks:
             good = self._good.get(each.task.task_name)
-            if good is not None and each.task.task == "classification":
-                doubt = self._doubt(each, good, head.of(each.task.task_name))
-                if doubt is not None:
-                    return doubt
+            doubt = None if good is None else self._doubt(each, good, head.of(each.task.task_name))
+            if doubt is not None:
+                return doubt
         return None
+
+    def _seen(self, each: Followed, head: Head, before: _Good | None) -> _Good:
+        rows = dict(each.state.rows)
+        old = before or _Good(head, {}, frozenset(), {}, {})
+        changed = fresh_rows(old.rows, rows)
+        kept = old.fed.intersection(rows).difference(changed)
+        fed = kept.union(example for example in changed if not _taught(each, example))
+        return _Good(head, rows, fed, self._answered(each, head, fed), self._sampled(each))
+
+    def _answered(self, each: Followed, head: Head, fed: Collection[str]) -> dict[str, bool]:
+        """Anchors of feedback → whether they are answered rightly without themselves."""
+        wanted = [] if head.fallback else each.state.sample.among(fed, self._settings.anchors)
+        if self._known[0] is not head:
+            self._known = head, {}
+        known = self._known[1]
+        new = [example for example in wanted if example not in known]
+        if new:
+            told = each.state.answered(new, head).argmax(axis=1)
+            known |= {e: head.labels[k] == each.state.rows[e].column for e, k in zip(new, told, strict=True)}
+        return {example: known[example] for example in wanted}
+
+    def _sampled(self, each: Followed) -> dict[str, bool]:
+        return {} if each.state.checked is None else each.state.checked.right()
 
     def _doubt(self, each: Followed, good: _Good, head: Head) -> Doubt | None:
         if good.head.fallback or head.fallback:
@@ -94,32 +124,29 @@ class Guard:
         fresh = fresh_rows(good.rows, each.state.rows)
         if not fresh or any(TRAINING in self._sayers(each, example) for example in fresh):
             return None
-        change = self._change(each, good, head, fresh)
+        change = self._change(each, good, head)
         words = change.words(self._settings)
         if not words:
             return None
         annotator, share = self._cause(each, good, change, fresh)
         if share < NAMED_FROM:
-            return Doubt(
-                words=f"{words}; no annotator alone is the cause", annotator=None, events=(), labels=len(fresh)
-            )
+            words += "; no annotator alone is the cause"
+            return Doubt(words=words, annotator=None, events=(), labels=len(fresh))
         events = self._events(each, good, annotator, fresh)
         name = f"annotator {annotator!r}" if annotator else "labels that name no annotator"
         words += f"; {100 * share:.0f} % of it is due to {name} ({len(events)} labels since event {self._sequence})"
         return Doubt(words=words, annotator=annotator, events=tuple(events[:MOST_EVENTS]), labels=len(fresh))
 
-    def _change(self, each: Followed, good: _Good, head: Head, fresh: Iterable[str]) -> Change:
-        before, after, rows = good.checked, each.state.checked, each.state.rows
-        anchors, lost, won = anchored(before, after) if before is not None and after is not None else (0, 0, 0)
-        traffic_BD = self._traffic()
-        weight = sum(rows[example].weight for example in fresh if example in rows)
+    def _change(self, each: Followed, good: _Good, head: Head) -> Change:
+        rows, traffic_BD = each.state.rows, self._traffic()
+        same = {e for e in (*good.feedback, *good.sample) if e in rows and rows[e].same(good.rows[e])}
+        asked = [example for example in good.feedback if example in same]
+        after = self._answered(each, head, set(asked))
         return Change(
-            anchors=anchors,
-            lost=lost,
-            won=won,
+            feedback=anchored(good.feedback, after, same),
+            sample=anchored(good.sample, self._sampled(each), same),
             answers=len(traffic_BD),
             moved=moved(good.head, head, traffic_BD),
-            fresh=weight / max(1, each.state.parts[0].units),
         )
 
     def _cause(self, each: Followed, good: _Good, change: Change, fresh: list[str]) -> tuple[str, float]:
@@ -128,16 +155,12 @@ class Guard:
         for example in fresh:
             for name in self._sayers(each, example):
                 counts[name] = counts.get(name, 0) + 1
-        whole = self._measure(change)
         found = {
-            name: 1.0 - self._measure(self._without(each, good, name, fresh)) / whole
+            name: 1.0 - self._without(each, good, name, fresh).damage / change.damage
             for name in sorted(counts, key=lambda name: (-counts[name], name))[:SUSPECTS]
         }
         most = max(found, key=lambda name: found[name], default="")
         return most, found.get(most, 0.0)
-
-    def _measure(self, change: Change) -> float:
-        return max(0.0, float(change.net)) / max(1, change.anchors) + change.churn
 
     def _without(self, each: Followed, good: _Good, name: str, fresh: list[str]) -> Change:
         """What the head would change without an annotator's new labels; the sums are then put back as they were."""
@@ -150,8 +173,8 @@ class Guard:
         try:
             head = state.solve()
             if head is None:
-                return Change(anchors=0, lost=0, won=0, answers=0, moved=0, fresh=0.0)
-            return self._change(each, good, head, [example for example in fresh if example in state.rows])
+                return Change(feedback=Anchors(), sample=Anchors(), answers=0, moved=0)
+            return self._change(each, good, head)
         finally:
             state.remove(row.example for row in others)
             state.add(kept)
@@ -162,12 +185,12 @@ class Guard:
         return {v.said.annotator for v in each.standing.votes(example) if v.moment > self._sequence}
 
     def _events(self, each: Followed, good: _Good, name: str, fresh: list[str]) -> list[str]:
-        told: list[tuple[float, str]] = []
-        for example in fresh:
-            row = each.state.rows[example]
-            for vote in each.standing.votes(example):
-                if vote.said.annotator == name and vote.moment > self._sequence:
-                    told.append((_probability(good.head, row.features, vote.said.label), vote.said.event_id))
+        told = [
+            (_probability(good.head, each.state.rows[example].features, vote.said.label), vote.said.event_id)
+            for example in fresh
+            for vote in each.standing.votes(example)
+            if vote.said.annotator == name and vote.moment > self._sequence
+        ]
         return [event_id for _, event_id in sorted(told)]
 
     def _traffic(self) -> GridRows:
@@ -182,6 +205,10 @@ class Guard:
                 found = {}
             self._traffic_BD = np.stack(list(found.values())) if found else np.zeros((0, 0), np.int16)
         return self._traffic_BD
+
+
+def _taught(each: Followed, example: str) -> bool:
+    return any(vote.said.annotator == TRAINING for vote in each.standing.votes(example))
 
 
 def _left(each: Followed, row: Row, name: str) -> Row | None:
