@@ -78,7 +78,7 @@ def as_csv(said: Sequence[Said]) -> str:
     "e,x,'=1+1,,,feedback,1.0"
     """
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)  # lines end in CR LF (RFC 4180), so that cells with either are quoted
     writer.writerow(COLUMNS)
     for each in said:
         words = (each.event_id, each.example, each.label, None, each.annotator, each.source)
