@@ -85,11 +85,11 @@ def _known(home: Home, example: str) -> Evidence:
     """What the log or the ledger has of an example."""
     logged = home.predictions.of_example(example)
     if logged is not None:
-        features = {logged.extractor: logged.features}
+        found = {logged.extractor: logged.features}
         if logged.instance is None:
-            return Evidence(example=example, features=features)
+            return Evidence(example=example, features=found)
         home.artifacts.put(logged.instance)
-        return Evidence(example=example, features=features, media=logged.media)
+        return Evidence(example=example, features=found, media=logged.media)
     with home.ledger.database.read() as connection:
         held = connection.execute(sa.select(features.c.example).where(features.c.example == example).limit(1)).first()
     if held is None:
