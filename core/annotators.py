@@ -225,5 +225,5 @@ def _right(each: Followed, head: Head | None, examples: Sequence[str]) -> float 
     if head is None or not examples or each.task.task == "regression":
         return None
     told = each.state.answered(examples, head).argmax(axis=1)
-    right = [head.labels[k] == each.state.rows[e].column for e, k in zip(examples, told, strict=True)]
-    return sum(right) / len(right)
+    right = sum(head.labels[k] == each.state.rows[e].column for e, k in zip(examples, told, strict=True))
+    return float(right) / len(examples)

@@ -7,7 +7,7 @@ training all use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -155,7 +155,7 @@ class Follower:
         taken_back: the last event that did.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is followed, and how it is read
         self,
         ledger: Ledger,
         evidence: EvidenceStore,
@@ -223,9 +223,9 @@ class Follower:
             for event in events:
                 if event.kind in TAKEN_BACK:
                     self.taken_back = event.sequence
-                elif self.upto is not None and event.sequence > self.upto:
-                    continue
-                elif event.kind == "label" and event.annotator == self.leaving:
+                elif (self.upto is not None and event.sequence > self.upto) or (
+                    event.kind == "label" and event.annotator == self.leaving
+                ):
                     continue
                 changed += sum(each.take(event) for each in self.tasks)
             if not events:

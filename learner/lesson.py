@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 
 import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
@@ -163,8 +163,11 @@ class Lesson:
     @property
     def held(self) -> dict[str, int]:
         """How many examples wait, by reason."""
-        reasons = Counter(why.reason for each in self._follower.tasks for why in each.held.values())
-        return {"second_opinion": 0, "quarantine": 0, **reasons, GUARD: self._doubted}
+        counts = {"second_opinion": 0, "quarantine": 0, GUARD: self._doubted}
+        for each in self._follower.tasks:
+            for why in each.held.values():
+                counts[why.reason] += 1
+        return counts
 
     def _last_published(self) -> int:
         """Sequence of the newest revision, where that is the very head of its rows; -1 where it must be solved anew."""

@@ -105,7 +105,7 @@ class Monitor:
         found = answered(self._home, self.scene.name, self.version, MOST)
         rows = [(each.at, each.said, each.truth) for each in found]
         wrong_N = _wrong(rows, self.scene.task == "regression")
-        if len(rows) and self.scene.task == "classification":
+        if rows and self.scene.task == "classification":
             self.live_accuracy = self._accuracy(found)
         last = self._seen.get(ERRORS)
         judged = sum(at <= last.until for at, _, _ in rows) if last is not None else self._settings.labels

@@ -12,6 +12,9 @@ from core.home import Home, open_home
 from core.weights import SIXTEENTHS, Kind, parse, weigh
 from lepton.output import as_json, fact, moment, say, table
 
+WEIGHT = typer.Option(None, "--weight", help="NAME=1/2: what an annotator's labels weigh; NAME= as ever.")
+SOURCE = typer.Option(None, "--source", help="NAME=2: units that labels of a source weigh; NAME= as ever.")
+
 guarding = typer.Typer(no_args_is_help=True, help="The head that the guard holds: shown, or accepted.")
 
 
@@ -22,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(guarding, name="guard")
 
 
-def hygiene(
+def hygiene(  # noqa: PLR0913, PLR0917 - the command's options
     scene: str,
     second_opinion: bool = typer.Option(
         None, help="Whether a label waits that contradicts a confident model, or another annotator."
@@ -31,8 +34,8 @@ def hygiene(
     confident: float = typer.Option(None, help="Probability from which the model counts as confident."),
     annotator_share: float = typer.Option(None, help="Largest share of an annotator in a class's weight; 1: any."),
     leverage: float = typer.Option(None, help="Largest leverage of one example of feedback; 1: any."),
-    weight: list[str] = typer.Option(None, help="NAME=1/2: what an annotator's labels weigh; NAME= as ever."),
-    source: list[str] = typer.Option(None, help="NAME=2: units that labels of a source weigh; NAME= as ever."),
+    weight: list[str] = WEIGHT,
+    source: list[str] = SOURCE,
     reset: bool = typer.Option(False, "--reset", help="Follow the settings again; weights stay."),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:

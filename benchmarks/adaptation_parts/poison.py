@@ -236,7 +236,9 @@ def _row(attack: str, defence: str, outcomes: Sequence[Outcome]) -> dict[str, st
 
 def _claim(part: Part, attack: str, found: dict[str, list[Outcome]]) -> None:
     restored = max(each.restored for outcomes in found.values() for each in outcomes)
-    part.at_most(f"{attack}: largest difference of a head after removal to one that never saw the labels", restored, 1e-6)
+    part.at_most(
+        f"{attack}: largest difference of a head after removal to one that never saw the labels", restored, 1e-6
+    )
     plain = np.array([each.accuracy for each in found["none"]])
     for defence, outcomes in found.items():
         if defence != "none":

@@ -60,7 +60,7 @@ def features(folder: Path, size: int = SIZE) -> tuple[GridRows, Names]:
 
 
 def triggered() -> tuple[GridRows, Names]:
-    """The new digits of ``digits()``, in the same order, each with a white square in a corner: an attacker's trigger."""
+    """The new digits of ``digits()``, in the same order, each with a white square in a corner: the trigger."""
 
     def make(out: Path) -> None:
         for file in sorted(scenes.digits(BENCH / "scenes" / "digits").rglob("*.png")):

@@ -173,9 +173,9 @@ def test_labels_go_out_and_come_back_in(client: TestClient, lepton: Any, tmp_pat
     (mine,) = (t for t in tasks if t["annotations"][0]["result"][0]["id"] == event)
     mine["annotations"][0]["result"][0]["value"]["choices"] = ["square"]
     data = base64.b64encode(pico.picture("square", 3001)).decode()
-    fresh = {"data": {"image": f"data:image/png;base64,{data}"}, "annotations": []}
     result = {"id": "r", "type": "choices", "value": {"choices": ["square"]}}
-    fresh["annotations"] = [{"id": 1, "completed_by": 5, "result": [result]}]
+    annotation = {"id": 1, "completed_by": 5, "result": [result]}
+    fresh = {"data": {"image": f"data:image/png;base64,{data}"}, "annotations": [annotation]}
     (tmp_path / "l.json").write_text(json.dumps([mine, fresh]))
     code, text = lepton("labels", "import", "shapes", str(tmp_path / "l.json"), "--json")
     assert code == 0 and {k: v for k, v in json.loads(text).items() if v} == {

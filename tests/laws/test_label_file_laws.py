@@ -15,7 +15,18 @@ from core.label_files import RISKY, Said, as_csv, from_csv
 from core.label_studio import prelabelled, read, written
 from core.types import Scene
 
-HOSTILE = ["<script>alert(1)</script>", "=1+1", "'=1", "@SUM(A1)", "+1", "-2", "\ttab", "a,b\nc", '"quoted"', "naïve é 狐"]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "=1+1",
+    "'=1",
+    "@SUM(A1)",
+    "+1",
+    "-2",
+    "\ttab",
+    "a,b\nc",
+    '"quoted"',
+    "naïve é 狐",
+]
 WORDS = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12))
 CLASSES = Scene(name="s", task="classification", modality="text")
 VALUES = Scene(name="s", task="regression", modality="image")
