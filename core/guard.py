@@ -9,8 +9,8 @@ recent answers that would be others, makes the test stricter; by itself it holds
 first honest label from a new place changes 60 % of what was answered there. So early learning is never held: where
 few anchors stand, nothing is lost beyond chance.
 
-What it cannot see: damage where there are no anchors (a trigger that nobody else shows), and damage that comes in steps
-too small for the test.
+The head before is that of some labels ago, so that damage which comes label by label adds up. What cannot be seen:
+damage where there are no anchors (a trigger that nobody else shows), and damage that is slower than that.
 
 Legend: B answers, D features.
 """

@@ -35,6 +35,7 @@ class Hold:
     Attributes:
         version: whose head it is.
         since: the last label event that the head that serves may include.
+        base: the last label event of the head that it was compared with.
         sequence: the last label event of the head that is held.
         at: since when, in seconds since the epoch.
         words: what it would change, and who moved it.
@@ -46,6 +47,7 @@ class Hold:
     scene: str
     version: str
     since: int
+    base: int
     sequence: int
     at: float
     words: str

@@ -27,12 +27,15 @@ class GuardSettings:
     """The same chance, where much would change."""
     anchors: int = 256
     """Rows labelled by feedback that are asked."""
+    window: int = 100
+    """Examples with new labels after which a newer head is the one to compare with, or a quarter of those that feedback
+    had labelled in the one before, where that is less: damage that comes label by label adds up until then."""
     traffic: int = 256
     """Recent answers that are looked at."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        positive(self, "guard", "lost", "level", "churn", "level_churning", "anchors", "traffic")
+        positive(self, "guard", "lost", "level", "churn", "level_churning", "anchors", "window", "traffic")
         _shares(self, "guard", "lost", "level", "churn", "level_churning")
 
 

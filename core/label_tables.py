@@ -40,6 +40,7 @@ guard_holds = sa.Table(
     sa.Column("scene", sa.String, primary_key=True),
     sa.Column("version", sa.String, nullable=False),
     sa.Column("since", sa.Integer, nullable=False),  # the last label event that the head that serves may include
+    sa.Column("base", sa.Integer, nullable=False),  # the last label event of the head that it was compared with
     sa.Column("sequence", sa.Integer, nullable=False),  # the last label event of the head that is held
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("words", sa.String, nullable=False),

@@ -85,8 +85,8 @@ class LabelEvent:
     """One line of the ledger.
 
     ``target`` is the event that a correct, withdraw, join or release event acts on. ``example`` is None while a label
-    waits for its prediction. An ``erase`` event carries the digests of the erased event ids in ``erased``. ``task`` is the
-    name of the task, empty where the scene has one.
+    waits for its prediction. An ``erase`` event carries the digests of the erased event ids in ``erased``. ``task`` is
+    the name of the task, empty where the scene has one.
     """
 
     sequence: int

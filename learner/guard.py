@@ -1,4 +1,4 @@
-"""The guard of one lesson: remembers the last head that was let out, questions the next, and names who moved it.
+"""The guard of one lesson: remembers a head that was let out, questions the next ones, and names who moved them.
 
 Promises that what an operator teaches (``lepton adapt``), and what is withdrawn or erased, is never held, and that
 looking for the cause leaves the sums as they were, to the bit. Classifications only: of a regression no answer is
@@ -37,15 +37,17 @@ class Doubt:
     """Why a head is not let out.
 
     Attributes:
+        base: the last label event of the head that it was compared with.
         annotator: whose new labels moved it most; None where it is nobody's alone.
         events: their label events, those first that the head before contradicts most.
-        labels: how many examples with new labels wait.
+        newest: of every example with new labels, the event that said the last of it.
     """
 
     words: str
+    base: int
     annotator: str | None
     events: tuple[str, ...]
-    labels: int
+    newest: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +55,12 @@ class _Good:
     """One task as it was when its head was let out.
 
     Attributes:
+        upto: the last label event in it.
         fed: examples that feedback alone has labelled.
         feedback, sample: anchor → whether the head answers it rightly without itself.
     """
 
+    upto: int
     head: Head
     rows: Mapping[str, Row]
     fed: frozenset[str]
@@ -72,36 +76,50 @@ class Guard:
         self._settings = home.settings.guard
         self._scene, self._extractor = scene.name, extractor
         self._good: dict[str, _Good] = {}
-        self._sequence = 0
         self._known: tuple[Head | None, dict[str, bool]] = (None, {})  # of the head that was asked last
         self._traffic_BD: GridRows = np.zeros((0, 0), np.int16)
         self._read_at = -np.inf
 
-    def trust(self, follower: Follower, head: Head) -> None:
-        """Remember what is let out; ``head`` is the one that ``follower`` has just solved."""
-        self._sequence = follower.sequence if follower.upto is None else follower.upto
-        if self._settings.on:
-            for each in follower.tasks:
-                if each.task.task == "classification":
-                    name = each.task.task_name
-                    self._good[name] = self._seen(each, head.of(name), self._good.get(name))
+    def trust(self, follower: Follower, head: Head, *, anew: bool = False) -> None:
+        """Take note of a head that is let out, the one that ``follower`` has just solved.
 
-    def question(self, follower: Follower, head: Head) -> Doubt | None:
-        """Why a head is better not let out, or None; it is the one that ``follower`` has just solved."""
+        It is compared with from now on where enough is new in it, where training data are, and ``anew``.
+        """
+        if not self._settings.on:
+            return
+        upto = follower.sequence if follower.upto is None else follower.upto
         for each in follower.tasks:
             good = self._good.get(each.task.task_name)
-            doubt = None if good is None else self._doubt(each, good, head.of(each.task.task_name))
+            if each.task.task != "classification":
+                continue
+            if anew or good is None or self._is_old(each, good):
+                self._good[each.task.task_name] = self._seen(each, head.of(each.task.task_name), good, upto)
+
+    def _is_old(self, each: Followed, good: _Good) -> bool:
+        fresh = fresh_rows(good.rows, each.state.rows)
+        taught = any(TRAINING in _sayers(each, good, example) for example in fresh)
+        enough = min(self._settings.window, max(1, len(good.fed) // 4))
+        return taught or good.head.fallback or len(fresh) >= enough
+
+    def question(self, follower: Follower, head: Head, suspect: str | None = None) -> Doubt | None:
+        """Why a head is better not let out, or None; it is the one that ``follower`` has just solved.
+
+        ``suspect`` is who was named before, who is looked at first.
+        """
+        for each in follower.tasks:
+            good = self._good.get(each.task.task_name)
+            doubt = None if good is None else self._doubt(each, good, head.of(each.task.task_name), suspect)
             if doubt is not None:
                 return doubt
         return None
 
-    def _seen(self, each: Followed, head: Head, before: _Good | None) -> _Good:
+    def _seen(self, each: Followed, head: Head, before: _Good | None, upto: int) -> _Good:
         rows = dict(each.state.rows)
-        old = before or _Good(head, {}, frozenset(), {}, {})
+        old = before or _Good(0, head, {}, frozenset(), {}, {})
         changed = fresh_rows(old.rows, rows)
         kept = old.fed.intersection(rows).difference(changed)
         fed = kept.union(example for example in changed if not _taught(each, example))
-        return _Good(head, rows, fed, self._answered(each, head, fed), self._sampled(each))
+        return _Good(upto, head, rows, fed, self._answered(each, head, fed), self._sampled(each))
 
     def _answered(self, each: Followed, head: Head, fed: Collection[str]) -> dict[str, bool]:
         """Anchors of feedback → whether they are answered rightly without themselves."""
@@ -118,24 +136,28 @@ class Guard:
     def _sampled(self, each: Followed) -> dict[str, bool]:
         return {} if each.state.checked is None else each.state.checked.right()
 
-    def _doubt(self, each: Followed, good: _Good, head: Head) -> Doubt | None:
+    def _doubt(self, each: Followed, good: _Good, head: Head, suspect: str | None) -> Doubt | None:
         if good.head.fallback or head.fallback:
             return None
         fresh = fresh_rows(good.rows, each.state.rows)
-        if not fresh or any(TRAINING in self._sayers(each, example) for example in fresh):
+        if not fresh or any(TRAINING in _sayers(each, good, example) for example in fresh):
             return None
         change = self._change(each, good, head)
         words = change.words(self._settings)
         if not words:
             return None
-        annotator, share = self._cause(each, good, change, fresh)
+        if self._without(each, good, None, fresh).damage > NAMED_FROM * change.damage:
+            return None  # it comes of what was withdrawn or erased
+        newest = tuple(max(vote.moment for vote in each.standing.votes(example)) for example in fresh)
+        annotator, share = self._cause(each, good, change, fresh, suspect)
         if share < NAMED_FROM:
             words += "; no annotator alone is the cause"
-            return Doubt(words=words, annotator=None, events=(), labels=len(fresh))
+            return Doubt(words=words, base=good.upto, annotator=None, events=(), newest=newest)
         events = self._events(each, good, annotator, fresh)
         name = f"annotator {annotator!r}" if annotator else "labels that name no annotator"
-        words += f"; {100 * share:.0f} % of it is due to {name} ({len(events)} labels since event {self._sequence})"
-        return Doubt(words=words, annotator=annotator, events=tuple(events[:MOST_EVENTS]), labels=len(fresh))
+        words += f"; {100 * share:.0f} % of it is due to {name} ({len(events)} labels since event {good.upto})"
+        told = tuple(events[:MOST_EVENTS])
+        return Doubt(words=words, base=good.upto, annotator=annotator, events=told, newest=newest)
 
     def _change(self, each: Followed, good: _Good, head: Head) -> Change:
         rows, traffic_BD = each.state.rows, self._traffic()
@@ -149,25 +171,30 @@ class Guard:
             moved=moved(good.head, head, traffic_BD),
         )
 
-    def _cause(self, each: Followed, good: _Good, change: Change, fresh: list[str]) -> tuple[str, float]:
+    def _cause(
+        self, each: Followed, good: _Good, change: Change, fresh: list[str], suspect: str | None
+    ) -> tuple[str, float]:
         """The annotator without whose new labels most of the change goes away, and how much of it does."""
         counts: dict[str, int] = {}
         for example in fresh:
-            for name in self._sayers(each, example):
+            for name in _sayers(each, good, example):
                 counts[name] = counts.get(name, 0) + 1
-        found = {
-            name: 1.0 - self._without(each, good, name, fresh).damage / change.damage
-            for name in sorted(counts, key=lambda name: (-counts[name], name))[:SUSPECTS]
-        }
+        found: dict[str, float] = {}
+        for name in sorted(counts, key=lambda name: (name != suspect, -counts[name], name))[:SUSPECTS]:
+            found[name] = 1.0 - self._without(each, good, name, fresh).damage / change.damage
+            if name == suspect and found[name] >= NAMED_FROM:
+                break
         most = max(found, key=lambda name: found[name], default="")
         return most, found.get(most, 0.0)
 
-    def _without(self, each: Followed, good: _Good, name: str, fresh: list[str]) -> Change:
-        """What the head would change without an annotator's new labels; the sums are then put back as they were."""
+    def _without(self, each: Followed, good: _Good, name: str | None, fresh: list[str]) -> Change:
+        """What the head would change without an annotator's new labels (None: without any); the sums are then put back
+        as they were."""
         state, checked = each.state, each.state.checked
-        theirs = [example for example in fresh if name in self._sayers(each, example)]
+        theirs = [example for example in fresh if name is None or name in _sayers(each, good, example)]
         kept = [state.rows[example] for example in theirs]
-        others = [row for row in (_left(each, row, name) for row in kept) if row is not None]
+        left = (good.rows.get(row.example) if name is None else _left(each, row, name) for row in kept)
+        others = [row for row in left if row is not None]
         state.remove(theirs)
         state.add(others)
         try:
@@ -180,16 +207,12 @@ class Guard:
             state.add(kept)
             state.checked = checked
 
-    def _sayers(self, each: Followed, example: str) -> set[str]:
-        """Annotators who said something new of an example."""
-        return {v.said.annotator for v in each.standing.votes(example) if v.moment > self._sequence}
-
     def _events(self, each: Followed, good: _Good, name: str, fresh: list[str]) -> list[str]:
         told = [
             (_probability(good.head, each.state.rows[example].features, vote.said.label), vote.said.event_id)
             for example in fresh
             for vote in each.standing.votes(example)
-            if vote.said.annotator == name and vote.moment > self._sequence
+            if vote.said.annotator == name and vote.moment > good.upto
         ]
         return [event_id for _, event_id in sorted(told)]
 
@@ -205,6 +228,11 @@ class Guard:
                 found = {}
             self._traffic_BD = np.stack(list(found.values())) if found else np.zeros((0, 0), np.int16)
         return self._traffic_BD
+
+
+def _sayers(each: Followed, good: _Good, example: str) -> set[str]:
+    """Annotators who have said something new of an example."""
+    return {vote.said.annotator for vote in each.standing.votes(example) if vote.moment > good.upto}
 
 
 def _taught(each: Followed, example: str) -> bool:

@@ -77,23 +77,26 @@ class Lesson:
         assert head is not None, "a fallback always serves"
         self._studied = head.sequence
         accepted = hold is not None and hold.accepted
-        doubt = self._guard.question(self._follower, head) if self._guard is not None and not accepted else None
+        doubt = None
+        if self._guard is not None and not accepted:
+            doubt = self._guard.question(self._follower, head, hold.annotator if hold else None)
         if doubt is not None:
             return self._serve_limited(self._hold(doubt, hold, lease), lease)
         if hold is not None and self._guard is not None:
             self._home.holds.lift(self.scene.name, "accepted" if accepted else "within the limits again", lease)
             logger.warning("scene %s: the head that was held is served", self.scene.name)
         self._limited, self._doubted = None, 0
-        return self._publish(self._follower, head, lease)
+        return self._publish(self._follower, head, lease, anew=accepted)
 
     def _hold(self, doubt: Doubt, hold: Hold | None, lease: Lease) -> int:
         """Note that a head is held; the last label event that may be in the one that serves."""
         since = self._trusted if hold is None else hold.since
-        self._doubted = doubt.labels
+        self._doubted = sum(moment > since for moment in doubt.newest)
         told = Hold(
             scene=self.scene.name,
             version=self.version.version,
             since=since,
+            base=doubt.base,
             sequence=self._follower.sequence,
             at=time.time() if hold is None else hold.at,
             words=doubt.words,
@@ -128,13 +131,13 @@ class Lesson:
             self._limited = self._home.follower(self.scene, self.version, upto=since)
         return self._limited
 
-    def _publish(self, follower: Follower, head: Head, lease: Lease) -> Revision:
+    def _publish(self, follower: Follower, head: Head, lease: Lease, *, anew: bool = False) -> Revision:
         revision = self._home.registry.publish(
             self.scene.name, self.version.version, head, lease=lease, keep=self._home.settings.learner.keep_revisions
         )
         self._upto, self._trusted = head.upto, head.sequence
         if self._guard is not None:
-            self._guard.trust(follower, head)
+            self._guard.trust(follower, head, anew=anew)
             for each in self._follower.tasks:
                 self._home.holds.keep(self.scene.name, each.task.task_name, each.held)
         return revision
@@ -177,16 +180,16 @@ class Lesson:
             self._follower.catch_up()
             return -1
         self._upto = latest.head.upto
-        follower = self._follower if self._upto is None else self._limit(self._upto)
-        follower.catch_up(latest.head.sequence)
-        head = follower.head(self._fallback())
+        hold = self._home.holds.of(self.scene.name)
+        self._follower.catch_up(latest.head.sequence if hold is None else hold.base)
+        head = self._follower.head(self._fallback())
         assert head is not None, "a fallback always serves"
         if self._guard is not None:
-            self._guard.trust(follower, head)
-        if self._upto is not None:  # what is held is questioned again
-            self._follower.catch_up()
-            return -1
-        return latest.head.sequence if self._alike(head, latest.head) else -1
+            self._guard.trust(self._follower, head)
+        if hold is None and self._alike(head, latest.head):
+            return latest.head.sequence
+        self._follower.catch_up()  # what is held is questioned again
+        return -1
 
     def _alike(self, one: Head, other: Head) -> bool:
         return all(_same(one.of(each.task_name), other.of(each.task_name)) for each in self.scene.tasks)

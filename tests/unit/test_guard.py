@@ -101,6 +101,7 @@ def test_a_batch_that_turns_answers_over_is_held_and_its_annotator_named(home: H
     assert (number, head.sequence) == (MANY // 6, MANY), "the last good head serves"
     hold = home.holds.of("s")
     assert hold is not None and (hold.annotator, hold.since, hold.version) == ("bob", MANY, VERSION)
+    assert hold.base <= hold.since < hold.sequence
     assert set(hold.events) <= set(events) and len(hold.events) > BATCH // 2
     assert "annotator 'bob'" in hold.words and "rows labelled by feedback" in hold.words
     assert teacher._metrics.head_held.labels("s")._value.get() == 1
@@ -170,6 +171,27 @@ def test_a_restarted_learner_holds_what_was_held(home: Home) -> None:
     for event in events:
         home.ledger.withdraw(event)
     step(third)
+    assert home.holds.of("s") is None and same(newest(home)[1], scratch(home))
+
+
+def test_damage_that_comes_label_by_label_adds_up(home: Home) -> None:
+    teacher, number = taught(home), 1000
+    while home.holds.of("s") is None and number < 1100:
+        say(home, number, "bob", wrong=True)
+        step(teacher)
+        number += 1
+    hold = home.holds.of("s")
+    assert hold is not None and hold.annotator == "bob" and hold.base < hold.since < hold.sequence
+    step(learner(home))
+    assert home.holds.of("s") is not None, "also after a restart"
+
+
+def test_who_withdraws_honest_labels_is_not_held(home: Home) -> None:
+    teacher = taught(home)
+    for event in home.ledger.events("s", 0)[: MANY - 10]:
+        home.ledger.withdraw(event.event_id)
+    say(home, 4000, "ann")
+    step(teacher)
     assert home.holds.of("s") is None and same(newest(home)[1], scratch(home))
 
 

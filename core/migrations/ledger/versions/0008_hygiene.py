@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("scene", sa.String(), nullable=False),
         sa.Column("version", sa.String(), nullable=False),
         sa.Column("since", sa.Integer(), nullable=False),
+        sa.Column("base", sa.Integer(), nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("words", sa.String(), nullable=False),
