@@ -34,7 +34,7 @@ from learner.loop import Learner
 from learner.metrics import Metrics
 
 SCENE, EXTRACTOR, VERSION = "digits", "lite0", "v" * 64
-TAUGHT, LABELLED, TESTED = 1000, 300, 600
+TAUGHT, LABELLED, TESTED = 600, 240, 600
 BATCH, ANNOTATORS = 20, ("ann", "bob", "mallory")
 FLIPPED = 0.3
 PLANTED, TARGET = 40, "8"  # triggered inputs in the attacker's one batch, and what they are called
@@ -44,7 +44,6 @@ DEFENCES: dict[str, tuple[GuardSettings, HygieneSettings]] = {
     "guard (the default)": (GuardSettings(), HygieneSettings()),
     "guard, quarantine": (GuardSettings(), HygieneSettings(quarantine=True)),
     "guard, second opinion": (GuardSettings(), HygieneSettings(second_opinion=True)),
-    "guard, all": (GuardSettings(), HygieneSettings(second_opinion=True, quarantine=True, annotator_share=0.5)),
 }
 
 
@@ -77,7 +76,7 @@ class Outcome:
     caught: float  # of the wrong labels, those that are held, or whose annotator was removed
     wronged: float  # of the right labels, those that are held
     fooled: float  # of triggered inputs of other classes, those that are answered as the attacker wants
-    restored: float  # largest difference to the head of a ledger without the attacker, after removal by one call
+    restored: float  # largest difference to the head of a ledger without the attacker, after removal; 0 if not compared
 
 
 def poison(seeds: int = 5) -> Part:
@@ -89,7 +88,7 @@ def poison(seeds: int = 5) -> Part:
         for seed in range(seeds):
             draw = _draw(pair, triggered, attack, seed)
             for defence in DEFENCES:
-                found.setdefault(defence, []).append(_run(draw, defence))
+                found.setdefault(defence, []).append(_run(draw, defence, compared=seed == 0))
         for defence, outcomes in found.items():
             part.rows.append(_row(attack, defence, outcomes))
         _claim(part, attack, found)
@@ -122,7 +121,7 @@ def _said(pair: streams.Pair, n: int, place: int, attack: str, chance: np.random
     return Said(f"n{n}", pair.new_ND[n], label, annotator, wrong)
 
 
-def _run(draw: Draw, defence: str) -> Outcome:
+def _run(draw: Draw, defence: str, compared: bool) -> Outcome:
     guard, hygiene = DEFENCES[defence]
     with _home(draw, guard, hygiene) as (home, learner):
         removed = _stream(home, learner, draw.batches)
@@ -133,14 +132,7 @@ def _run(draw: Draw, defence: str) -> Outcome:
         head = _head(home)
         told = [head.labels[k] for k in _answers(head, draw.triggered)]
         accuracy = float(np.mean([head.labels[k] for k in _answers(head, draw.test[0])] == draw.test[1]))
-        if "mallory" not in removed:
-            remove(home, SCENE, "mallory")
-            _step(learner)
-        after = _head(home)
-    honest = [tuple(each for each in batch if each.annotator != "mallory") for batch in draw.batches]
-    with _home(draw, GuardSettings(on=False), hygiene) as (home, learner):
-        _stream(home, learner, honest)
-        restored = float(np.abs(after.weight - _head(home).weight).max())
+        restored = _restored(home, learner, draw, hygiene, removed) if compared else 0.0
     return Outcome(
         accuracy=accuracy,
         caught=float(np.mean([each.name not in kept for each in wrong])) if wrong else 0.0,
@@ -148,6 +140,18 @@ def _run(draw: Draw, defence: str) -> Outcome:
         fooled=float(np.mean([label == TARGET for label in told])),
         restored=restored,
     )
+
+
+def _restored(home: Home, learner: Learner, draw: Draw, hygiene: HygieneSettings, removed: set[str]) -> float:
+    """Take the attacker out by one call; the largest difference to the head of a ledger that never saw them."""
+    if "mallory" not in removed:
+        remove(home, SCENE, "mallory")
+        _step(learner)
+    others = {"mallory", *removed}
+    honest = [each for batch in draw.batches for each in batch if each.annotator not in others]
+    with _home(draw, GuardSettings(on=False), hygiene) as (never, other):
+        _stream(never, other, [honest])
+        return float(np.abs(_head(home).weight - _head(never).weight).max())
 
 
 @contextmanager
