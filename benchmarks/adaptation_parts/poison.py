@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.adaptation_parts import streams
 from benchmarks.draws import Names, mean_and_half
-from benchmarks.serving_parts.part import Part
+from benchmarks.report import Claim, Row
 from core.annotators import remove
 from core.config import Settings
 from core.events import TRAINING, Feedback
@@ -37,6 +37,7 @@ SCENE, EXTRACTOR, VERSION = "digits", "lite0", "v" * 64
 TAUGHT, LABELLED, TESTED = 600, 240, 600
 BATCH, ANNOTATORS = 20, ("ann", "bob", "mallory")
 FLIPPED = 0.3
+LOSES = 2.0  # points of accuracy that a defence may cost, whatever happens
 PLANTED, TARGET = 40, "8"  # triggered inputs in the attacker's one batch, and what they are called
 
 DEFENCES: dict[str, tuple[GuardSettings, HygieneSettings]] = {
@@ -79,9 +80,9 @@ class Outcome:
     restored: float  # largest difference to the head of a ledger without the attacker, after removal; 0 if not compared
 
 
-def poison(seeds: int = 5) -> Part:
+def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
     """Accuracy under every attack and defence, and that removal by one call restores the head."""
-    part = Part()
+    seeds, rows, claims = 2 if quick else 5, list[Row](), list[Claim]()
     pair, triggered = streams.digits(), streams.triggered()[0]
     for attack in ("nobody", "flips 30 %", "patient trigger"):
         found: dict[str, list[Outcome]] = {}
@@ -90,9 +91,9 @@ def poison(seeds: int = 5) -> Part:
             for defence in DEFENCES:
                 found.setdefault(defence, []).append(_run(draw, defence, compared=seed == 0))
         for defence, outcomes in found.items():
-            part.rows.append(_row(attack, defence, outcomes))
-        _claim(part, attack, found)
-    return part
+            rows.append(_row(attack, defence, outcomes))
+        claims += _claims(attack, found)
+    return rows, claims
 
 
 def _draw(pair: streams.Pair, triggered_ND: GridRows, attack: str, seed: int) -> Draw:
@@ -222,7 +223,7 @@ def _answers(head: Head, rows_ND: GridRows) -> list[int]:
     return [int(k) for k in (from_grid(rows_ND) @ head.weight + head.bias).argmax(axis=1)]
 
 
-def _row(attack: str, defence: str, outcomes: Sequence[Outcome]) -> dict[str, str | int | float | None]:
+def _row(attack: str, defence: str, outcomes: Sequence[Outcome]) -> Row:
     mean, half = mean_and_half(100 * np.array([each.accuracy for each in outcomes]))
     return {
         "part": "poison",
@@ -238,13 +239,14 @@ def _row(attack: str, defence: str, outcomes: Sequence[Outcome]) -> dict[str, st
     }
 
 
-def _claim(part: Part, attack: str, found: dict[str, list[Outcome]]) -> None:
+def _claims(attack: str, found: dict[str, list[Outcome]]) -> list[Claim]:
     restored = max(each.restored for outcomes in found.values() for each in outcomes)
-    part.at_most(
-        f"{attack}: largest difference of a head after removal to one that never saw the labels", restored, 1e-6
-    )
+    words = f"{attack}: largest difference of a head after removal to one that never saw the labels"
+    claims = [Claim(claim=words, value=restored, bound=1e-6, holds=restored <= 1e-6)]
     plain = np.array([each.accuracy for each in found["none"]])
     for defence, outcomes in found.items():
+        gain = 100 * float((np.array([each.accuracy for each in outcomes]) - plain).mean())
         if defence != "none":
-            gain, half = mean_and_half(100 * (np.array([each.accuracy for each in outcomes]) - plain))
-            part.at_least(f"{attack}: points of accuracy with {defence} beside none, upper end of 95 %", gain + half, 0)
+            words = f"{attack}: points of accuracy with {defence} beside none, on average"
+            claims.append(Claim(claim=words, value=gain, bound=-LOSES, holds=gain >= -LOSES))
+    return claims
