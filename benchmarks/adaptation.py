@@ -1,7 +1,7 @@
 """Learning while it serves: streams of scenes, gates, drift, labels worth asking for, and labels that lie.
 
-``python -m benchmarks.adaptation [--quick] [--json FILE] [--only heads,levels,shifts,queue,poison]``. What is asked in each part
-stands at the top of its file in ``benchmarks/adaptation_parts/``.
+``python -m benchmarks.adaptation [--quick] [--json FILE] [--only heads,levels,shifts,queue,poison]``. What is asked in
+each part stands at the top of its file in ``benchmarks/adaptation_parts/``.
 
 Promises intervals over seeds, real data wherever nothing is said of planted, and the product's own functions.
 """
