@@ -17,7 +17,7 @@ from core.drift import DriftReading
 from core.events import TRAINING
 from core.home import Home
 from core.jobs import Job
-from core.outcomes import Measured, labelled_answers, measure
+from core.outcomes import Measured, answered, measure
 from core.types import Scene, Version
 
 LOOKED_AT = 400  # labelled answers of the champion, the newest
@@ -54,8 +54,8 @@ def facts(home: Home, scene: Scene, since: float) -> Facts:
     alias = home.registry.champion(scene.name)
     champion = home.registry.version(scene.name, alias.version) if alias else None
     head = _head(home.ledger.database, scene.name, champion.version) if champion else None
-    answers = labelled_answers(home, scene.name, champion.version, LOOKED_AT) if champion else []
-    pairs = [(said, truth) for _, said, truth in answers]
+    answers = answered(home, scene.name, champion.version, LOOKED_AT) if champion else []
+    pairs = [(each.said, each.truth) for each in answers]
     return Facts(
         scene=scene,
         champion=champion,

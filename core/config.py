@@ -19,6 +19,7 @@ from typing import Any
 from core.console_settings import ConsoleSettings
 from core.errors import BadConfiguration
 from core.job_settings import RetrainSettings, TrainerSettings
+from core.label_settings import GuardSettings, HygieneSettings, QueueSettings
 from core.ranges import positive
 from core.types import NAMES
 
@@ -246,6 +247,9 @@ class Settings:
     drift: DriftSettings = field(default_factory=DriftSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    hygiene: HygieneSettings = field(default_factory=HygieneSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -258,6 +262,9 @@ SECTIONS: Mapping[str, type[Any]] = {
     "drift": DriftSettings,
     "challenge": ChallengeSettings,
     "console": ConsoleSettings,
+    "guard": GuardSettings,
+    "hygiene": HygieneSettings,
+    "queue": QueueSettings,
 }
 
 

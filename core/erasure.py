@@ -17,8 +17,10 @@ from core.cache import FeatureCache
 from core.database import features, inputs, label_events, revisions, tombstones, versions, waiting
 from core.errors import NotFound
 from core.events import next_sequence
+from core.holds import forget
 from core.home import Home
 from core.ids import uuid7
+from core.label_tables import held_labels
 from core.predictions import PredictionLog
 from core.standing import digest_of
 
@@ -80,6 +82,7 @@ def _erase(home: Home, subject: str) -> Erasure:
             mine = [row for row in rows if row.scene == scene]
             first = min(row.sequence for row in mine)
             sequences[scene] = _bury(connection, scene, [row.event_id for row in mine], first)
+            forget(connection, scene, [row.event_id for row in mine])
             since = _since(connection, scene, first)
             tainted |= {version for version, tuned in since.items() if tuned}
             stored |= since.keys()
@@ -87,6 +90,7 @@ def _erase(home: Home, subject: str) -> Erasure:
             part = examples[start : start + PAGE]
             connection.execute(sa.delete(features).where(features.c.example.in_(part)))
             connection.execute(sa.delete(inputs).where(inputs.c.example.in_(part)))
+            connection.execute(sa.delete(held_labels).where(held_labels.c.example.in_(part)))
     return Erasure(
         examples=len(examples),
         events=len(rows),
