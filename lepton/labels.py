@@ -9,7 +9,7 @@ import typer
 
 from core import config, label_studio
 from core.errors import InvalidInput
-from core.home import Home, open_home
+from core.home import open_home
 from core.label_files import as_csv, from_csv, inputs_of, said_of
 from core.label_import import take_in
 from core.tasks import task_of

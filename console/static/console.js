@@ -1,7 +1,7 @@
 "use strict";
 /* Files that are dropped, chosen or recorded go to the console as they are, one request a file; when all are there, the
    place tells the page by the event "sent". <label class="drop" data-to="/uploads/…"> holds a file input, words and a
-   progress bar. Nothing here knows what becomes of the files. */
+   progress bar. Nothing here knows what becomes of the files. Below: keys that press buttons. */
 (() => {
   const LINES = 4; // requests at the same time
 
@@ -85,3 +85,13 @@
     });
   }
 })();
+
+/* A key presses the button that names it, <button data-key="s">, unless somebody types or a dialog is open. */
+document.addEventListener("keydown", (event) => {
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest?.("input, select, textarea, [contenteditable]") || document.querySelector(".dialog")) return;
+  const button = document.querySelector(`button[data-key="${CSS.escape(event.key.toLowerCase())}"]:not([disabled])`);
+  if (!button) return;
+  event.preventDefault();
+  button.click();
+});
