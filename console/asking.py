@@ -19,6 +19,7 @@ from core.types import Scene
 
 SECONDS = 30.0
 GLANCE = 3.0  # seconds that metrics are waited for
+SETTING = "[console] service of lepton.toml"
 TOP = 8  # probabilities that are asked for
 
 
@@ -72,14 +73,10 @@ async def predict(service: str, scene: Scene, instance: Mapping[str, Any]) -> An
     try:
         return _answered(scene, told, response.headers.get("lepton-worker", ""), seconds)
     except (KeyError, TypeError, IndexError, ValueError):
-        raise Unavailable(
-            "the service gave an answer that cannot be read", "is its version that of the console?"
-        ) from None
+        raise Unavailable("the service's answer cannot be read", "run service and console of one version") from None
 
 
-async def teach(
-    service: str, scene: Scene, answered: Answered, instance: Mapping[str, Any], task: str, said: Said
-) -> str:
+async def teach(service: str, task: Scene, answered: Answered, instance: Mapping[str, Any], said: Said) -> str:
     """Say what an answer should have been; returns the event's id. The input goes along, so that nothing is orphaned.
 
     Raises:
@@ -87,8 +84,8 @@ async def teach(
     """
     told: dict[str, Any] = {"prediction_id": answered.prediction_id, "instance": dict(instance), "annotator": "console"}
     told |= {"value": said} if isinstance(said, float) else {"label": said}
-    if task:
-        told["task"] = task
+    if task.task_name:
+        told["task"] = task.task_name
     async with _client(service) as client:
         return str(_json(await _sent(client, "/v1/feedback", told)).get("event_id", ""))
 
@@ -128,9 +125,7 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     except ValueError:
         told = None
     if not isinstance(told, dict):
-        raise Unavailable(
-            "what answers there is no Lepton service", "name its address: [console] service of lepton.toml"
-        )
+        raise Unavailable("what answers there is no Lepton service", f"name its address: {SETTING}")
     return told
 
 
@@ -138,7 +133,7 @@ def _away(service: str, error: Exception) -> LeptonError:
     why = "it did not answer in time" if isinstance(error, httpx.TimeoutException) else "nothing answers there"
     return Unavailable(
         f"the service cannot be reached at {service.rstrip('/')}: {why}",
-        "start it with lepton up, or lepton serve; or name its address: [console] service of lepton.toml",
+        f"start it with lepton up, or lepton serve; or name its address: {SETTING}",
     )
 
 

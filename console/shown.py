@@ -91,7 +91,5 @@ def chances(told: Mapping[str, float], said: str | None = None) -> Html:
 
 def _chance(label: str, chance: float, marked: bool) -> Html:
     bar = tag("div", tag("i", style=f"width:{100 * min(1.0, max(0.0, chance)):.1f}%"), aria_hidden="true")
-    return tag(
-        "tr", tag("th", named(label), scope="row"), tag("td", bar, class_="bar"), tag("td", percent(chance), class_="n"),
-        class_="chosen" if marked else None,
-    )  # fmt: skip
+    cells = tag("td", bar, class_="bar"), tag("td", percent(chance), class_="n")
+    return tag("tr", tag("th", named(label), scope="row"), *cells, class_="chosen" if marked else None)

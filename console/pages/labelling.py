@@ -25,7 +25,7 @@ from core import label_studio
 from core.database import predictions
 from core.errors import InvalidInput
 from core.home import Home
-from core.label_files import from_csv
+from core.label_files import Said, from_csv
 from core.label_import import take_in
 from core.look.html import Html, joined, named, tag
 from core.tasks import task_of
@@ -95,7 +95,7 @@ def said(home: Home, task: Scene, now: float) -> Html:
     return joined((tag("h2", "Newest labels"), list_))
 
 
-def read(task: Scene, name: str, data: bytes) -> list[label_studio.Said]:
+def read(task: Scene, name: str, data: bytes) -> list[Said]:
     """The labels of a file.
 
     Raises:

@@ -98,7 +98,7 @@ async def _teaching(console: Console, task: Scene, instance: Mapping[str, Any], 
     """What it should have been."""
 
     async def say(said: Said) -> None:
-        event = await teach(console.service, task, told, instance, task.task_name, said)
+        event = await teach(console.service, task, told, instance, said)
         place.clear()
         with place:
             drawn(tag("p", "It is told: ", tag("b", named(said if isinstance(said, str) else f"{said:g}"))))

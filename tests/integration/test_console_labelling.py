@@ -1,0 +1,144 @@
+"""Labelling in the console: by keys, with what comes of each label, and files of labels out and in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from console.learned import Label, newest
+from core.home import Home
+from tests import pico
+from tests.answers import answered
+from tests.browsing import PHONE, Browser, shoot
+from tests.processes import House, house
+from tests.waiting import until
+
+PICTURES = Path(__file__).parents[2] / "docs" / "console"
+HOSTILE = ("<script>alert(1)</script>", "{{7*7}}", "x" * 400, "\u05e9\u05dc\u05d5\u05dd")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with house(tmp_path_factory.mktemp("console") / "home") as made:
+        home, now = made.open(), time.time()
+        pico.register(home, "shapes")
+        seen = [pico.picture(label, 100 + number, 160) for number in range(8) for label in pico.LABELS]
+        answered(home, "shapes", seen, end=now, seconds=60.0)
+        pico.register(home, "hostile", HOSTILE)
+        answered(home, "hostile", [pico.picture(HOSTILE[0], 900)], end=now, seconds=0.0)
+        pico.register(home, "height", task="regression")
+        answered(home, "height", [pico.picture("circle", 700 + number) for number in range(2)], end=now, seconds=1.0)
+        home.close()
+        made.start_console()
+        yield made
+
+
+@pytest.fixture
+def home(running: House) -> Iterator[Home]:
+    opened = running.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def origin(running: House) -> str:
+    return f"http://127.0.0.1:{running.console_port}"
+
+
+def labels(home: Home, scene: str = "shapes") -> list[Label]:
+    return newest(home, scene, "", 100)
+
+
+def test_labels_are_given_by_keys_and_what_comes_of_them_is_seen(browser: Browser, origin: str, home: Home) -> None:
+    with browser.window(origin) as window:
+        page = window.open("/scenes/shapes/label")
+        page.wait_for_selector("text=The learner is down.")
+        first = page.locator(".look img").get_attribute("src")
+        assert first is not None
+        page.get_by_label("Signed by").fill("ann s1")
+        page.get_by_label("Signed by").press("1")
+        assert page.locator(".look img").get_attribute("src") == first, "keys that are typed press nothing"
+        page.locator("h1").click()
+        page.keyboard.press("2")
+        page.wait_for_selector(".newest li:has-text('square')")
+        page.wait_for_function(
+            "(first) => document.querySelector('.look img').getAttribute('src') !== first", arg=first
+        )
+        (label,) = labels(home)
+        assert (label.said, label.annotator, f"/inputs/{label.example}") == ("square", "ann s11", first)
+        page.wait_for_selector("text=the learner has not taken it in yet")
+        learnt = pico.learn(home)
+        page.wait_for_selector(f"text=served since revision {learnt.number} of version 1")
+        page.keyboard.press("u")
+        page.wait_for_selector(f".look img[src='{first}']")
+        until(lambda: labels(home) == [])
+        page.keyboard.press("s")
+        page.wait_for_function(
+            "(first) => document.querySelector('.look img').getAttribute('src') !== first", arg=first
+        )
+        window.clean()
+
+
+def test_the_curve_moves_with_the_labels(browser: Browser, origin: str, home: Home) -> None:
+    with browser.window(origin) as window, browser.window(origin, PHONE, "dark") as phone:
+        page = window.open("/scenes/shapes/label")
+        for count in range(1, 9):
+            before = page.locator(".look img").get_attribute("src")
+            page.locator("button.guessed").click()
+            page.wait_for_function(
+                "(old) => document.querySelector('.look img').getAttribute('src') !== old", arg=before
+            )
+            until(lambda count=count: len(labels(home)) == count)  # type: ignore[misc]
+        pico.learn(home)
+        page.wait_for_selector("figure:has-text('newest 8.')")
+        page.wait_for_selector("text=served since revision")
+        shoot(window, PICTURES / "labelling.png")
+        small = phone.open("/scenes/shapes/label")
+        small.wait_for_selector("figure:has-text('newest 8.')")
+        shoot(phone, PICTURES / "labelling-phone-dark.png")
+        assert small.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than a phone"
+        window.clean()
+        phone.clean()
+
+
+def test_files_of_labels_go_out_and_come_in(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
+    kept = labels(home)
+    with browser.window(origin) as window:
+        page = window.open("/scenes/shapes/label")
+        page.get_by_text("Labels as files").click()
+        for form, words in (("csv", "Download as CSV"), ("json", "Download for Label Studio")):
+            with page.expect_download() as waited:
+                page.get_by_role("link", name=words).click()
+            file = tmp_path / f"labels.{form}"
+            waited.value.save_as(file)
+            page.locator(".drop input").set_input_files(file)
+            page.wait_for_selector(f".notice:has-text('{len(kept)} duplicate')")
+            page.reload()
+            page.wait_for_function("() => window.did_handshake === true")
+            page.get_by_text("Labels as files").click()
+        file.write_text("no labels")
+        page.locator(".drop input").set_input_files(file)
+        page.wait_for_selector("text=the file is no JSON")
+        assert labels(home) == kept
+    assert httpx.get(f"{origin}/scenes/shapes/labels.xml", trust_env=False).status_code == 404
+
+
+def test_a_value_is_said_and_hostile_labels_are_words(browser: Browser, origin: str, home: Home) -> None:
+    with browser.window(origin) as window:
+        page = window.open("/scenes/hostile/label")
+        buttons = page.locator(".answers button")
+        assert [text[:20] for text in buttons.all_inner_texts()] == [label[:20] for label in HOSTILE]
+        page.keyboard.press("2")
+        page.wait_for_selector("text=Nothing to label")
+        page.wait_for_selector(".newest b:has-text('{{7*7}}')")
+        assert labels(home, "hostile")[0].said == HOSTILE[1]
+        page = window.open("/scenes/height/label")
+        page.get_by_label("What is it?").fill("0.5")
+        page.get_by_label("What is it?").press("Enter")
+        page.wait_for_selector(".newest b:has-text('0.5')")
+        assert labels(home, "height")[0].said == "0.5"
+        window.clean()
