@@ -146,7 +146,7 @@ def guess(question: Question) -> Html:
         thinks = (tag("p", named(question.label), f" {100 * question.confidence:.1f} %", class_="verdict"),)
     return joined(
         (
-            tag("p", "The model's guess", class_="soft small"),
+            tag("p", "The model's guess now", class_="soft small"),
             *thinks,
             tag("p", "Why it asks: ", why[:1].lower() + why[1:], ".", class_="soft small", aria_live="polite"),
         )

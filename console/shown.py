@@ -83,9 +83,9 @@ def chances(told: Mapping[str, float], said: str | None = None) -> Html:
     """Labels with their probabilities as bars, in the order in which they are told; ``said`` is marked."""
     return tag(
         "table",
-        tag("caption", "label and probability", class_="unseen"),
         tag("tbody", *(_chance(label, chance, label == said) for label, chance in told.items())),
         class_="chances",
+        aria_label="Labels with their probabilities",
     )
 
 

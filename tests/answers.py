@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image, ImageDraw
 from scipy.special import softmax
 
 from core.home import Home
@@ -17,6 +19,26 @@ from core.preprocess import modality
 from core.session import Session
 from core.statistics import from_grid
 from core.types import Prediction
+
+
+def shape(label: str, number: int, side: int = 320) -> bytes:
+    """A PNG of a circle, a square or a triangle somewhere on a wall."""
+    rng = np.random.default_rng(number)
+    wall, paint = rng.integers(214, 250, 3), rng.integers(30, 170, 3)
+    picture = Image.new("RGB", (side, side), tuple(wall.tolist()))
+    size = rng.uniform(0.35, 0.6) * side
+    left, top = rng.uniform(0.08, 0.9 - size / side, 2) * side
+    box = (left, top, left + size, top + size)
+    colour, draw = tuple(paint.tolist()), ImageDraw.Draw(picture)
+    if label == "circle":
+        draw.ellipse(box, fill=colour)
+    elif label == "square":
+        draw.rectangle(box, fill=colour)
+    else:
+        draw.polygon([(left, top + size), (left + size, top + size), (left + size / 2, top)], fill=colour)
+    out = io.BytesIO()
+    picture.resize((side // 2, side // 2), Image.Resampling.LANCZOS).save(out, "PNG")
+    return out.getvalue()
 
 
 def answered(home: Home, scene: str, inputs: Sequence[bytes], *, end: float, seconds: float) -> list[Prediction]:
