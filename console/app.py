@@ -24,7 +24,6 @@ from console.guard import Guard, Nonces
 from console.pulse import Pulse
 from console.uploads import Uploads
 from core.config import Settings
-from core.errors import BadConfiguration
 from core.home import Home, open_home
 
 ICON = Path(__file__).with_name("static") / "mark.svg"
@@ -77,20 +76,13 @@ def run(settings: Settings) -> None:
     """Run the console until it is told to stop.
 
     Raises:
-        BadConfiguration: the home cannot be opened, or NiceGUI is not installed.
+        BadConfiguration: the home cannot be opened.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ["NICEGUI_STORAGE_PATH"] = str(
         settings.home / "cache" / "console"
     )  # it keeps nothing; else it looks here
-    try:
-        import nicegui as _  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise BadConfiguration(
-            f"the console needs the package {error.name}, which is not installed",
-            "install Lepton with its console extra: pip install -c constraints.txt -e '.[console]'",
-        ) from error
     home = open_home(settings)
     try:
         told = settings.console

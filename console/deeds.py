@@ -21,6 +21,10 @@ WORDS = {
     "release": " was released from quarantine",
     "challenge": " challenges the champion",
     "end challenge": " challenges no more",
+    "gate": " was judged by the gate",
+    "hold": ": its newest head is held back",
+    "lift": ": its head is held back no more",
+    "accept": ": the head that was held back is let through",
 }
 RECORDS = ("gate", "decision", "verdict")  # under which a decision may lie in a row's detail
 

@@ -67,7 +67,7 @@ def _navigation(page: Page, pages: Sequence[Page]) -> Html:
 
 def _scene(page: Page, pages: Sequence[Page], scene: str) -> Html:
     tabs = [
-        tag("a", each.TITLE, href=each.ROUTE.format(scene=scene), aria_current="page" if each is page else None)
+        tag("a", each.TITLE, href=each.ROUTE.format(scene=scene), aria_current=_current(each, page))
         for each in pages
         if of_scene(each) and each.PLACE is not None
     ]
@@ -78,3 +78,10 @@ def _scene(page: Page, pages: Sequence[Page], scene: str) -> Html:
             tag("nav", *tabs, class_="tabs", aria_label="Of this scene"),
         )
     )
+
+
+def _current(tab: Page, page: Page) -> str | None:
+    """Whether a tab is the page's own, or of the page above it."""
+    if tab is page:
+        return "page"
+    return "true" if page.ROUTE.startswith(f"{tab.ROUTE}/") else None

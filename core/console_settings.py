@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from core.errors import BadConfiguration
-from core.ranges import positive
+from core.ranges import not_negative, positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class ConsoleSettings:
     host: str = "127.0.0.1"
     """Address to listen on. The console has no log-in: whoever reaches it may do what it can."""
     port: int = 3003
-    """TCP port."""
+    """TCP port; 0: ``lepton up`` starts no console."""
     names: str = ""
     """Names of hosts by which browsers may ask for it beside ``host``, such as ``console.example.org``, with commas
     between; those of this machine itself, such as ``localhost``, always may."""
@@ -32,7 +32,8 @@ class ConsoleSettings:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        positive(self, "console", "port", "upload_megabytes", "upload_files")
+        positive(self, "console", "upload_megabytes", "upload_files")
+        not_negative(self, "console", "port")
         if self.service and (
             urlsplit(self.service).scheme not in {"http", "https"} or not urlsplit(self.service).netloc
         ):

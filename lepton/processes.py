@@ -78,7 +78,7 @@ def up(workers: int = WORKERS, port: int = PORT, host: str = HOST) -> None:
     commands = {"service": run.command(settings), "learner": [sys.executable, "-m", "lepton.main", "learner"]}
     if importlib.util.find_spec("torch") is not None:
         commands["trainer"] = [sys.executable, "-m", "lepton.main", "trainer"]
-    if importlib.util.find_spec("nicegui") is not None:
+    if settings.console.port and importlib.util.find_spec("nicegui") is not None:
         commands["console"] = [sys.executable, "-m", "lepton.main", "console"]
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -6,6 +6,7 @@ that it prints. Knows nothing of what pages show.
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from PIL import Image
 from playwright.sync_api import Page, Playwright, sync_playwright
 
 ARGUMENTS = (
@@ -93,6 +95,8 @@ class Browser:
 
 
 def shoot(window: Window, file: Path) -> None:
-    """The whole page as a picture."""
+    """The whole page as a picture of 128 colours, which these pages hardly need."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    window.page.screenshot(path=file, full_page=True, animations="disabled")
+    taken = window.page.screenshot(full_page=True, animations="disabled")
+    drawn = Image.open(io.BytesIO(taken)).convert("RGB")
+    drawn.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)

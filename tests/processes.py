@@ -190,9 +190,10 @@ def run(home: Path, *arguments: str, seconds: float = 60.0, **settings: str) -> 
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
-    """This process's environment with no setting of Lepton's but these; learner and trainer open no port."""
+    """This process's environment with no setting of Lepton's but these; learner and trainer open no port, and ``up``
+    starts no console."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEPTON_")}
-    silent = {"LEPTON_LEARNER_METRICS_PORT": "0", "LEPTON_TRAINER_METRICS_PORT": "0"}
+    silent = {f"LEPTON_{name}": "0" for name in ("LEARNER_METRICS_PORT", "TRAINER_METRICS_PORT", "CONSOLE_PORT")}
     return kept | {"LEPTON_HOME": str(home)} | silent | settings
 
 

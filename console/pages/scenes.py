@@ -63,7 +63,7 @@ def card(told: Facts) -> Html:
             "div",
             tag(
                 "dl",
-                _figure("live accuracy" if scene.task == "classification" else "live squared error", *_live(told)),
+                _figure(*_live(told)),
                 _figure("labels today", f"{told.today:,}"),
                 class_="figures",
             ),
@@ -76,8 +76,8 @@ def card(told: Facts) -> Html:
     )
 
 
-def _figure(name: str, value: str, small: str = "") -> Html:
-    return tag("div", tag("dt", name), tag("dd", value, tag("small", f" {small}") if small else None))
+def _figure(name: str, value: str) -> Html:
+    return tag("div", tag("dt", name), tag("dd", value))
 
 
 def _range(course: Sequence[float]) -> tuple[float, float]:
@@ -93,10 +93,11 @@ def _sizes(told: Facts) -> list[str]:
 
 
 def _live(told: Facts) -> tuple[str, str]:
+    name = "live accuracy" if told.scene.task == "classification" else "live squared error"
     if told.live.value is None:
-        return "–", "no labelled answer"
+        return name, "–"
     value = percent(told.live.value) if told.scene.task == "classification" else f"{told.live.value:.4g}"
-    return value, f"of {told.live.count}"
+    return f"{name} of {told.live.count}", value
 
 
 def _state(told: Facts) -> Html | None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from core.look.html import COLOURS, Html, text
 
 _WIDTH, _HEIGHT = 520, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 24, 12, 44
 _TICKS = 5
 _NOTHING, _LEAST = 1e-12, 1e-200  # of the larger value, and of values: a range that is smaller is none
 _CELL = 34  # pixels of a heat map's cell
-_CLOSE = 120  # pixels beside a name in which there is no room for another
+_LETTER, _LINE = 6.6, 14  # pixels of a letter of a name across, and of a line of it down
 _NAME = 30  # letters of a name that are shown
 
 Point = tuple[float, float]
@@ -247,17 +247,19 @@ def _mark(frame: _Frame, name: str, x: float, y: float, colour: str, radius: flo
 
 
 def _names(marks: Sequence[Dot], frame: _Frame) -> list[str]:
-    """Names beside their marks, that of the marked one first; a second one in the same place could not be read."""
+    """Names beside their marks, that of the marked one first; one that would lie on another is left out."""
     drawn: list[str] = []
-    taken: list[Point] = []
+    taken: list[tuple[float, float, float]] = []
     for mark in sorted(marks, key=lambda mark: not mark.marked):
-        across, down = frame.across(mark.x), frame.down(mark.y)
-        if any(abs(across - x) < _CLOSE and abs(down - y) < _CLOSE / 8 for x, y in taken):
-            continue
-        taken.append((across, down))
+        across, down, name = frame.across(mark.x), frame.down(mark.y), _short(mark.name)
         end = across > _WIDTH * 0.7
-        place = f'x="{across + (-8 if end else 8):.1f}" text-anchor="{"end" if end else "start"}"'
-        drawn.append(f'<text class="ink" {place} y="{down - 7:.1f}">{text(_short(mark.name))}</text>')
+        start = across - 8 - _LETTER * len(name) if end else across + 8
+        place = (start, start + _LETTER * len(name), down)
+        if any(place[0] < right and left < place[1] and abs(down - y) < _LINE for left, right, y in taken):
+            continue
+        taken.append(place)
+        anchor = f'x="{across + (-8 if end else 8):.1f}" text-anchor="{"end" if end else "start"}"'
+        drawn.append(f'<text class="ink" {anchor} y="{down - 7:.1f}">{text(name)}</text>')
     return drawn
 
 

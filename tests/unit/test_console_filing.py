@@ -12,7 +12,8 @@ from core.config import Settings
 from core.errors import InvalidInput, NotFound
 from core.home import Home, open_home
 from training.filing import check
-from training.jobs import adapt, inspect
+from training.jobs import inspect
+from training.pipeline import Request
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_every_recipe_that_is_offered_is_taken(home: Home, tmp_path: Path, recip
     looked = filing.inspect(home, "ward", tmp_path, "organ")
     job = filing.adapt(home, looked, recipe=recipe, minutes="2.5", backbone="minilm", new_labels=True)
     asked = check("adapt", job.request, here=job.here)
-    assert isinstance(asked, adapt.Request)
+    assert isinstance(asked, Request)
     assert (asked.scene, asked.data, asked.label, asked.recipe) == ("ward", tmp_path, "organ", recipe)
     assert (asked.budget, asked.backbones, asked.new_labels) == (150.0, ("minilm",), "accept")
 
