@@ -43,8 +43,12 @@ class Offers:
         """
         here = (queue_turns.c.scene == scene) & (queue_turns.c.task == task)
         with self.database.write() as connection:
-            since = connection.execute(sa.select(queue_turns.c.until).where(here)).scalar()
-            drawn, now = lot(since or 0.0), self._clock()
+            first = insert(connection, queue_turns).values(scene=scene, task=task, until=0.0)
+            as_it_is = first.on_conflict_do_update(
+                index_elements=["scene", "task"], set_={"until": queue_turns.c.until}
+            )
+            since = connection.execute(as_it_is.returning(queue_turns.c.until)).scalar_one()  # locks the row
+            drawn, now = lot(since), self._clock()
             rows = [
                 {"scene": scene, "task": task, "example": example, "propensity": chance, "at": now}
                 for example, chance in drawn.chances.items()
@@ -52,8 +56,7 @@ class Offers:
             if rows:
                 connection.execute(insert(connection, offers).on_conflict_do_nothing(), rows)
             if drawn.until is not None:
-                connection.execute(sa.delete(queue_turns).where(here))
-                connection.execute(sa.insert(queue_turns), {"scene": scene, "task": task, "until": drawn.until})
+                connection.execute(sa.update(queue_turns).where(here).values(until=drawn.until))
 
     def chances(self, scene: str, task: str, examples: Iterable[str]) -> dict[str, float]:
         """The chance with which each of these was offered; those that never were are left out."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.adaptation_parts import streams
 from benchmarks.draws import Names, mean_and_half
-from benchmarks.serving_parts.part import Part
+from benchmarks.report import Claim, Row
 from core.annotators import remove
 from core.config import Settings
 from core.events import TRAINING, Feedback
@@ -34,9 +34,10 @@ from learner.loop import Learner
 from learner.metrics import Metrics
 
 SCENE, EXTRACTOR, VERSION = "digits", "lite0", "v" * 64
-TAUGHT, LABELLED, TESTED = 1000, 300, 600
+TAUGHT, LABELLED, TESTED = 600, 240, 600
 BATCH, ANNOTATORS = 20, ("ann", "bob", "mallory")
 FLIPPED = 0.3
+LOSES = 2.0  # points of accuracy that a defence may cost, whatever happens
 PLANTED, TARGET = 40, "8"  # triggered inputs in the attacker's one batch, and what they are called
 
 DEFENCES: dict[str, tuple[GuardSettings, HygieneSettings]] = {
@@ -44,7 +45,6 @@ DEFENCES: dict[str, tuple[GuardSettings, HygieneSettings]] = {
     "guard (the default)": (GuardSettings(), HygieneSettings()),
     "guard, quarantine": (GuardSettings(), HygieneSettings(quarantine=True)),
     "guard, second opinion": (GuardSettings(), HygieneSettings(second_opinion=True)),
-    "guard, all": (GuardSettings(), HygieneSettings(second_opinion=True, quarantine=True, annotator_share=0.5)),
 }
 
 
@@ -77,23 +77,23 @@ class Outcome:
     caught: float  # of the wrong labels, those that are held, or whose annotator was removed
     wronged: float  # of the right labels, those that are held
     fooled: float  # of triggered inputs of other classes, those that are answered as the attacker wants
-    restored: float  # largest difference to the head of a ledger without the attacker, after removal by one call
+    restored: float  # largest difference to the head of a ledger without the attacker, after removal; 0 if not compared
 
 
-def poison(seeds: int = 5) -> Part:
+def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
     """Accuracy under every attack and defence, and that removal by one call restores the head."""
-    part = Part()
+    seeds, rows, claims = 2 if quick else 5, list[Row](), list[Claim]()
     pair, triggered = streams.digits(), streams.triggered()[0]
-    for attack in ("nobody", "flips 30 %", "patient trigger"):
+    for attack in ("flips 30 %", "patient trigger", "nobody"):
         found: dict[str, list[Outcome]] = {}
         for seed in range(seeds):
             draw = _draw(pair, triggered, attack, seed)
             for defence in DEFENCES:
-                found.setdefault(defence, []).append(_run(draw, defence))
+                found.setdefault(defence, []).append(_run(draw, defence, compared=seed == 0))
         for defence, outcomes in found.items():
-            part.rows.append(_row(attack, defence, outcomes))
-        _claim(part, attack, found)
-    return part
+            rows.append(_row(attack, defence, outcomes))
+        claims += _claims(attack, found)
+    return rows, claims
 
 
 def _draw(pair: streams.Pair, triggered_ND: GridRows, attack: str, seed: int) -> Draw:
@@ -122,7 +122,7 @@ def _said(pair: streams.Pair, n: int, place: int, attack: str, chance: np.random
     return Said(f"n{n}", pair.new_ND[n], label, annotator, wrong)
 
 
-def _run(draw: Draw, defence: str) -> Outcome:
+def _run(draw: Draw, defence: str, compared: bool) -> Outcome:
     guard, hygiene = DEFENCES[defence]
     with _home(draw, guard, hygiene) as (home, learner):
         removed = _stream(home, learner, draw.batches)
@@ -133,14 +133,7 @@ def _run(draw: Draw, defence: str) -> Outcome:
         head = _head(home)
         told = [head.labels[k] for k in _answers(head, draw.triggered)]
         accuracy = float(np.mean([head.labels[k] for k in _answers(head, draw.test[0])] == draw.test[1]))
-        if "mallory" not in removed:
-            remove(home, SCENE, "mallory")
-            _step(learner)
-        after = _head(home)
-    honest = [tuple(each for each in batch if each.annotator != "mallory") for batch in draw.batches]
-    with _home(draw, GuardSettings(on=False), hygiene) as (home, learner):
-        _stream(home, learner, honest)
-        restored = float(np.abs(after.weight - _head(home).weight).max())
+        restored = _restored(home, learner, draw, hygiene, removed) if compared else 0.0
     return Outcome(
         accuracy=accuracy,
         caught=float(np.mean([each.name not in kept for each in wrong])) if wrong else 0.0,
@@ -148,6 +141,18 @@ def _run(draw: Draw, defence: str) -> Outcome:
         fooled=float(np.mean([label == TARGET for label in told])),
         restored=restored,
     )
+
+
+def _restored(home: Home, learner: Learner, draw: Draw, hygiene: HygieneSettings, removed: set[str]) -> float:
+    """Take the attacker out by one call; the largest difference to the head of a ledger that never saw them."""
+    if "mallory" not in removed:
+        remove(home, SCENE, "mallory")
+        _step(learner)
+    others = {"mallory", *removed}
+    honest = [each for batch in draw.batches for each in batch if each.annotator not in others]
+    with _home(draw, GuardSettings(on=False), hygiene) as (never, other):
+        _stream(never, other, [honest])
+        return float(np.abs(_head(home).weight - _head(never).weight).max())
 
 
 @contextmanager
@@ -218,7 +223,7 @@ def _answers(head: Head, rows_ND: GridRows) -> list[int]:
     return [int(k) for k in (from_grid(rows_ND) @ head.weight + head.bias).argmax(axis=1)]
 
 
-def _row(attack: str, defence: str, outcomes: Sequence[Outcome]) -> dict[str, str | int | float | None]:
+def _row(attack: str, defence: str, outcomes: Sequence[Outcome]) -> Row:
     mean, half = mean_and_half(100 * np.array([each.accuracy for each in outcomes]))
     return {
         "part": "poison",
@@ -234,13 +239,14 @@ def _row(attack: str, defence: str, outcomes: Sequence[Outcome]) -> dict[str, st
     }
 
 
-def _claim(part: Part, attack: str, found: dict[str, list[Outcome]]) -> None:
+def _claims(attack: str, found: dict[str, list[Outcome]]) -> list[Claim]:
     restored = max(each.restored for outcomes in found.values() for each in outcomes)
-    part.at_most(
-        f"{attack}: largest difference of a head after removal to one that never saw the labels", restored, 1e-6
-    )
+    words = f"{attack}: largest difference of a head after removal to one that never saw the labels"
+    claims = [Claim(claim=words, value=restored, bound=1e-6, holds=restored <= 1e-6)]
     plain = np.array([each.accuracy for each in found["none"]])
     for defence, outcomes in found.items():
+        gain = 100 * float((np.array([each.accuracy for each in outcomes]) - plain).mean())
         if defence != "none":
-            gain, half = mean_and_half(100 * (np.array([each.accuracy for each in outcomes]) - plain))
-            part.at_least(f"{attack}: points of accuracy with {defence} beside none, upper end of 95 %", gain + half, 0)
+            words = f"{attack}: points of accuracy with {defence} beside none, on average"
+            claims.append(Claim(claim=words, value=gain, bound=-LOSES, holds=gain >= -LOSES))
+    return claims

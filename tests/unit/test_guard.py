@@ -186,6 +186,19 @@ def test_damage_that_comes_label_by_label_adds_up(home: Home) -> None:
     assert home.holds.of("s") is not None, "also after a restart"
 
 
+def test_a_challenger_learns_no_label_that_is_held(home: Home) -> None:
+    blank = Head(weight=np.ones((WIDTH, 2), np.float32), bias=np.zeros(2, np.float32), labels=LABELS)
+    home.registry.register("s", "c" * 64, {"extractor": "x", "features": WIDTH}, blank)
+    home.challenges.begin("s", "c" * 64, mode="shadow", share=1.0, expected_generation=0, head=lambda: None)
+    teacher, _ = poisoned(home)
+    revision = home.registry.latest_revision("s", "c" * 64)
+    assert revision is not None and same(revision.head, newest(home)[1])
+    home.holds.accept("s")
+    step(teacher)
+    revision = home.registry.latest_revision("s", "c" * 64)
+    assert revision is not None and same(revision.head, scratch(home))
+
+
 def test_who_withdraws_honest_labels_is_not_held(home: Home) -> None:
     teacher = taught(home)
     for event in home.ledger.events("s", 0)[: MANY - 10]:
