@@ -72,12 +72,13 @@ class Bench:
 
     def _labels(self, question: Question, task: Scene) -> None:
         first, others = choices(task, question)
+        likely = next(iter(question.chances), question.label)
         with ui.element("div").classes("answers").props('role="group" aria-label="What is it?"'):
             for place, label in enumerate(first, 1):
                 button = Button(inert(_short(label)), partial(self._say, question, label))
                 button.props["title"] = inert(label)
                 button.props["dir"] = "auto"
-                if label == question.label:
+                if label == likely:
                     button.classes("guessed")
                 self._keyed(button, str(place))
         if others:

@@ -25,8 +25,8 @@ from core.types import Reply, Scene
 READINGS = 400  # the newest that are looked at
 ALARMS = 8  # that are told
 EXAMPLES = 4  # from before and from after
-PICTURED = 2  # alarms with examples
-UNITS = ((2 * 3600.0, 60.0, "minutes"), (3 * 86400.0, 3600.0, "hours"), (float("inf"), 86400.0, "days"))
+PICTURED = 2  # windows with examples
+NOTHING = "No window of answers was judged in this time: the learner does it as soon as one is full."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,41 +55,36 @@ def readings(home: Home, scene: str) -> list[DriftReading]:
 def alarms(home: Home, task: Scene, told: Sequence[DriftReading]) -> list[Alarm]:
     """The newest readings above their limits."""
     ends = {(each.detector, each.number): each.until for each in told}
-    found: list[Alarm] = []
+    found, pictured = list[Alarm](), set[float]()
     for reading in [each for each in told if each.drifted][:ALARMS]:
         began = ends.get((reading.detector, reading.number - 1))
         before: Sequence[Seen] = ()
         after: Sequence[Seen] = ()
-        if len(found) < PICTURED:
+        if len(pictured) < PICTURED and reading.until not in pictured:
+            pictured.add(reading.until)
             before = _answers(home, task, reading.version, upto=began)
             after = _answers(home, task, reading.version, after=began or 0.0, upto=reading.until)
         found.append(Alarm(reading=reading, before=before, after=after))
     return found
 
 
-def chart(told: Sequence[DriftReading], now: float) -> Html:
-    """A line a detector; 1 is its limit."""
-    if not told:
-        words = "No window of answers was judged yet: the learner does it as soon as one is full."
-        return tag("p", words, class_="soft")
-    oldest = min(each.at for each in told)
-    unit, name = next((unit, name) for most, unit, name in UNITS if now - oldest <= most)
-    detectors = sorted({each.detector for each in told})
+def chart(told: Sequence[DriftReading], end: float, unit: float, x: Axis) -> Html:
+    """A line a detector, over the time before ``end`` in units of so many seconds; 1 is its limit."""
+    seen = [each for each in reversed(told) if x.low is not None and (each.at - end) / unit >= x.low]
     drawn = [
-        Line(name=detector, points=[((e.at - now) / unit, e.value) for e in reversed(told) if e.detector == detector])
-        for detector in detectors
+        Line(name=name, points=[((each.at - end) / unit, each.value) for each in seen if each.detector == name])
+        for name in sorted({each.detector for each in seen})
     ]
-    first = min(x for line in drawn for x, _ in line.points)
-    drawn.append(Line(name="limit", points=[(first, 1.0), (0.0, 1.0)], dashed=True))
-    x = Axis(title=f"time, {name} from now")
-    y = Axis(title="reading, in times its limit", low=0.0)
-    return figure(lines(drawn, x, y), f"{count(len(told), 'reading')} of the champion; above 1 is drift.")
+    if drawn:
+        drawn.append(Line(name="limit", points=[(x.low or 0.0, 1.0), (0.0, 1.0)], dashed=True))
+    words = f"{count(len(seen), 'reading')} of the champion; above 1 is drift." if seen else NOTHING
+    return figure(lines(drawn, x, Axis(title="drift, in times its limit", low=0.0)), words)
 
 
 def listed(home: Home, task: Scene, told: Sequence[Alarm], now: float) -> Html:
     """The alarms in words, the newest with examples."""
     if not told:
-        return Html()
+        return tag("p", "No detector has alarmed for the champion.", class_="soft")
     return tag("ol", *(_alarm(home, task, each, now) for each in told), class_="history")
 
 

@@ -50,8 +50,9 @@ class Bin:
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """The traffic of the last ``seconds``; ``answers`` in all, ``bins`` oldest first."""
+    """The traffic of the ``seconds`` before ``end``; ``answers`` in all, ``bins`` oldest first."""
 
+    end: float
     seconds: float
     answers: int
     bins: tuple[Bin, ...]
@@ -74,7 +75,7 @@ def flow(home: Home, task: Scene, seconds: float, now: float) -> Flow:
         total += answers
         lasted = max(1.0, min(width, now - start))
         bins.append(_bin(start + width / 2 - end, answers / lasted, said))
-    return Flow(seconds=seconds, answers=total, bins=tuple(bins))
+    return Flow(end=end, seconds=seconds, answers=total, bins=tuple(bins))
 
 
 def span_of(home: Home, scene: str, now: float) -> str:

@@ -76,7 +76,7 @@ def _best(
     """What a strategy wants, best first, and why; nothing where all is left to the lot."""
     margins = {each.example: each.of(task.task_name).margin for each in open_ones}
     uncertain = sorted(margins, key=lambda example: margins[example])
-    why = {example: f"the margin between its two best answers is {margin:.2f}" for example, margin in margins.items()}
+    why = {example: f"the margin between its two best answers was {margin:.2f}" for example, margin in margins.items()}
     if strategy == "margin":
         return uncertain, why
     if strategy == "diverse":

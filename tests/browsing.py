@@ -7,6 +7,7 @@ that it prints. Knows nothing of what pages show.
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,3 +101,8 @@ def shoot(window: Window, file: Path) -> None:
     taken = window.page.screenshot(full_page=True, animations="disabled")
     drawn = Image.open(io.BytesIO(taken)).convert("RGB")
     drawn.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+
+
+def pictures(otherwise: Path) -> Path:
+    """The folder that pictures are wanted in, which ``LEPTON_PICTURES`` names; another one where it names none."""
+    return Path(os.environ.get("LEPTON_PICTURES", otherwise)).absolute()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from nicegui import background_tasks
@@ -12,6 +12,7 @@ from nicegui import background_tasks
 from console import drifting
 from console.asking import metrics
 from console.contract import Console
+from console.drifting import chart
 from console.flow import SAMPLED, SPANS, Flow, flow, shares, span_of
 from console.health import health, warnings
 from console.live import live
@@ -20,6 +21,7 @@ from console.road import figure, parts
 from console.timings import draw as draw_timings
 from console.timings import timings
 from console.words import count
+from core.drift import DriftReading
 from core.errors import Unavailable
 from core.look.charts import Axis, Line, lines
 from core.look.html import Html, joined, tag
@@ -38,12 +40,12 @@ async def show(console: Console, scene: str) -> None:
 
     def drawn() -> Html:
         task = task_of(held, asked["task"] or None)
-        return charts(flow(home, task, float(asked["span"]), time.time()), asked["span"])
+        told = flow(home, task, float(asked["span"]), time.time())
+        return charts(told, drifting.readings(home, scene), asked["span"])
 
     def drifted() -> Html:
-        told, now = drifting.readings(home, scene), time.time()
-        found = drifting.alarms(home, task_of(held, asked["task"] or None), told)
-        return joined((tag("h2", "Drift"), drifting.chart(told, now), drifting.listed(home, held, found, now)))
+        found = drifting.alarms(home, task_of(held, asked["task"] or None), drifting.readings(home, scene))
+        return joined((tag("h2", "When it drifted"), drifting.listed(home, held, found, time.time())))
 
     await live(console, lambda: warnings(health(home), "service"), "clock")
     with row():
@@ -52,7 +54,7 @@ async def show(console: Console, scene: str) -> None:
         if held.further:
             names = {task.task_name: task.task_name for task in held.tasks}
             Choice("Task", names, asked["task"], changed=partial(_choose, asked, "task", again))
-    part = await live(console, drawn, "traffic", "clock", seconds=4.0)
+    part = await live(console, drawn, "traffic", "drift", "clock", seconds=4.0)
 
     async def redraw() -> None:
         part.content = await asyncio.to_thread(drawn)
@@ -62,17 +64,18 @@ async def show(console: Console, scene: str) -> None:
     await live(console, drifted, "drift", "scenes")
 
 
-def charts(told: Flow, span: str) -> Html:
-    """How much, how sure, and which answers."""
+def charts(told: Flow, judged: Sequence[DriftReading], span: str) -> Html:
+    """How much, how sure, which answers, and what drift detectors said, over the same time."""
     if not told.answers:
         words = f"Nothing was answered in the last {SPANS[span]}. Ask something on the page Try it, or send a request."
         return tag("section", tag("h2", "No traffic"), tag("p", words), class_="empty")
     unit, name = UNITS[span]
     x = Axis(title=f"time, {name} from now", low=-told.seconds / unit, high=0.0)
+    drawn = parts(_rate(told, unit, x), _sure(told, unit, x), _mix(told, unit, x), chart(judged, told.end, unit, x))
     return joined(
         (
             tag("p", f"{count(told.answers, 'answer')} in the last {SPANS[span]}.", class_="soft"),
-            tag("div", parts(_rate(told, unit, x), _sure(told, unit, x), _mix(told, unit, x)), class_="charts"),
+            tag("div", drawn, class_="charts"),
         )
     )
 
@@ -82,14 +85,8 @@ def timed(service: str, scene: str) -> Html:
     try:
         told = draw_timings(timings(metrics(service), scene))
     except Unavailable as error:
-        told = tag(
-            "p",
-            tag("b", "How long answers take is not known now: "),
-            error.message,
-            ". ",
-            error.remedy,
-            class_="warning",
-        )
+        words = f"{error.message} → {error.remedy}"
+        told = tag("p", tag("b", "Not known now: "), words, class_="warning")
     return joined((tag("h2", "How long answers take"), told))
 
 

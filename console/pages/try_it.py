@@ -137,7 +137,7 @@ def meant(task: Scene, word: str) -> Said:
 def verdict(answer: Answer) -> Html:
     """The answer for one task."""
     if answer.value is not None:
-        said = tag("p", f"{answer.value:.6g}", class_="verdict")
+        said = tag("p", f"{answer.value:.4g}", class_="verdict")
     else:
         best = answer.chances.get(answer.label or "")
         sure = tag("small", f" {percent(best)}", class_="soft") if best is not None else None
@@ -158,9 +158,10 @@ def odd(flags: Mapping[str, tuple[str, ...]]) -> Html | None:
     if not flags:
         return None
     lines = [
-        tag("li", flag.replace("_", " "), ": " if fields else "", *_listed(fields)) for flag, fields in flags.items()
+        tag("div", tag("b", flag.replace("_", " ")), ": " if fields else "", *_listed(fields))
+        for flag, fields in flags.items()
     ]
-    return tag("div", tag("b", "Out of the ordinary in what you gave:"), tag("ul", *lines), class_="warning")
+    return tag("div", "Out of the ordinary in what you gave", *lines, class_="warning")
 
 
 def source(held: Taken, told: Answered) -> Html:
@@ -179,7 +180,8 @@ def _word(task: Scene, answer: Answer) -> Choice | Field:
     if task.new_labels == "accept":
         return Field("That was wrong: it is", help="A label that is new is learned, too.", dir="auto", maxlength=1000)
     labels = dict.fromkeys([*task.labels, *answer.chances])
-    return Choice("That was wrong: it is", {label: label[:80] for label in labels}, answer.label or "")
+    other = next((label for label in answer.chances if label != answer.label), answer.label or "")
+    return Choice("That was wrong: it is", {label: label[:80] for label in labels}, other)
 
 
 def _listed(fields: tuple[str, ...]) -> list[Html | str]:

@@ -14,11 +14,10 @@ from console.learned import Label, newest
 from core.home import Home
 from tests import pico
 from tests.answers import answered, shape
-from tests.browsing import PHONE, Browser, shoot
+from tests.browsing import PHONE, Browser, pictures, shoot
 from tests.processes import House, house
 from tests.waiting import until
 
-PICTURES = Path(__file__).parents[2] / "docs" / "console"
 HOSTILE = ("<script>alert(1)</script>", "{{7*7}}", "x" * 400, "\u05e9\u05dc\u05d5\u05dd")
 
 
@@ -85,7 +84,7 @@ def test_labels_are_given_by_keys_and_what_comes_of_them_is_seen(browser: Browse
         window.clean()
 
 
-def test_the_curve_moves_with_the_labels(browser: Browser, origin: str, home: Home) -> None:
+def test_the_curve_moves_with_the_labels(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
     truth = {
         hashlib.sha256(shape(label, 3 * n + k)).hexdigest(): k for n in range(12) for k, label in enumerate(pico.LABELS)
     }
@@ -101,10 +100,10 @@ def test_the_curve_moves_with_the_labels(browser: Browser, origin: str, home: Ho
                 pico.learn(home)
         page.wait_for_selector("figure:has-text('newest 14.')")
         page.wait_for_selector("text=the learner has not taken it in yet", state="detached")
-        shoot(window, PICTURES / "labelling.png")
+        page.mouse.move(0, 0)
+        shoot(window, pictures(tmp_path) / "labelling-at-work.png")
         small = phone.open("/scenes/shapes/label")
         small.wait_for_selector("figure:has-text('newest 14.')")
-        shoot(phone, PICTURES / "labelling-phone-dark.png")
         assert small.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than a phone"
         window.clean()
         phone.clean()

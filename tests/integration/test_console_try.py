@@ -11,10 +11,8 @@ from console.learned import newest
 from core.home import Home
 from tests import pico, rows
 from tests.answers import shape
-from tests.browsing import PHONE, Browser, shoot
+from tests.browsing import PHONE, Browser, pictures, shoot
 from tests.processes import House, house
-
-PICTURES = Path(__file__).parents[2] / "docs" / "console"
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +68,11 @@ def test_a_service_that_is_away_is_said_so_and_then_it_answers(
         page.wait_for_selector("text=served since revision 1 of version 1")
         (label,) = newest(home, "shapes", "", 5)
         assert (label.said, label.annotator) == ("<i>rhombus</i> {{7*7}}", "console")
-        shoot(window, PICTURES / "try.png")
+        shoot(window, pictures(tmp_path) / "try_it-picture.png")
         window.clean()
 
 
-def test_a_row_is_put_together_from_the_columns(browser: Browser, origin: str, home: Home) -> None:
+def test_a_row_is_put_together_from_the_columns(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
     with browser.window(origin) as window:
         page = window.open("/scenes/loans/try")
         page.get_by_label("income").fill("1e9")
@@ -85,7 +83,7 @@ def test_a_row_is_put_together_from_the_columns(browser: Browser, origin: str, h
         odd = page.locator(".warning", has_text="Out of the ordinary").inner_text()
         assert "out of range: income" in odd
         assert "missing: age, town" in odd
-        shoot(window, PICTURES / "try-table.png")
+        shoot(window, pictures(tmp_path) / "try_it-table.png")
         page.get_by_role("button", name="It was right").click()
         page.wait_for_selector("text=It is told:")
         page.get_by_text("or paste the row as JSON").click()
@@ -106,7 +104,6 @@ def test_a_value_is_answered_and_taught_on_a_phone(browser: Browser, origin: str
         page.get_by_role("button", name="Teach it").click()
         page.wait_for_selector("text=It is told:")
         assert newest(home, "worth", "", 5)[0].said == "0.25"
-        shoot(window, PICTURES / "try-phone-dark.png")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than a phone"
         page = window.open("/scenes/loans/traffic")
         page.wait_for_selector("td:has-text('requests for predictions, whole')")
