@@ -22,8 +22,8 @@ from core.look.html import tag
 Act = Callable[[str, bytes], Awaitable[None]]
 
 
-def drop(console: Console, title: str, help: str, accept: str, most: int, act: Act) -> None:
-    """Put the place here.
+def drop(console: Console, title: str, help: str, accept: str, most: int, act: Act) -> ui.element:
+    """Put the place here, and return it.
 
     Args:
         accept: kinds of files that the browser offers. most: bytes of a file.
@@ -53,3 +53,4 @@ def drop(console: Console, title: str, help: str, accept: str, most: int, act: A
         await guarded(partial(take, event.args["detail"]))
 
     place.on("sent", sent, args=["detail"])
+    return place

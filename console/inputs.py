@@ -98,7 +98,10 @@ class File:
         self._data: bytes | None = None
         noun, formats, accepted = NOUNS[key]
         most = console.home.limits.max_bytes
-        drop(console, f"Drop a {noun} here", f"or press to choose one: {formats}", accepted, most, self._take)
+        place = drop(console, f"Drop a {noun} here", f"or press to choose one: {formats}", accepted, most, self._take)
+        if key == "audio":
+            record = TextElement(tag="button", text="Record a sound").classes("act").props("type=button")
+            record.props["data-record"] = place.html_id
         self._preview = drawn(Html())
 
     def told(self) -> object | None:

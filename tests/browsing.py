@@ -21,7 +21,8 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 
 ARGUMENTS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
 )  # fmt: skip
 DESK, PHONE = (1280, 860), (390, 844)
 SECONDS = 20.0

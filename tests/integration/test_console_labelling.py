@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from console.learned import Label, newest
 from core.home import Home
-from tests import pico
+from core.ids import prediction_id
+from core.types import Prediction, Scene
+from tests import pico, sounds
 from tests.answers import answered, shape
 from tests.browsing import PHONE, Browser, pictures, shoot
 from tests.processes import House, house
@@ -146,3 +151,68 @@ def test_a_value_is_said_and_hostile_labels_are_words(browser: Browser, origin: 
         page.wait_for_selector(".newest b:has-text('0.5')")
         assert labels(home, "height")[0].said == "0.5"
         window.clean()
+
+
+def test_texts_sounds_and_inputs_of_several_parts_are_shown(browser: Browser, origin: str, home: Home) -> None:
+    both = json.dumps({"image": {"b64": base64.b64encode(shape("circle", 1)).decode()}, "text": HOSTILE[0]})
+    given = {"text": HOSTILE[3].encode(), "audio": sounds.wav(1), "image+text": both.encode()}
+    for place, (modality, data) in enumerate(given.items()):
+        home.registry.declare(Scene(name=f"kind-{place}", task="classification", modality=modality, labels=("a", "b")))
+        home.predictions.append([prediction(f"kind-{place}", data)])
+    with browser.window(origin) as window:
+        page = window.open("/scenes/kind-0/label")
+        assert page.locator(".look blockquote").inner_text() == HOSTILE[3]
+        page = window.open("/scenes/kind-1/label")
+        page.wait_for_function("() => document.querySelector('.look audio').duration > 0.7")
+        page = window.open("/scenes/kind-2/label")
+        page.wait_for_function("() => document.querySelector('.look img').naturalWidth === 160")
+        assert page.locator(".look blockquote").inner_text() == HOSTILE[0]
+        page.keyboard.press("2")
+        page.wait_for_selector(".newest b:has-text('b')")
+        page.wait_for_selector("text=Nothing to label")
+        assert labels(home, "kind-2")[0].said == "b"
+        page = window.open("/scenes/kind-2/try")
+        page.wait_for_selector("text=No version yet")
+        window.clean()
+
+
+def test_a_sound_is_recorded_and_a_mixture_is_put_together(browser: Browser, origin: str, home: Home) -> None:
+    head = home.registry.first_head("shapes", home.registry.versions("shapes")[0].version)
+    assert head is not None
+    for name, modality in (("voices", "audio"), ("cases", "image+text")):
+        home.registry.declare(Scene(name=name, task="classification", modality=modality, labels=("a", "b")))
+        home.registry.register(name, hashlib.sha256(name.encode()).hexdigest(), {"files": {}}, head)
+    with browser.window(origin) as window:
+        page = window.open("/scenes/voices/try")
+        page.get_by_role("button", name="Record a sound").click()
+        page.wait_for_function("() => document.querySelector('[data-record]').ariaPressed === 'true'")
+        page.wait_for_function("() => (window.began ??= performance.now()) + 300 < performance.now()")
+        page.get_by_role("button", name="Stop, and hand it over").click()
+        page.wait_for_selector("audio.seen[src^='data:audio/wav']")
+        page.wait_for_selector("b:has-text('recording.wav')")
+        page.wait_for_selector("text=nothing answers there")
+        page = window.open("/scenes/cases/try")
+        assert page.locator("h3").all_inner_texts() == ["Picture may be left out", "Text may be left out"]
+        page.get_by_label("Text", exact=True).fill("a case")
+        page.get_by_role("button", name="Ask").click()
+        page.wait_for_selector("text=nothing answers there")
+        window.clean()
+
+
+def prediction(scene: str, data: bytes) -> Prediction:
+    """An answer to one input, of no version that is there."""
+    return Prediction(
+        prediction_id=prediction_id(scene),
+        scene=scene,
+        version="0" * 64,
+        extractor="0" * 64,
+        revision=0,
+        example=hashlib.sha256(data).hexdigest(),
+        features=np.zeros(4, np.int16),
+        label="a",
+        value=None,
+        confidence=0.6,
+        margin=0.2,
+        created_at=time.time(),
+        instance=data,
+    )

@@ -218,8 +218,8 @@ def test_labels_go_out_as_files_and_come_back_as_they_were(home: Home) -> None:
 def test_the_flow_counts_all_and_looks_at_some(home: Home) -> None:
     pico.register(home, "busy")
     same = [pico.picture("square", 5)] * (SAMPLED + 30)
-    answered(home, "busy", same, end=NOW - 20, seconds=1.0)
-    answered(home, "busy", [pico.picture("circle", 6)] * 10, end=NOW - 200, seconds=1.0)
+    answered(home, "busy", same, end=NOW - 25, seconds=1.0)
+    answered(home, "busy", [pico.picture("circle", 6)] * 10, end=NOW - 203, seconds=1.0)
     task = home.registry.scene("busy")
     told = flow(home, task, 600.0, NOW)
     assert told.answers == SAMPLED + 40
