@@ -71,7 +71,7 @@ async def predict(service: str, scene: Scene, instance: Mapping[str, Any]) -> An
         seconds = time.perf_counter() - began
     told = _json(response)
     try:
-        return _answered(scene, told, response.headers.get("lepton-worker", ""), seconds)
+        return answer_of(scene, told, response.headers.get("lepton-worker", ""), seconds)
     except (KeyError, TypeError, IndexError, ValueError):
         raise Unavailable("the service's answer cannot be read", "run service and console of one version") from None
 
@@ -103,6 +103,22 @@ def metrics(service: str) -> str:
     if response.status_code != 200:
         raise _refused(response)
     return response.text
+
+
+def answer_of(scene: Scene, told: Mapping[str, Any], worker: str, seconds: float) -> Answered:
+    """What an answer in JSON says of its one input. Raises LookupError, TypeError or ValueError where it is none."""
+    said = told["predictions"][0]
+    whole = bool(told.get("fallback"))
+    further = said.get("tasks") or {scene.task_name: said}
+    return Answered(
+        prediction_id=str(said["prediction_id"]),
+        version=str(told["version"]),
+        revision=int(told["revision"]),
+        worker=worker,
+        answers=tuple(_answer(str(name), each, whole) for name, each in further.items()),
+        flags={str(flag): tuple(map(str, fields)) for flag, fields in (said.get("flags") or {}).items()},
+        seconds=seconds,
+    )
 
 
 def _client(service: str) -> httpx.AsyncClient:
@@ -146,21 +162,6 @@ def _refused(response: httpx.Response) -> LeptonError:
     remedy = str(told.get("remedy") or "its log has the details")[:1000]
     kind = InvalidInput if response.status_code < 500 else Unavailable
     return kind(message, remedy)
-
-
-def _answered(scene: Scene, told: Mapping[str, Any], worker: str, seconds: float) -> Answered:
-    said = told["predictions"][0]
-    whole = bool(told.get("fallback"))
-    further = said.get("tasks") or {scene.task_name: said}
-    return Answered(
-        prediction_id=str(said["prediction_id"]),
-        version=str(told["version"]),
-        revision=int(told["revision"]),
-        worker=worker,
-        answers=tuple(_answer(str(name), each, whole) for name, each in further.items()),
-        flags={str(flag): tuple(map(str, fields)) for flag, fields in (said.get("flags") or {}).items()},
-        seconds=seconds,
-    )
 
 
 def _answer(task: str, said: Mapping[str, Any], whole: bool) -> Answer:

@@ -15,7 +15,7 @@ from nicegui import ui
 from console import shown
 from console.contract import Console
 from console.desk import Desk, Question
-from console.pieces import Button, Choice, Field, drawn, notice, row
+from console.pieces import Button, Choice, Field, drawn, guarded, notice, row
 from core.errors import InvalidInput, LeptonError
 from core.labelling import BY_LOT
 from core.look.html import Html, joined, named, tag
@@ -102,7 +102,7 @@ class Bench:
                 await self._say(question, value)
 
             Button("Say it", said, "main")
-            field.element.on("keydown.enter", said)
+            field.element.on("keydown.enter", partial(guarded, said), args=[])
 
     async def _say(self, question: Question, said: Said) -> None:
         await asyncio.to_thread(self._desk.say, question, said, self.annotator.strip())

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console import shown
-from console.asking import Answer
+from console.asking import Answer, answer_of
 from console.bench import choices, guess
-from console.course import chart, course, curve
+from console.course import Course, chart, course, curve
 from console.desk import Desk, Question
 from console.drifting import alarms, listed
 from console.files import media_of
@@ -131,6 +131,24 @@ def test_fields_say_what_a_client_would_write() -> None:
             meant(asked, word)
 
 
+def test_an_answer_is_read_for_every_task() -> None:
+    worth = Scene(name="s", task="regression", modality="text", task_name="worth")
+    scene = Scene(name="s", task="classification", modality="text", task_name="credit", further=(worth,))
+    good = {"label": "good", "confidence": 0.9, "probabilities": {"good": 0.9, "bad": 0.1}}
+    said = {"prediction_id": "s:1", **good, "tasks": {"credit": good, "worth": {"value": 2, "fallback": True}}}
+    told = answer_of(scene, {"version": "v", "revision": 3, "predictions": [said]}, "1", 0.5)
+    assert [(each.task, each.label, each.value, each.fallback) for each in told.answers] == [
+        ("credit", "good", None, False), ("worth", None, 2.0, True),
+    ]  # fmt: skip
+    alone = replace(scene, task_name="", further=())
+    flags = {"truncated": ["text"]}
+    body = {"version": "v", "revision": 0, "predictions": [{"prediction_id": "s:1", **good, "flags": flags}]}
+    (answer,) = (found := answer_of(alone, body | {"fallback": True}, "", 0.5)).answers
+    assert answer.fallback and list(answer.chances) == ["good", "bad"] and found.flags == {"truncated": ("text",)}
+    with pytest.raises(LookupError):
+        answer_of(alone, {"predictions": []}, "", 0.5)
+
+
 def test_nine_labels_have_keys_the_likely_ones_where_there_are_more() -> None:
     few = Scene(name="s", task="classification", modality="image", labels=("b", "a"))
     many = Scene(name="s", task="classification", modality="image", labels=tuple(f"l{n:02}" for n in range(30)))
@@ -150,6 +168,12 @@ def test_the_curve_ends_where_the_newest_answers_are(right: list[bool]) -> None:
     points = curve([float(each) for each in right])
     assert points[-1] == (len(right), sum(right[-20:]) / len(right[-20:]))
     assert len(points) <= 81 and [x for x, _ in points] == sorted({x for x, _ in points})
+
+
+def test_the_curve_of_a_regression_is_its_error() -> None:
+    drawn = chart(Course(version=2, missed=(0.3, -0.4)))
+    assert "root mean squared error" in drawn and "newest 2 labelled answers of version 2" in drawn
+    assert "begins with the first label" in chart(Course(version=None))
 
 
 def test_a_desk_asks_says_skips_and_takes_back(home: Home) -> None:
