@@ -37,6 +37,8 @@ def build(home: Home) -> Guard:
     """The whole application over a home; one a process, because NiceGUI keeps its pages in the process."""
     from nicegui import ui
 
+    from console.frame import missing
+
     console = Console(home, Pulse(home), Uploads(home))
 
     @contextlib.asynccontextmanager
@@ -55,8 +57,13 @@ def build(home: Home) -> Guard:
         _register(console, page, shown)
     ui.add_head_html(HEAD, shared=True)
     _adjust()
+
+    async def nowhere() -> None:
+        await missing(shown)
+
     ui.run_with(
         outer,
+        root=nowhere,
         title="Lepton",
         favicon=ICON,
         dark=None,

@@ -1,8 +1,8 @@
 """How well a champion's answers were, label by label: the curve that moves while people label.
 
 Promises answers that were given before their labels, so that nothing is asked which the head had learned. What people
-label is no sample of the traffic, since the queue asks for the doubtful first; where enough of it was drawn by lot, the
-traffic's own accuracy is told beside it (``core/offers.py``). Knows nothing of pages.
+label is no sample of the traffic, since the queue asks for the doubtful first: the curve is of what was labelled, and
+the live accuracy (``core/live_accuracy.py``) is told beside it. Knows nothing of pages.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from console.road import figure
 from console.words import percent
 from core.home import Home
+from core.live_accuracy import live_accuracy
 from core.look.charts import Axis, Line, lines
 from core.look.html import Html, tag
-from core.offers import weighted_share
-from core.outcomes import Answered, answered
+from core.outcomes import answered
 from core.types import Scene
 
 LOOKED_AT = 400  # labelled answers, the newest
 WINDOW = 20  # of them, for a point
 LEAST = 5  # of them, for the first point
-LEAST_DRAWN = 10  # by lot, from which they tell the traffic's accuracy
 POINTS = 80
 
 
@@ -34,13 +33,13 @@ class Course:
     Attributes:
         version: its number; None where there is none.
         right: of a classification, whether each was; oldest first. missed: of a regression, by how much.
-        traffic: accuracy of the traffic, weighted by the chances of the queue; None where it cannot be told.
+        live: the live accuracy; None where nothing is labelled, and for a regression.
     """
 
     version: int | None
     right: tuple[bool, ...] = ()
     missed: tuple[float, ...] = ()
-    traffic: float | None = None
+    live: float | None = None
 
 
 def course(home: Home, task: Scene) -> Course:
@@ -53,7 +52,7 @@ def course(home: Home, task: Scene) -> Course:
     if task.task == "regression":
         return Course(version=number, missed=tuple(float(each.said) - float(each.truth) for each in found))
     right = tuple(each.said == each.truth for each in found)
-    return Course(version=number, right=right, traffic=_traffic(home, task, found))
+    return Course(version=number, right=right, live=live_accuracy(home, task, found, LOOKED_AT) if found else None)
 
 
 def chart(told: Course) -> Html:
@@ -69,8 +68,8 @@ def chart(told: Course) -> Html:
     drawn = Line(name="right answers", points=curve([float(right) for right in told.right]))
     words = f"Right ones among the last {WINDOW} labelled answers of version {told.version}, at each of the newest"
     words += f" {len(told.right)}. Answers were given before their labels."
-    if told.traffic is not None:
-        words += f" Weighted by the chances of the queue, that is {percent(told.traffic)} of the traffic."
+    if told.live is not None:
+        words += f" On the traffic, as far as labels tell, {percent(told.live)} are right."
     y = Axis(title="right answers, %", low=0.0, high=1.0, percent=True)
     return figure(lines([drawn], _ANSWERS, y), words)
 
@@ -92,10 +91,3 @@ def curve(values: Sequence[float]) -> list[tuple[float, float]]:
 
 _ANSWERS = Axis(title="labelled answers, oldest first", whole=True)
 
-
-def _traffic(home: Home, task: Scene, found: Sequence[Answered]) -> float | None:
-    chances = home.offers.chances(task.name, task.task_name, [each.example for each in found])
-    offered = [each for each in found if each.example in chances]
-    if sum(chances[each.example] < 1.0 for each in offered) < LEAST_DRAWN:
-        return None
-    return weighted_share([each.said == each.truth for each in offered], [chances[each.example] for each in offered])

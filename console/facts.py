@@ -17,7 +17,8 @@ from core.drift import DriftReading
 from core.events import TRAINING
 from core.home import Home
 from core.jobs import Job
-from core.outcomes import Measured, answered, measure
+from core.live_accuracy import live_accuracy
+from core.outcomes import answered, measure
 from core.types import Scene, Version
 
 LOOKED_AT = 400  # labelled answers of the champion, the newest
@@ -31,7 +32,8 @@ class Facts:
 
     Attributes:
         champion: None where it has no version yet. revision: the newest head of it.
-        live: how the champion's answers were, of those labelled since; a regression's squared error.
+        live: how accurate the champion is on its traffic, by so many labelled answers (``counted``); of a regression
+            their mean squared error; None where nothing is labelled.
         course: of a classification, the share of right ones in windows of labelled answers, oldest first.
         labels: that feedback brought since midnight, and in all. drift: the champion's newest readings by detector.
         training: jobs of the scene that wait or run.
@@ -42,7 +44,8 @@ class Facts:
     revision: int | None
     examples: int
     classes: int
-    live: Measured
+    live: float | None
+    counted: int
     course: Sequence[float]
     today: int
     drift: Sequence[DriftReading]
@@ -55,15 +58,17 @@ def facts(home: Home, scene: Scene, since: float) -> Facts:
     champion = home.registry.version(scene.name, alias.version) if alias else None
     head = _head(home.ledger.database, scene.name, champion.version) if champion else None
     answers = answered(home, scene.name, champion.version, LOOKED_AT) if champion else []
-    pairs = [(each.said, each.truth) for each in answers]
+    classes = scene.task == "classification"
+    live = live_accuracy(home, scene.tasks[0], answers, LOOKED_AT) if answers and classes else None
     return Facts(
         scene=scene,
         champion=champion,
         revision=head.number if head else None,
         examples=head.examples if head else 0,
         classes=len(head.labels) if head else len(scene.labels),
-        live=measure(scene.task, pairs),
-        course=course([said == truth for said, truth in pairs]) if scene.task == "classification" else (),
+        live=live if classes else measure(scene.task, [(each.said, each.truth) for each in answers]).value,
+        counted=len(answers),
+        course=course([each.said == each.truth for each in answers]) if classes else (),
         today=labels_since(home.ledger.database, scene.name, since),
         drift=tuple(home.drift.last(scene.name, champion.version).values()) if champion else (),
         training=home.jobs.listed(scene.name, states=("queued", "running"), most=5),

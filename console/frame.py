@@ -56,7 +56,18 @@ async def framed(console: Console, page: Page, pages: Sequence[Page], parts: Map
     start()
 
 
-def _navigation(page: Page, pages: Sequence[Page]) -> Html:
+async def missing(pages: Sequence[Page]) -> None:
+    """What is shown where there is no page."""
+    ui.page_title("Nothing here · Lepton")
+    ui.status_code(404)
+    with ui.element("header").classes("top"):
+        drawn(_navigation(None, pages))
+    with ui.element("div").props('id="page"'):
+        drawn(tag("h1", "There is no such page"))
+        drawn(tag("p", "Check the address, or begin at ", tag("a", "the scenes", href="/"), ".", class_="lead"))
+
+
+def _navigation(page: Page | None, pages: Sequence[Page]) -> Html:
     links = [
         tag("a", each.TITLE, href=each.ROUTE, aria_current="page" if each is page else None)
         for each in pages

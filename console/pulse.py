@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -47,7 +48,8 @@ class Pulse:
         self._counts: dict[Topic, int] = {}
         self._marks: dict[Topic, Any] = {}
         self._ledger = home.ledger.database.watch()
-        self._traffic = home.predictions.database.watch()
+        log = home.predictions.database
+        self._traffic = None if log.shared else log.watch()  # PostgreSQL tells of commits to the ledger alone
 
     def at(self, topics: tuple[Topic, ...]) -> tuple[int, ...]:
         """Where these topics stand: another value means that there is news."""
@@ -58,29 +60,31 @@ class Pulse:
         last = 0.0
         loop = asyncio.get_running_loop()
         while True:
+            due = loop.time() - last >= CLOCK_SECONDS
             try:
-                await asyncio.to_thread(self.look)
-            except (LeptonError, SQLAlchemyError) as error:
+                await asyncio.to_thread(self.look, due)
+            except (LeptonError, SQLAlchemyError, sqlite3.Error) as error:
                 logger.warning("the databases cannot be read just now: %s", error)
-            if loop.time() - last >= CLOCK_SECONDS:
+            if due:
                 last = loop.time()
                 self._count("clock")
             await asyncio.sleep(LOOK_SECONDS)
 
-    def look(self) -> None:
-        """One look at both databases."""
+    def look(self, due: bool = True) -> None:
+        """One look at both databases; ``due``: also at what tells of itself only when it is asked."""
         if self._ledger.changed():
             with self._home.ledger.database.read() as connection:
                 for topic, mark in LEDGER_MARKS.items():
                     self._compare(topic, mark(connection))
-        if self._traffic.changed():
+        if due if self._traffic is None else self._traffic.changed():
             with self._home.predictions.database.read() as connection:
                 self._compare("traffic", _scalars(connection, sa.select(sa.func.max(predictions.c.created_at))))
 
     def close(self) -> None:
         """Stop watching."""
         self._ledger.close()
-        self._traffic.close()
+        if self._traffic is not None:
+            self._traffic.close()
 
     def _compare(self, topic: Topic, mark: Any) -> None:
         if self._marks.get(topic, ...) != mark:

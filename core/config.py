@@ -246,10 +246,10 @@ class Settings:
     labels: LabelSettings = field(default_factory=LabelSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
-    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     guard: GuardSettings = field(default_factory=GuardSettings)
     hygiene: HygieneSettings = field(default_factory=HygieneSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -261,10 +261,10 @@ SECTIONS: Mapping[str, type[Any]] = {
     "labels": LabelSettings,
     "drift": DriftSettings,
     "challenge": ChallengeSettings,
-    "console": ConsoleSettings,
     "guard": GuardSettings,
     "hygiene": HygieneSettings,
     "queue": QueueSettings,
+    "console": ConsoleSettings,
 }
 
 

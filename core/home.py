@@ -8,15 +8,18 @@ from pathlib import Path
 
 from core.artifacts import Artifacts
 from core.bundle import Bundle, blocks_of, checked, read
+from core.certificates import Certificates
 from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
+from core.decisions import Decisions
 from core.drift import DriftReadings
 from core.errors import BrokenBundle, Unavailable
 from core.events import Ledger
 from core.evidence import EvidenceStore
 from core.federation import FOREIGN, Share, from_bytes
 from core.follow import Follower
+from core.holdouts import Holdouts
 from core.holds import Holds
 from core.hygiene import LabelPolicy, label_policy
 from core.job_settings import RetrainSettings
@@ -51,6 +54,9 @@ class Home:
     jobs: Jobs
     progress: Progress
     policies: Policies[RetrainSettings]
+    holdouts: Holdouts
+    decisions: Decisions
+    certificates: Certificates
     hygiene: Policies[HygieneSettings]
     holds: Holds
     offers: Offers
@@ -175,6 +181,9 @@ def open_home(settings: Settings) -> Home:
         jobs=Jobs(ledger_database),
         progress=Progress(ledger_database),
         policies=Policies(ledger_database, "retrain", settings.retrain, retrain_policies),
+        holdouts=Holdouts(ledger_database),
+        decisions=Decisions(ledger_database),
+        certificates=Certificates(ledger_database),
         hygiene=Policies(ledger_database, "hygiene", settings.hygiene, hygiene_policies),
         holds=Holds(ledger_database),
         offers=Offers(predictions_database),

@@ -18,6 +18,7 @@ from core.audit import note
 from core.challenges import end_of
 from core.database import Database, aliases, audit, insert, revisions, scenes, versions
 from core.errors import Conflict, NotFound
+from core.failpoint import passes
 from core.ids import check_scene
 from core.lease import Lease, confirm
 from core.revisions import insert_revision, last_number, revision_of
@@ -177,7 +178,9 @@ class Registry:
                 number = last_number(connection, scene, version) + 1
                 revision = Revision(scene=scene, version=version, number=number, head=solved)
                 insert_revision(connection, revision, self._clock())
-            return self._move(connection, scene, version, held, action, detail or {})
+            moved = self._move(connection, scene, version, held, action, detail or {})
+            passes("champion.moved")
+            return moved
 
     def previous_champion(self, scene: str) -> str:
         """The version that was champion before the present one, and can be served.

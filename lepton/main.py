@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from core.errors import LeptonError
 from lepton import (
+    certificate,
     challenge,
     compress,
     console,
@@ -25,6 +26,7 @@ from lepton import (
     pretrain,
     processes,
     registry,
+    retrain,
     search,
     served,
 )
@@ -48,8 +50,10 @@ GROUPS = (
     registry,
     imports,
     challenge,
+    retrain,
     jobs,
     policy,
+    certificate,
     hygiene,
     labels,
     processes,

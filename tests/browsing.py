@@ -97,11 +97,11 @@ class Browser:
 
 
 def shoot(window: Window, file: Path) -> None:
-    """The whole page as a picture of 128 colours, which these pages hardly need."""
+    """The whole page as a picture of 256 colours, which these pages hardly need."""
     file.parent.mkdir(parents=True, exist_ok=True)
     taken = window.page.screenshot(full_page=True, animations="disabled")
     drawn = Image.open(io.BytesIO(taken)).convert("RGB")
-    drawn.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+    drawn.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def pictures(otherwise: Path) -> Path:

@@ -57,7 +57,7 @@ def _backbone(manifest: Manifest, member: Told, artifacts: Artifacts, bundle: Bu
         return tuned.restore(artifacts, member.weights)
     size = manifest.inputs["image"].shape[0] if "image" in manifest.inputs else None
     try:
-        backbone = zoo.load(member.name, Setting(size=size, files=bundle.files))
+        backbone = zoo.load(member.zoo or member.name, Setting(size=size, files=bundle.files))
     except (LeptonError, LookupError) as error:
         raise InvalidInput(f"the backbone {member.name} cannot be loaded again: {error}", remedy) from error
     if backbone.digest != member.digest:

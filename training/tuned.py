@@ -73,6 +73,15 @@ def restore(artifacts: Artifacts, blob: str) -> Backbone:
     return replace(made, digest=digest(made))
 
 
+def named(artifacts: Artifacts, blob: str) -> str:
+    """What the zoo calls the backbone whose weights ``keep`` wrote.
+
+    Raises:
+        NotFound: the blob is gone.
+    """
+    return str(_told(artifacts.get(blob))["zoo_name"])
+
+
 def moved(base: Backbone, body: torch.nn.Module, recipe: str) -> Backbone:
     """``base`` with the weights that a recipe gave it."""
     made = replace(base, body=body.eval(), recipe=recipe, source=f"{base.source}, tuned ({recipe})")

@@ -94,10 +94,10 @@ def _sizes(told: Facts) -> list[str]:
 
 def _live(told: Facts) -> tuple[str, str]:
     name = "live accuracy" if told.scene.task == "classification" else "live squared error"
-    if told.live.value is None:
+    if told.live is None:
         return name, "–"
-    value = percent(told.live.value) if told.scene.task == "classification" else f"{told.live.value:.4g}"
-    return f"{name} of {told.live.count}", value
+    value = percent(told.live) if told.scene.task == "classification" else f"{told.live:.4g}"
+    return f"{name} of {told.counted}", value
 
 
 def _state(told: Facts) -> Html | None:

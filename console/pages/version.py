@@ -15,7 +15,8 @@ from console.pages.versions import backbones, metrics
 from console.pieces import Button, drawn, row
 from console.serving import Standing, release, standing, to_champion
 from console.words import ago, figure, metric_name
-from core.bundle import CARD
+from core.bundle import CARD, checked
+from core.errors import LeptonError
 from core.home import Home
 from core.look.html import Html, joined, named, tag
 from core.types import Version
@@ -110,7 +111,10 @@ def _members(version: Version) -> Html | None:
 
 
 def _card(home: Home, version: Version) -> str:
-    try:
-        return (home.artifacts.bundle(version.version) / CARD).read_text(encoding="utf-8")
-    except OSError:
+    files = version.manifest.get("files")
+    if not isinstance(files, dict) or CARD not in files:
         return "The bundle of this version has no card."
+    try:
+        return checked(home.artifacts.bundle(version.version), CARD, str(files[CARD])).decode("utf-8", "replace")
+    except LeptonError as error:
+        return f"The card cannot be shown: {error.message}."

@@ -65,7 +65,7 @@ def test_figures_of_a_folder_are_those_of_its_report(home: Home, tmp_path: Path)
     folder = class_folders(tmp_path / "pets", {"cat": 6, "<i>dog": 5})
     put(folder, "cat/copy.png", png(0))
     put(folder, "cat/broken.png", b"no picture")
-    told = look(home, Request(scene="pets", data=folder, opinion=False))
+    told = look(home, Request(scene="pets", data=folder, doubts=False))
     assert (told["seen"], told["kept"], told["dropped"]) == (13, 11, 2)
     assert told["largest"] == {"cat": 6, "<i>dog": 5}
     assert told["found"] == {"duplicate": 1, "other_format": 1} | told["found"]  # type: ignore[operator]
@@ -77,7 +77,7 @@ def test_that_nothing_can_be_said_about_labels_is_a_remark(home: Home, tmp_path:
     (tmp_path / "heights.csv").write_text(f"age,label\n{lines}\n", encoding="utf-8")
     told = look(home, Request(scene="heights", data=tmp_path / "heights.csv"))
     assert told["task"] == "regression"
-    assert told["remark"] == "no opinion on labels: they are values"
+    assert told["remark"] == "labels are values, and were not doubted"
 
 
 def test_data_that_are_none_are_refused_with_the_remedy(home: Home, tmp_path: Path) -> None:

@@ -13,21 +13,22 @@ from core.job_files import report_of
 from training import data, page, parts, zoo
 from training.assignment import Assignment
 from training.data import Dataset
+from training.doubts import doubted
 from training.listing import Columns
-from training.opinion import opinion
 
 CLASSES = 200  # that the result names with their counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is looked at, and for which scene; ``opinion``: whether a small backbone says which labels it doubts."""
+    """What is looked at, and for which scene; ``doubts``: whether a small backbone is asked which labels it
+    doubts."""
 
     scene: str
     data: Path
     label: Columns = None
     modality: str | None = None
-    opinion: bool = True
+    doubts: bool = True
 
 
 def work(given: Assignment, request: Request) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def work(given: Assignment, request: Request) -> dict[str, Any]:
         request.data, label=request.label, modality=request.modality, limits=home.limits, progress=reporter.progress
     )
     remark = ""
-    if request.opinion:
+    if request.doubts:
         reporter.stage("asking a small backbone which labels it doubts")
         dataset, remark = _doubted(given, request, dataset)
     reporter.stage("drawing the report")
@@ -50,20 +51,20 @@ def work(given: Assignment, request: Request) -> dict[str, Any]:
 
 
 def examples() -> Sequence[Request]:
-    """With and without an opinion."""
+    """With doubts and without."""
     return (
         Request(scene="ward", data=Path("/data/ward")),
-        Request(scene="ward", data=Path("/data/films.csv"), label="finding", opinion=False),
+        Request(scene="ward", data=Path("/data/films.csv"), label="finding", doubts=False),
     )
 
 
 def _doubted(given: Assignment, request: Request, dataset: Dataset) -> tuple[Dataset, str]:
     try:
-        found = opinion(given.home, request.scene, dataset, given.reporter.progress)
+        found = doubted(given.home, request.scene, dataset, given.reporter.progress)
     except (LeptonError, LookupError, StopIteration) as error:
-        return dataset, f"no opinion on labels: {error}"
+        return dataset, f"labels were not doubted: {error}"
     if found is None:
-        return dataset, "no opinion on labels: they are values"
+        return dataset, "labels are values, and were not doubted"
     return found.dataset, f"labels looked at by {found.backbone}: {found.looked_at} of {found.of}"
 
 

@@ -103,7 +103,8 @@ def restored(home: Home, parent: Parent) -> Backbone:
             message = f"the weights of version {parent.name} are gone (blob {member.weights[:12]})"
             raise InvalidInput(message, f"restore the blob, or {REMEDY}") from error
     image = parent.manifest.inputs.get("image")
-    backbone = _loaded(parent, member.name, Setting(size=image.shape[0] if image else None, files=parent.bundle.files))
+    setting = Setting(size=image.shape[0] if image else None, files=parent.bundle.files)
+    backbone = _loaded(parent, member.zoo or member.name, setting)
     if not isinstance(backbone.body, torch.nn.Module):
         raise InvalidInput(f"version {parent.name} is an ONNX graph, whose weights cannot be fused", REMEDY)
     if backbone.digest != member.digest:

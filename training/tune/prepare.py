@@ -82,8 +82,12 @@ def _feed(
 def _targets(examples: Sequence[Example], context: Context, width: float) -> torch.Tensor:
     if context.scene.task == "regression":
         scale = width * context.scene.scale
-        values = [((example.value or 0.0) - context.scene.offset) / scale for example in examples]
-        return torch.tensor(values, dtype=torch.float32)[:, None]
+        said = [context.soft[e.digest].item() if e.digest in context.soft else e.value or 0.0 for e in examples]
+        return torch.tensor([(value - context.scene.offset) / scale for value in said], dtype=torch.float32)[:, None]
     labels = context.head.labels
     at_N = torch.tensor([labels.index(example.label or "") for example in examples])
-    return torch.nn.functional.one_hot(at_N, len(labels)).float()
+    targets_NK = torch.nn.functional.one_hot(at_N, len(labels)).float()
+    for place, example in enumerate(examples):
+        if example.digest in context.soft:
+            targets_NK[place] = torch.from_numpy(context.soft[example.digest]).float()
+    return targets_NK

@@ -1,6 +1,6 @@
-"""A quick opinion on labels before anything is trained: which ones a small backbone, without having seen them, doubts.
+"""Doubts about labels before anything is trained: which ones a small backbone contradicts that has not seen them.
 
-Promises an opinion within about a minute: of many examples a part is looked at, drawn by a seed, and said so; the
+Promises to be done within about a minute: of many examples a part is looked at, drawn by a seed, and said so; the
 features go into the cache, where training finds them again. Knows nothing of the registry: nothing is written there.
 """
 
@@ -27,7 +27,7 @@ MOST = 3000  # examples that are looked at
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opinion:
+class Doubted:
     """The data with what was doubted, and how many of so many labelled examples were looked at, by what."""
 
     dataset: Dataset
@@ -36,9 +36,9 @@ class Opinion:
     backbone: str
 
 
-def opinion(
+def doubted(
     home: Home, scene: str, dataset: Dataset, progress: Callable[[int, int], None], threads: int = 2
-) -> Opinion | None:
+) -> Doubted | None:
     """Doubts of the smallest backbone that loads offline; None where the task is no classification.
 
     Raises:
@@ -66,7 +66,7 @@ def opinion(
             learned = _learned(alone, mine, rows, assembly.session.width)
             if learned is not None:
                 dataset = pipeline.with_label_errors(dataset, alone, mine, learned)
-    return Opinion(dataset=dataset, looked_at=len(seen), of=len(taught), backbone=" + ".join(names))
+    return Doubted(dataset=dataset, looked_at=len(seen), of=len(taught), backbone=" + ".join(names))
 
 
 def _learned(task: Scene, mine: Sequence[Example], rows: dict[str, GridRows], width: int) -> Learned | None:
