@@ -90,4 +90,3 @@ def curve(values: Sequence[float]) -> list[tuple[float, float]]:
 
 
 _ANSWERS = Axis(title="labelled answers, oldest first", whole=True)
-
