@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 
-from console import files
+from console import files, handouts
 from console.contract import Console, Page, pages
 from console.guard import Guard, Nonces
 from console.pulse import Pulse
@@ -51,6 +51,7 @@ def build(home: Home) -> Guard:
 
     outer = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     outer.include_router(files.router(console))
+    outer.include_router(handouts.router(console))
     shown = pages()
     for page in shown:
         _register(console, page, shown)

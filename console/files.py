@@ -20,6 +20,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from console.contract import Console
 from core import bundle, look
 from core.errors import LeptonError, NotFound
+from core.home import Home
 from core.registry import short
 
 HERE = Path(__file__).with_name("static")
@@ -46,7 +47,7 @@ def router(console: Console) -> APIRouter:
     @routes.get("/look/{name}")
     def served(name: str) -> Response:
         if name not in SERVED:
-            return _refused(NotFound(f"there is no file {name[:80]!r}", "reload the page"))
+            return refused(NotFound(f"there is no file {name[:80]!r}", "reload the page"))
         return FileResponse(SERVED[name], headers={"cache-control": "no-cache"})
 
     @routes.post("/uploads/{name}")
@@ -54,17 +55,14 @@ def router(console: Console) -> APIRouter:
         try:
             await console.uploads.take(name, path, request.stream())
         except LeptonError as error:
-            return _refused(error)
+            return refused(error)
         return Response(status_code=204)
 
     @routes.get("/inputs/{example}")
     def given(example: str) -> Response:
-        home = console.home
-        data = None
-        if re.fullmatch(r"[0-9a-f]{64}", example):
-            data = home.evidence.input(example) or home.predictions.instance(example)
+        data = input_of(console.home, example)
         if data is None:
-            return _refused(NotFound("there is no such input any more", "its retention has ended, or it was erased"))
+            return refused(NotFound("there is no such input any more", "its retention has ended, or it was erased"))
         return Response(data, media_type=media_of(data), headers=KEPT | FRAMELESS)
 
     @routes.get("/scenes/{scene}/versions/{version}/bundle.zip")
@@ -74,7 +72,7 @@ def router(console: Console) -> APIRouter:
             folder = console.home.artifacts.bundle(chosen.version)
             bundle.read(folder, chosen.version)
         except LeptonError as error:
-            return _refused(error)
+            return refused(error)
         name = f"{scene}-{chosen.number}-{short(chosen.version)}"
         told = {"content-disposition": f'attachment; filename="{name}.zip"'}
         return StreamingResponse(_parts(_zipped(folder, name)), media_type="application/zip", headers=told)
@@ -93,6 +91,13 @@ def media_of(data: bytes) -> str:
     return next((media for start, media in MEDIA if data.startswith(start)), "application/octet-stream")
 
 
+def input_of(home: Home, example: str) -> bytes | None:
+    """The bytes of an example, where they are kept."""
+    if not re.fullmatch(r"[0-9a-f]{64}", example):
+        return None
+    return home.evidence.input(example) or home.predictions.instance(example)
+
+
 def _zipped(folder: Path, name: str) -> IO[bytes]:
     """The folder in one file, not packed any further: weights do not get smaller."""
     made = tempfile.TemporaryFile()  # noqa: SIM115 - whoever sends it closes it
@@ -109,5 +114,6 @@ def _parts(file: IO[bytes]) -> Iterator[bytes]:
             yield part
 
 
-def _refused(error: LeptonError) -> Response:
+def refused(error: LeptonError) -> Response:
+    """An error as plain text."""
     return PlainTextResponse(f"{error.message}\n{error.remedy}\n", error.status)

@@ -90,6 +90,25 @@ class Uploads:
             files[0].unlink()
         return root_of(folder)
 
+    def taken(self, name: str, path: str, most: int) -> bytes:
+        """The bytes of one file of an upload, which goes on without it.
+
+        Raises:
+            NotFound: there is no such file. InvalidInput: a path that is none below the folder.
+            TooLarge: more than ``most`` bytes.
+        """
+        place = self._root / name / safe(path)
+        if name not in self._counts or not place.is_file():
+            raise NotFound("there is no such file in the upload", "send it again")
+        size = place.stat().st_size
+        try:
+            if size > most:
+                raise TooLarge(f"the file has {size} bytes; at most {most} are taken", "send a smaller one")
+            return place.read_bytes()
+        finally:
+            place.unlink()
+            self._count(name, -size, -1)
+
     def drop(self, name: str) -> None:
         """Remove an upload with all that is in it."""
         if self._counts.pop(name, None) is not None:

@@ -7,6 +7,7 @@ that it prints. Knows nothing of what pages show.
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 
 ARGUMENTS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
 )  # fmt: skip
 DESK, PHONE = (1280, 860), (390, 844)
 SECONDS = 20.0
@@ -100,3 +102,8 @@ def shoot(window: Window, file: Path) -> None:
     taken = window.page.screenshot(full_page=True, animations="disabled")
     drawn = Image.open(io.BytesIO(taken)).convert("RGB")
     drawn.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
+
+
+def pictures(otherwise: Path) -> Path:
+    """The folder that pictures are wanted in, which ``LEPTON_PICTURES`` names; another one where it names none."""
+    return Path(os.environ.get("LEPTON_PICTURES", otherwise)).absolute()

@@ -286,7 +286,7 @@ def _legend(names: Sequence[str]) -> str:
         return ""
     made = []
     for place, name in enumerate(names):
-        x, y = _LEFT + 220 * (place % 2), _HEIGHT + 4 + 18 * (place // 2)
+        x, y = _LEFT + 220 * (place % 2), _HEIGHT + 12 + 18 * (place // 2)
         made.append(
             f'<rect x="{x}" y="{y - 9}" width="12" height="10" fill="{COLOURS[place % len(COLOURS)]}"/>'
             f'<text x="{x + 18}" y="{y}">{text(name[:30])}</text>'
@@ -295,7 +295,7 @@ def _legend(names: Sequence[str]) -> str:
 
 
 def _legend_height(names: Sequence[object]) -> int:
-    return 18 * math.ceil(len(names) / 2) + 4 if len(names) > 1 else 0
+    return 18 * math.ceil(len(names) / 2) + 12 if len(names) > 1 else 0
 
 
 def _svg(title: str, drawn: str, height: int) -> Html:

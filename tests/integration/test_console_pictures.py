@@ -6,9 +6,7 @@ stays.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -19,7 +17,7 @@ from core.home import Home
 from core.job_files import folder_of, report_of
 from core.workers import Worker
 from tests import console_home
-from tests.browsing import DESK, PHONE, Browser, shoot
+from tests.browsing import DESK, PHONE, Browser, pictures, shoot
 from tests.processes import House, house
 
 LOOKS: tuple[tuple[str, tuple[int, int], Literal["light", "dark"]], ...] = (
@@ -64,7 +62,7 @@ def test_a_page_fits_everywhere_and_names_what_it_shows(page: object, browser: B
         told["job"] = home.jobs.listed(kind="inspect", states=("done",))[0].id
     home.workers.beat(Worker(host="here", pid=1, worker="1"))
     home.close()
-    folder = Path(os.environ.get("LEPTON_PICTURES", running.home.parent)).absolute()
+    folder = pictures(running.home.parent)
     for look, size, scheme in LOOKS:
         with browser.window(f"http://127.0.0.1:{running.console_port}", size, scheme) as window:
             opened = window.open(route.format(**told))
