@@ -18,7 +18,7 @@ from core.outcomes import Said
 from core.types import Scene
 
 SECONDS = 30.0
-GLANCE = 3.0  # seconds that metrics are waited for
+GLANCE = 1.0  # seconds that metrics are waited for
 SETTING = "[console] service of lepton.toml"
 TOP = 8  # probabilities that are asked for
 

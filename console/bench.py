@@ -15,6 +15,7 @@ from nicegui import ui
 from console import shown
 from console.contract import Console
 from console.desk import Desk, Question
+from console.inputs import meant
 from console.pieces import Button, Choice, Field, drawn, guarded, notice, row
 from core.errors import InvalidInput, LeptonError
 from core.labelling import BY_LOT
@@ -88,18 +89,14 @@ class Bench:
         if task.new_labels == "accept":
             with row():
                 new = Field("or a new label", dir="auto", maxlength=1000)
-                Button("Say it", lambda: self._say(question, new.value.strip()))
+                Button("Say it", lambda: self._say(question, meant(task, new.value)))
 
     def _number(self, question: Question) -> None:
         with row():
             field = Field("What is it?", kind="number", step="any", placeholder=f"{question.value or 0.0:.4g}")
 
             async def said() -> None:
-                try:
-                    value = float(field.value)
-                except ValueError:
-                    raise InvalidInput(f"{field.value[:40]!r} is no number", "say the value as a number") from None
-                await self._say(question, value)
+                await self._say(question, meant(self._desk.task, field.value))
 
             Button("Say it", said, "main")
             field.element.on("keydown.enter", partial(guarded, said), args=[])

@@ -24,8 +24,10 @@ from console.drops import drop
 from console.pieces import Choice, Field, drawn
 from core.errors import InvalidInput
 from core.look.html import Html, tag
+from core.outcomes import Said
 from core.preprocess import keys, modality
 from core.schema import Categorical, Column, Date, Numeric, Schema
+from core.types import Scene
 
 FIELDS = 60  # columns that have fields of their own; a wider row is pasted
 PREVIEW = 4 * 2**20  # bytes of a file that is shown
@@ -162,6 +164,22 @@ def cell(column: Column, value: str) -> str | float | None:
             f"column {column.name[:60]!r} is {value[:40]!r}, which is no number", "give a number, or leave it empty"
         )
     return number
+
+
+def meant(task: Scene, word: str) -> Said:
+    """What stands in the field where a label or a value is said.
+
+    Raises:
+        InvalidInput: nothing, or no number where one belongs.
+    """
+    if task.task == "classification":
+        if not word.strip():
+            raise InvalidInput("there is no label yet", "say what it is")
+        return word
+    try:
+        return float(word)
+    except ValueError:
+        raise InvalidInput(f"{word[:40]!r} is no number", "say the value as a number") from None
 
 
 def preview(key: str, media: str, data: bytes) -> Html:

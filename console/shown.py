@@ -27,7 +27,7 @@ def kept(home: Home, name: str, digest: str | None, *, brief: bool = False) -> H
     """An example of a modality, with its input from where it is kept."""
     if digest is None:
         return Html()
-    if name in FILES:
+    if name in FILES and (home.evidence.paths([digest]) or home.predictions.keeps(digest)):
         return part(keys(name)[0], None, f"/inputs/{digest}", brief=brief)
     return example(name, digest, home.evidence.input(digest) or home.predictions.instance(digest), brief=brief)
 

@@ -148,6 +148,12 @@ class PredictionLog:
         with self.database.read() as connection:
             return connection.execute(sa.select(instances.c.bytes).where(instances.c.example == example)).scalar()
 
+    def keeps(self, example: str) -> bool:
+        """Whether the input of an example is kept."""
+        with self.database.read() as connection:
+            found = connection.execute(sa.select(instances.c.example).where(instances.c.example == example)).first()
+        return found is not None
+
     def erase(self, examples: Iterable[str]) -> int:
         """Remove all predictions and inputs of these examples; returns how many predictions went."""
         gone, listed = 0, list(examples)

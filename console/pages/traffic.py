@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from nicegui import background_tasks
@@ -48,18 +48,21 @@ async def show(console: Console, scene: str) -> None:
         return joined((tag("h2", "When it drifted"), drifting.listed(home, held, found, time.time())))
 
     await live(console, lambda: warnings(health(home), "service"), "clock")
-    with row():
-        again: list[Callable[[], object]] = []
-        Choice("Over the last", SPANS, asked["span"], changed=partial(_choose, asked, "span", again))
-        if held.further:
-            names = {task.task_name: task.task_name for task in held.tasks}
-            Choice("Task", names, asked["task"], changed=partial(_choose, asked, "task", again))
+    controls = row()
     part = await live(console, drawn, "traffic", "drift", "clock", seconds=4.0)
 
     async def redraw() -> None:
         part.content = await asyncio.to_thread(drawn)
 
-    again.append(lambda: background_tasks.create(redraw()))
+    def change(name: str, value: str) -> None:
+        asked[name] = value
+        background_tasks.create(redraw())
+
+    with controls:
+        Choice("Over the last", SPANS, asked["span"], changed=partial(change, "span"))
+        if held.further:
+            names = {task.task_name: task.task_name for task in held.tasks}
+            Choice("Task", names, asked["task"], changed=partial(change, "task"))
     await live(console, lambda: timed(console.service, scene), "clock", seconds=5.0)
     await live(console, drifted, "drift", "scenes")
 
@@ -88,12 +91,6 @@ def timed(service: str, scene: str) -> Html:
         words = f"{error.message} → {error.remedy}"
         told = tag("p", tag("b", "Not known now: "), words, class_="warning")
     return joined((tag("h2", "How long answers take"), told))
-
-
-def _choose(asked: dict[str, str], name: str, again: list[Callable[[], object]], value: str) -> None:
-    asked[name] = value
-    for act in again:
-        act()
 
 
 def _rate(told: Flow, unit: float, x: Axis) -> Html:

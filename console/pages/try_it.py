@@ -14,14 +14,13 @@ from console import shown
 from console.asking import Answer, Answered, predict, teach
 from console.contract import Console
 from console.health import health, warnings
-from console.inputs import form
+from console.inputs import form, meant
 from console.learned import fate
 from console.live import follow, live
 from console.pieces import Button, Choice, Field, drawn, notice, row
 from console.words import percent
 from core import schema
 from core.bundle import checked
-from core.errors import InvalidInput
 from core.home import Home
 from core.look.html import Html, joined, named, tag
 from core.outcomes import Said
@@ -116,22 +115,6 @@ async def _teaching(console: Console, task: Scene, instance: Mapping[str, Any], 
         Button("Teach it", wrong)
         if answer.label is not None:
             Button("It was right", right)
-
-
-def meant(task: Scene, word: str) -> Said:
-    """What stands in the field.
-
-    Raises:
-        InvalidInput: nothing, or no number where one belongs.
-    """
-    if task.task == "classification":
-        if not word.strip():
-            raise InvalidInput("there is no label yet", "say what it is")
-        return word
-    try:
-        return float(word)
-    except ValueError:
-        raise InvalidInput(f"{word[:40]!r} is no number", "say the value as a number") from None
 
 
 def verdict(answer: Answer) -> Html:

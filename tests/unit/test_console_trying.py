@@ -23,11 +23,11 @@ from console.files import media_of
 from console.flow import SAMPLED, flow, shares, span_of
 from console.guess import chances
 from console.handouts import labels_as, part_of
-from console.inputs import cell
+from console.inputs import cell, meant
 from console.learned import fate, learned, newest
 from console.pages.labelling import read
 from console.pages.traffic import charts
-from console.pages.try_it import meant, odd, verdict
+from console.pages.try_it import odd, verdict
 from console.timings import Timing, draw, timings
 from core.config import Settings
 from core.drift import DriftReading
