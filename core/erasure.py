@@ -1,6 +1,7 @@
 """Erasing a person: inputs, features, labels and every head that was solved with them.
 
-Promises that when it returns nothing of the subject is left in the databases and blobs, and that a crash on the way
+Promises that when it returns nothing of the subject is left in the databases and blobs, nor any weights that a search
+of its scenes tried, and that a crash on the way
 leaves the subject findable, so that erasing again finishes the work. On PostgreSQL no row is left; free space of the
 server's files may hold bytes until it is used again. Files that were referred to in place belong to the user: they are
 named in the answer, not deleted. Knows nothing of solving; the learner re-solves without them.
@@ -8,6 +9,7 @@ named in the answer, not deleted. Knows nothing of solving; the learner re-solve
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 
@@ -77,6 +79,8 @@ def _erase(home: Home, subject: str) -> Erasure:
         tainted: set[str] = set()
         stored: set[str] = set()
         for scene in sorted({row.scene for row in rows}):
+            for folder in home.runs(scene):  # whatever its searches tried may have been tuned on the subject
+                shutil.rmtree(folder, ignore_errors=True)
             mine = [row for row in rows if row.scene == scene]
             first = min(row.sequence for row in mine)
             sequences[scene] = _bury(connection, scene, [row.event_id for row in mine], first)
