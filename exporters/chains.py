@@ -152,13 +152,16 @@ class _Finder:
             return []
         if node.op_type == "BatchNormalization" and pictures and node.input[0] == data:
             return [(name, 0) for name in node.input[1:]]
-        if node.op_type == "Conv" and node.input[0] == data and self.shapes.get(node.input[1], ())[:2] == (width, 1):
-            if _group(node) == width:
-                depthwise.append(node.name)
-                return [(name, 0) for name in node.input[1:] if name]
+        if node.op_type == "Conv" and node.input[0] == data and self._each(node, width):
+            depthwise.append(node.name)
+            return [(name, 0) for name in node.input[1:] if name]
         if node.op_type in _PAIRS:
             return [cut for name in others for cut in self._constant(name, width, pictures)]
         raise _NotClean
+
+    def _each(self, node: NodeProto, width: int) -> bool:
+        """Whether a convolution gives one result for each channel, of that channel alone."""
+        return _group(node) == width and self.shapes.get(node.input[1], ())[:2] == (width, 1)
 
     def _constant(self, name: str, width: int, pictures: bool) -> list[tuple[str, int]]:
         """A constant beside the channels; what is none must turn out to be inside the chain."""

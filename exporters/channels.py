@@ -1,10 +1,10 @@
 """Channels taken out of a composed model: those that say least inside a block, and what reads them solved anew.
 
 Of every chain (exporters.chains) a share of the channels goes, those whose variation on real rows moves what reads them
-least. What reads the others is then solved in closed form, so that it gives, on the same rows, what it gave before: ridge
-regression towards the weights it had. So no label is needed and nothing is trained by steps; the head is solved anew on
-the features by whoever asked. Promises a graph that is smaller and quicker by itself (no masks), with the same inputs
-and as many features. Knows nothing of labels: whether accuracy suffers is for whoever has some.
+least. What reads the others is then solved in closed form, so that it gives, on the same rows, what it gave before:
+ridge regression towards the weights it had. So no label is needed and nothing is trained by steps; the head is solved
+anew on the features by whoever asked. Promises a graph that is smaller and quicker by itself (no masks), with the same
+inputs and as many features. Knows nothing of labels: whether accuracy suffers is for whoever has some.
 
 Reference: He, Zhang and Sun, channel pruning, arXiv 1707.06168 (least squares after the cut); Luo, Wu and Lin, ThiNet,
 arXiv 1707.06342.
@@ -60,7 +60,9 @@ def prune(
         InvalidInput: no share, or nothing can be taken out.
     """
     if not 0 < share < 1:
-        raise InvalidInput(f"the share of channels to prune is {share:g}", "give a number between 0 and 1, such as 0.25")
+        raise InvalidInput(
+            f"the share of channels to prune is {share:g}", "give a number between 0 and 1, such as 0.25"
+        )
     graphs = members.named(members.taken(model))
     found = [(number, chain) for number, graph in enumerate(graphs) for chain in chains(graph)]
     counts = [(chain.width, _left(chain.width, share)) for _, chain in found]

@@ -39,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("compress")(compress)
 
 
-def compress(
+def compress(  # noqa: PLR0913, PLR0917 - the command's options
     scene: str,
     version: str = VERSION,
     precision: str = PRECISION,
@@ -51,6 +51,8 @@ def compress(
     json: bool = JSON,
 ) -> None:
     """Make and register a smaller version of a version; it serves once it is promoted."""
+    if precision == "fp32" and not prune:
+        raise typer.BadParameter("nothing was asked for: give --precision int8 (or fp16), --prune 0.25, or both")
     home = open_home(config.load())
     held, chosen, _ = served(home, scene, version)
     road = training("compress")
@@ -136,7 +138,7 @@ def _show(version: Version, made: Compressed) -> None:
         show_metrics(f"{made.manifest.scene} {name}".strip(), {**mine, **metrics})
     if made.pruned is not None:
         gone = made.pruned.before - made.pruned.after
-        say(f"{gone} of {made.pruned.before} channels inside blocks were taken out, and what reads the others was solved anew")
+        say(f"{gone} of {made.pruned.before} channels inside blocks taken out, what reads the others solved anew")
     if made.lowered is None:
         return
     kept = ", ".join(made.lowered.kept)

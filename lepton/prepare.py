@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from training.preparation import Look, Prepared
 
 DATA = typer.Argument(..., help="Labelled data, one source or several: folders of class folders, or tables.")
-BACKBONE = typer.Option(None, "--backbone", help="Which to prepare; the smallest that can be tuned where none is named.")
+BACKBONE = typer.Option(
+    None, "--backbone", help="Which to prepare; the smallest that can be tuned where none is named."
+)
 SETTINGS = typer.Option(None, "--set", help="A setting, such as --set inner=anil or --set shots=1; several times.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
 NOTHING_BETTER = 3
@@ -32,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("prepare")(prepare)
 
 
-def prepare(
+def prepare(  # noqa: PLR0913, PLR0917 - the command's options
     folder: Path,
     data: list[Path] = DATA,
     backbone: str = BACKBONE,
@@ -83,7 +85,9 @@ def _plan(given: list[str]) -> Any:
     made, wanted = training("preparation").Preparing, settings_of(given)
     unknown = sorted(set(wanted) - set(made.__dataclass_fields__))
     if unknown:
-        raise InvalidInput(f"there is no setting {', '.join(unknown)}", f"choose among {', '.join(made.__dataclass_fields__)}")
+        raise InvalidInput(
+            f"there is no setting {', '.join(unknown)}", f"choose among {', '.join(made.__dataclass_fields__)}"
+        )
     try:
         return made(**wanted)
     except TypeError as error:
@@ -102,7 +106,9 @@ def _base(sources: Sequence[Dataset], name: str | None, size: int | None, budget
     zoo, tuning = training("zoo"), training("tuning")
     modalities = sorted({source.modality for source in sources})
     if len(modalities) > 1:
-        raise InvalidInput(f"the data are of several kinds: {', '.join(modalities)}", "prepare a backbone for each kind")
+        raise InvalidInput(
+            f"the data are of several kinds: {', '.join(modalities)}", "prepare a backbone for each kind"
+        )
     contents = [e.content for source in sources for e in source.examples if e.content is not None]
     side, count = max(source.median_side for source in sources), sum(len(source.examples) for source in sources)
     setting = training("kinds").kind(modalities[0]).setting(contents, [], side, budget / max(1, count))

@@ -114,7 +114,9 @@ def compress(home: Home, request: Request, reporter: Reporter) -> Compressed:
     rows = _rows(home, original, request.seed)
     model, pruned, lowered = held.model, None, None
     if request.prune:
-        reporter.stage(f"taking out {100 * request.prune:g} % of the channels inside blocks, and solving what reads them")
+        reporter.stage(
+            f"taking out {100 * request.prune:g} % of the channels inside blocks, and solving what reads them"
+        )
         pruned = channels.prune(model, request.prune, rows, reporter.progress)
         model = pruned.model
     if request.precision != FULL:
@@ -156,8 +158,6 @@ def register(home: Home, scene: Scene, made: Compressed) -> Version:
 
 
 def _check(request: Request, manifest: Manifest) -> None:
-    if request.precision == FULL and not request.prune:
-        raise InvalidInput("nothing was asked for", "give --precision int8 (or fp16), --prune 0.25, or both")
     if request.precision not in get_args(precision.Precision):
         raise LookupError(f"no precision is named {request.precision!r}; choose one of: {', '.join(precision.LOWER)}")
     if manifest.precision != "fp32":

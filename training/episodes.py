@@ -103,9 +103,7 @@ class Anil(Inner):
 INNER: Mapping[str, type[Inner]] = {"ridge": Ridge, "prototype": Prototype, "anil": Anil}
 
 
-def draw(
-    classes: Sequence[Sequence[int]], ways: int, shots: int, queries: int, chance: np.random.Generator
-) -> Episode:
+def draw(classes: Sequence[Sequence[int]], ways: int, shots: int, queries: int, chance: np.random.Generator) -> Episode:
     """An episode of at most ``ways`` of the classes, given as the places of their rows; each has more than ``shots``.
 
     >>> found = draw([range(0, 9), range(10, 19)], 5, 2, 3, np.random.default_rng(0))

@@ -163,9 +163,8 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         )
         taught = [example for example in dataset.examples if example.split != "test"]
     bench = Bench(scene, home.cache, home.limits, request.transform, threads, request.seed)
-    left = asked.budget - (time.monotonic() - begun)
-    plan = choosing.plan(request, candidates, setting, left, asked.device)
-    asked = replace(asked, budget=left, unlabelled=others)
+    asked = replace(asked, budget=asked.budget - (time.monotonic() - begun), unlabelled=others)
+    plan = choosing.plan(request, candidates, setting, asked.budget, asked.device)
     ready = _improved(home, dataset, ready, plan, asked, bench, reporter)
     judges = _judges(home, request, dataset, ready)
     decision = _transfer(scene, ready.assembly, others, judges, request.seed, reporter) if others else None
@@ -173,6 +172,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     reporter.stage("solving the head")
     learned = closed_form.learn(home, scene, assembly, taught, ready.stack(taught), reporter.progress)
     dataset = _with_label_errors(dataset, scene, taught, ready.before or learned)
+    damage = _damage(scene, learned, assembly, dataset, timed, request.seed)
     reporter.stage("measuring, writing and registering the bundle")
     told = () if request.names else answered.answered(scene, learned, dataset, ready)
     metrics = answered.metrics(told, request.seed)
@@ -193,11 +193,6 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         tuning=ready.tuning,
     )
     version = package.register(home, scene, assembly, learned.head, drawn, origin)
-    stages = timed.stages()
-    damage: dict[str, tuple[Metric, ...]] = {}
-    if not request.names:
-        reporter.stage("answering test inputs gone wrong")
-        damage = _damage(scene, learned, assembly, dataset, sum(seconds for _, seconds in stages), request.seed)
     story = telling.story(version, dataset, candidates, ready, told, timed.stages(), request.seed, damage)
     return Adapted(
         version=version,
@@ -271,15 +266,17 @@ def _transfer(
 
 
 def _damage(
-    scene: Scene, learned: Learned, assembly: Assembly, dataset: Dataset, spent: float, seed: int
+    scene: Scene, learned: Learned, assembly: Assembly, dataset: Dataset, timed: Timed, seed: int
 ) -> dict[str, tuple[Metric, ...]]:
     """What is left on test inputs gone wrong, in a part of the time that everything else took."""
+    timed.stage("answering test inputs gone wrong")
     unseen = [
         example
         for example in dataset.examples
-        if example.split == "test" and not any(example.digest in learned.of(task.task_name).seen for task in scene.tasks)
+        if example.split == "test"
+        and not any(example.digest in learned.of(task.task_name).seen for task in scene.tasks)
     ]
-    seconds = DAMAGE * spent
+    seconds = DAMAGE * sum(spent for _, spent in timed.stages())
     session, reader = assembly.session, assembly.preprocessor
     return robustness.of_report(scene, learned.head, session, reader, unseen, seed, seconds)
 

@@ -20,7 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 import torch
@@ -173,7 +173,7 @@ class _Preparation:
                 losses.clear()
                 if looks[-1].score > best.score:
                     best, kept = looks[-1], self._state()
-                total = min(total, max(number, int(number * budget / max(looks[-1].seconds, 1e-9))))
+                total = max(number, int(min(total, number * budget / max(looks[-1].seconds, 1e-9))))
                 if (number - best.episode) // self._plan.every >= self._plan.patience:
                     raise _Stop(f"nothing better for {self._plan.patience} looks")
                 if number >= total or late:
@@ -206,13 +206,16 @@ class _Preparation:
         scores_QK, targets_QK = episodes.answered(self._inner, features_ND[:cut], features_ND[cut:], episode)
         loss = cross_entropy(scores_QK, targets_QK).mean()
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_([*self._moved, *self._inner.parameters()], 1.0)
-        if not math.isfinite(float(loss)) or not bool(norm.isfinite()):
+        norm, told = (
+            torch.nn.utils.clip_grad_norm_([*self._moved, *self._inner.parameters()], 1.0),
+            float(loss.detach()),
+        )
+        if not math.isfinite(told) or not bool(norm.isfinite()):
             raise _Stop(f"the loss was no number in episode {number}")
         self._optimiser.step()
         self._pull()
         self._average.update()
-        return float(loss.detach())
+        return told
 
     @torch.no_grad()
     def _pull(self) -> None:
@@ -232,7 +235,7 @@ class _Preparation:
                 held = [list(rows)[:JUDGED] for rows in source]
                 features_ND = self._features([row for rows in held for row in rows])
                 ends = np.cumsum([0, *(len(rows) for rows in held)]).tolist()
-                local = [range(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+                local = [range(start, stop) for start, stop in pairwise(ends)]
                 chance = np.random.default_rng([self._seed, place])
                 for _ in range(-(-SHOWN // len(self._apart))):
                     drawn = episodes.draw(local, self._plan.ways, self._plan.shots, JUDGED, chance)

@@ -144,9 +144,7 @@ def _before(scene: Scene, floor: Ready, taught: Sequence[Example]) -> Learned:
         followed.state = judge.state(task, mine, floor.rows)
         made.append(closed_form.of_task(followed, head.of(task.task_name), [example.digest for example in taught]))
     first, *others = made
-    return replace(
-        first, head=head, further=dict(zip((task.task_name for task in scene.further), others, strict=True))
-    )
+    return replace(first, head=head, further=dict(zip((task.task_name for task in scene.further), others, strict=True)))
 
 
 def _features(

@@ -85,16 +85,15 @@ def table(
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     seconds: float = math.inf,
-    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, list[Hurt]]:
     """For each task, by its name, one row for each kind and severity.
 
-    ``seconds`` after which no further batch of examples is begun, by ``clock``; the first one always is.
+    ``seconds`` after which no further batch of examples is begun; the first one always is.
 
     Raises:
         InvalidInput: nothing is defined for the scene's modality, or an example cannot be read.
     """
-    way, begun = corruption(scene.modality), clock()
+    way, begun = corruption(scene.modality), time.monotonic()
     cells = [INTACT, *((kind, severity) for kind in way.KINDS for severity in SEVERITIES)]
     found: dict[tuple[str, int], list[GridRows]] = {cell: [] for cell in cells}
     for start in range(0, len(examples), BATCH):
@@ -106,7 +105,7 @@ def table(
             rows = reader.batch([reader.read(data) for data in inputs])
             found[kind, severity].append(session.features(rows))
         progress(start + len(some), len(examples))
-        if clock() - begun >= seconds:
+        if time.monotonic() - begun >= seconds:
             examples = examples[: start + len(some)]
             break
     whole = {cell: np.concatenate(parts) for cell, parts in found.items()}

@@ -1,6 +1,7 @@
 """Tuned weights kept as bytes, and the backbone built again from them: one file of safetensors, no pickle.
 
-Promises that what ``restore`` and ``from_bytes`` give computes what was kept. Knows nothing of recipes, versions or graphs.
+Promises that what ``restore`` and ``from_bytes`` give computes what was kept. Knows nothing of recipes, versions or
+graphs.
 """
 
 from __future__ import annotations

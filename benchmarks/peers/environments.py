@@ -1,8 +1,8 @@
 """A virtual environment for every peer, made once under ``.bench/peers/`` from pinned versions.
 
 Promises an interpreter that has the peer's packages, or a reason why there is none; a half-made environment is made
-again. All have the same ONNX Runtime, numpy and Pillow as this project, so that only the servers differ. Knows nothing
-of how the servers are run.
+again. All servers have the same ONNX Runtime, numpy and Pillow as this project, what trains has the same torch and
+timm, so that only the peers differ. Knows nothing of how peers are run.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from benchmarks.debian import BENCH
 
 PLACE = BENCH / "peers"
 SAME = ("numpy", "onnxruntime-gpu", "pillow", "uvloop", "httptools", "uvicorn")  # in our own versions
-INSTALL_SECONDS = 600.0
+INSTALL_SECONDS = 1200.0
 
-# What each needs beside SAME; the packages that these bring along are what pip finds on the day.
+# What trains, and what of our own versions it gets in place of SAME.
+TRAINERS: Mapping[str, Sequence[str]] = {"fastai": ("torch", "torchvision", "timm", "pillow"), "autogluon": ()}
+# What each needs beside; the packages that these bring along are what pip finds on the day.
 PACKAGES: Mapping[str, Sequence[str]] = {
     "starlette": ("starlette==1.10.0",),
     "fastapi": ("fastapi==0.165.0",),
     "litserve": ("litserve==0.2.19",),
     "bentoml": ("bentoml==1.4.39",),
     "mlserver": ("mlserver==1.7.1",),
+    "fastai": ("fastai==2.8.12",),
+    "autogluon": ("autogluon.tabular[lightgbm,catboost,xgboost]==1.6.3",),
 }
 
 
@@ -56,7 +60,7 @@ def environment(name: str, place: Path = PLACE) -> Path:
 
 def requirements(name: str) -> list[str]:
     """What pip is asked for."""
-    return [*(f"{package}=={version(package)}" for package in SAME), *PACKAGES[name]]
+    return [*(f"{package}=={version(package)}" for package in TRAINERS.get(name, SAME)), *PACKAGES[name]]
 
 
 def _run(name: str, command: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""A backbone that was prepared for small scenes (training.preparation): ``prepared:FOLDER``, as ``lepton prepare`` wrote.
+"""A backbone that was prepared for small scenes (training.preparation): ``prepared:FOLDER``.
 
 When to use: a new scene of few labels whose classes are like those it was prepared on; name it beside the untouched
 backbone, and leave-one-out chooses. Limit: where they are not alike it may be the worse one. Promises that loading

@@ -87,7 +87,7 @@ class Balanced(Objective):
 class _Cone(DualConeProjector):
     """Torchjd's projection by SciPy's least squares without negative numbers, exact; tasks are few."""
 
-    def __call__(self, U: torch.Tensor, G: torch.Tensor) -> torch.Tensor:  # noqa: N803 - torchjd's names
+    def __call__(self, U: torch.Tensor, G: torch.Tensor) -> torch.Tensor:
         products_TT = G.cpu().numpy()
         size = max(float(np.trace(products_TT)) / len(products_TT), np.finfo(np.float64).tiny)
         root_TT = np.linalg.cholesky(products_TT / size + _RIDGE * np.eye(len(products_TT))).T

@@ -75,7 +75,7 @@ def choose(loop: Loop, plan: Chosen, context: Context, chance: float) -> Chosen:
 
 
 def chance_of(laid: Sequence[Columns], targets_NK: torch.Tensor) -> float:
-    """What the best constant answer costs: the entropy of the classes, or 1 for standardised values; mean over tasks."""
+    """What the best constant answer costs: the entropy of the classes, or 1 for values; mean over tasks."""
     return sum(_chance(each.task.task, each.of(targets_NK)[known(targets_NK, each)]) for each in laid) / len(laid)
 
 
