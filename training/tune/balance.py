@@ -81,7 +81,7 @@ class Balanced(Objective):
         products_TT = slopes_TF @ slopes_TF.T
         if not bool(products_TT.isfinite().all()):  # the loop stops at such a loss
             return torch.full_like(losses_TB[:, 0], 1 / len(slopes))
-        return _WEIGHTINGS[self.balance]()(products_TT).to(losses_TB.dtype)
+        return WEIGHTINGS[self.balance]()(products_TT).to(losses_TB.dtype)
 
 
 class _Cone(DualConeProjector):
@@ -95,13 +95,13 @@ class _Cone(DualConeProjector):
         return torch.from_numpy(np.stack(rows)).to(U)
 
 
-_WEIGHTINGS: dict[str, Callable[[], Callable[[torch.Tensor], torch.Tensor]]] = {
+def _mean(weighting: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """PCGrad adds up the slopes, where the others take a mean."""
+    return lambda products_TT: weighting(products_TT) / len(products_TT)
+
+
+WEIGHTINGS: dict[str, Callable[[], Callable[[torch.Tensor], torch.Tensor]]] = {
     "upgrad": lambda: UPGradWeighting(projector=_Cone()),
     "mgda": MGDAWeighting,
     "pcgrad": lambda: _mean(PCGradWeighting()),
 }
-
-
-def _mean(weighting: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """PCGrad adds up the slopes, where the others take a mean."""
-    return lambda products_TT: weighting(products_TT) / len(products_TT)
