@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = options(__doc__ or "", argv)
     scores: dict[tuple[str, str], list[float]] = {}
     seconds: dict[str, list[float]] = {}
-    with threadpool_limits(2):
+    with threadpool_limits(1):
         for seed in range(1 if given.quick else 5):
             for case in (_digits(seed), _drawings(seed)):
                 base = zoo.load(BACKBONE, zoo.Setting(size=case.size))
