@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.preparation [--quick] [--json FILE]``: EfficientNet-Lite0, prepared on 600 labelled pictures of
 some classes by each way to find a head within an episode, then given 5 labelled pictures of each of the other classes.
-Digits (48 px): six of MNIST's classes prepare; the four others are the scene, once MNIST's own and once scikit-learn's
-8 × 8 digits. Drawings (64 px): the classes of clip art but five, and all of the photographs, prepare; the five are the
+Digits (32 px): six of MNIST's classes prepare; the four others are the scene, once MNIST's own and once scikit-learn's
+8 × 8 digits. Drawings (48 px): the classes of clip art but five, and all of the photographs, prepare; the five are the
 scene. Which classes are new is drawn by the seed. 5 seeds, 20 draws of labels each (quick: 1 seed); 120 episodes.
 
 Promises paired draws: the untouched and the prepared backbone get the same labels and the same test pictures, and the
@@ -82,7 +82,7 @@ def _digits(seed: int) -> Case:
     mnist = data.load(scenes.mnist(BENCH / "scenes" / "mnist")).examples
     small = data.load(scenes.digits(BENCH / "scenes" / "digits")).examples
     return Case(
-        size=48,
+        size=32,
         sources=[_some([each for each in mnist if each.label not in new], chance)],
         targets={"MNIST, new digits": _of(mnist, new), "8 × 8, new digits": _of(small, new)},
     )
@@ -96,7 +96,7 @@ def _drawings(seed: int) -> Case:
     known = [each for each in drawings if each.label not in new]
     others = [each for each in photographs if each.label not in new]  # of a new class no photograph, either
     sources = [_some(known, chance), _some(others, chance)]
-    return Case(size=64, sources=sources, targets={"clip art, new classes": _of(drawings, new)})
+    return Case(size=48, sources=sources, targets={"clip art, new classes": _of(drawings, new)})
 
 
 def _some(examples: Sequence[Example], chance: np.random.Generator) -> Source:

@@ -96,7 +96,7 @@ def _left(width: int, share: float) -> int:
     >>> _left(96, 0.25), _left(8, 0.9), _left(100, 0.5)
     (72, 8, 48)
     """
-    return min(width, max(STEP, round((1 - share) * width / STEP) * STEP))
+    return min(width, max(STEP, int((1 - share) * width / STEP + 0.5) * STEP))
 
 
 def _planned(graph: ModelProto, chain: Chain, share: float, rows: Arrays) -> _Cut:
