@@ -22,7 +22,7 @@ from service.engine.batcher import expired
 from service.engine.queues import FOREVER, Answer
 from service.engine.routing import Routed
 from service.engine.snapshot import Snapshot
-from service.reading import Ready, inline, ready
+from service.reading import Ready, inline, ready, together
 from service.tracing import NOT_TRACED, Trace
 
 
@@ -155,6 +155,8 @@ async def _outcomes(context: Context, routed: Routed, asked: Asked) -> list[Outc
             return [await _end(context, routed, asked, each) for each in begun]
         if count == 1:
             return [await _outcome(context, routed, asked, asked.instances[0])]
+        if together(scene, asked.size, count):
+            return await _one_thread(context, routed, asked)
         return await asyncio.gather(*(_outcome(context, routed, asked, told) for told in asked.instances))
 
 
@@ -177,10 +179,37 @@ async def _outcome(context: Context, routed: Routed, asked: Asked, told: Any) ->
     try:
         with asked.trace.part("decode"):
             read = await context.decode(_in_time, context, snapshot, asked.deadline, told)
-        begun: Begun = (read, context.batcher.enqueue(snapshot, read.row, asked.deadline))
     except LeptonError as error:
-        begun = error
-    return await _end(context, routed, asked, begun)
+        return error
+    return await _end(context, routed, asked, _enqueued(context, snapshot, asked, read))
+
+
+async def _one_thread(context: Context, routed: Routed, asked: Asked) -> list[Outcome]:
+    """Read all instances in one thread, and let them wait for the model."""
+    with asked.trace.part("decode"):
+        read = await context.decode(_all_in_time, context, routed.snapshot, asked)
+    begun = [_enqueued(context, routed.snapshot, asked, each) for each in read]
+    return [await _end(context, routed, asked, each) for each in begun]
+
+
+def _enqueued(context: Context, snapshot: Snapshot, asked: Asked, read: Ready | LeptonError) -> Begun:
+    if isinstance(read, LeptonError):
+        return read
+    try:
+        return read, context.batcher.enqueue(snapshot, read.row, asked.deadline)
+    except LeptonError as error:
+        return error
+
+
+def _all_in_time(context: Context, snapshot: Snapshot, asked: Asked) -> list[Ready | LeptonError]:
+    """Each instance read as ``_in_time`` does, or its error."""
+    read: list[Ready | LeptonError] = []
+    for told in asked.instances:
+        try:
+            read.append(_in_time(context, snapshot, asked.deadline, told))
+        except LeptonError as error:
+            read.append(error)
+    return read
 
 
 def _in_time(context: Context, snapshot: Snapshot, deadline: float, told: Any) -> Ready:

@@ -20,7 +20,7 @@ from service.api import body
 from service.api.instances import bytes_of
 from service.engine.snapshot import Snapshot
 
-# Bytes of a request up to which its instances are read in microseconds, so that a thread would cost more than it saves.
+# Bytes up to which an instance is read in microseconds, so that a thread for it would cost more than it saves.
 INLINE_BYTES: Mapping[str, int] = {"text": 2_048, "tabular": 8_192}
 
 
@@ -60,6 +60,11 @@ class Ready:
 def inline(scene: Scene, size: int) -> bool:
     """Whether the instances of a request of ``size`` bytes are read in the event loop."""
     return size <= INLINE_BYTES.get(scene.modality, 0)
+
+
+def together(scene: Scene, size: int, count: int) -> bool:
+    """Whether ``count`` instances, in a request of ``size`` bytes, are read one after the other by one thread."""
+    return size <= INLINE_BYTES.get(scene.modality, 0) * count
 
 
 def ready(snapshot: Snapshot, limits: Limits, told: Any) -> Ready:

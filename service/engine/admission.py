@@ -18,6 +18,7 @@ from core.errors import Unavailable
 MEMORY_SECONDS = 2.0  # busy time after which a scene's measured pace is half forgotten
 REASONS = ("full", "late", "expired", "key")  # why a request is refused; labels of a metric
 LONGEST_RETRY = 60  # seconds
+DOUBT = 1.25  # times the time that those ahead will take by the measured pace: most paces are kept within this
 BRISK_SECONDS = 1.0  # where all inside leave within this time, refusing costs about as much as answering
 BRISK_TIMES = 4  # and so many times the cap may be inside
 
@@ -91,9 +92,10 @@ class Gate:
     """Counts instances by scene, and measures how fast they leave; used by one thread, the event loop's.
 
     A request is refused where the room is full and its scene has its share of it (the cap divided by the scenes that
-    are inside), or where those before it will, at the measured pace, take longer than its deadline. A request larger
-    than the cap may enter while nothing of its scene is inside. Where a model is soon through with all of them, there
-    is ``BRISK_TIMES`` the room.
+    are inside), or where those before it may, at the measured pace and a quarter more, take longer than its deadline:
+    without the quarter, all that are let in at overload are answered just before their deadline, or just after. A
+    request larger than the cap may enter while nothing of its scene is inside. Where a model is soon through with all
+    of them, there is ``BRISK_TIMES`` the room.
 
     Args:
         limit: instances that may be inside.
@@ -138,7 +140,7 @@ class Gate:
         if room is None or not room.inside:
             return
         ahead = room.inside + count
-        wait = ahead * room.each()
+        wait = ahead * room.each() * DOUBT
         limit = self._limit * (BRISK_TIMES if 0 < wait < self._brisk else 1)
         if self._inside + count > limit and ahead > limit // self._scenes():
             self._refused(scene, "full")
@@ -146,7 +148,7 @@ class Gate:
         if wait > seconds:
             self._refused(scene, "late")
             raise Overloaded(
-                f"an answer would take {wait:.1f} s, and the deadline is in {max(seconds, 0.0):.1f} s",
+                f"an answer may take {wait:.1f} s, and the deadline is in {max(seconds, 0.0):.1f} s",
                 "send the request again later, or serve with more workers",
                 "late",
                 wait - seconds,

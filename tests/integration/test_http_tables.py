@@ -13,6 +13,7 @@ from core.config import ServeSettings, Settings
 from core.home import Home, open_home
 from service.api.application import application
 from service.bootstrap import build
+from service.reading import INLINE_BYTES
 from tests import pico, rows
 from tests.asking import MOST, refused
 from tests.waiting import until
@@ -46,6 +47,19 @@ def test_a_row_is_answered_and_the_order_of_its_columns_makes_no_difference(clie
     first, turned = asked(client, cells, dict(reversed(cells.items()))).json()["predictions"]
     assert first["probabilities"] == turned["probabilities"]
     assert set(first["probabilities"]) == set(rows.LABELS)
+
+
+def test_rows_of_a_larger_request_are_read_by_one_thread_and_answered_alike(client: TestClient) -> None:
+    instances = [{"features": each} for each in (rows.row(500), {"income": "3"}, rows.row(7))]
+    content = json.dumps({"instances": instances})
+    few, many = (
+        client.post(PREDICT, content=content + " " * more, headers={"content-type": "application/json"})
+        for more in (0, INLINE_BYTES["tabular"])
+    )
+    for small, large in zip(few.json()["predictions"], many.json()["predictions"], strict=True):
+        assert small.get("error") == large.get("error")
+        assert small.get("probabilities") == large.get("probabilities")
+    assert [("error" in each) for each in many.json()["predictions"]] == [False, True, False]
 
 
 def test_what_was_out_of_the_ordinary_is_told_in_the_answer_and_counted(client: TestClient) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.admission import BRISK_TIMES, Gate, Overloaded
+from service.engine.admission import BRISK_TIMES, DOUBT, Gate, Overloaded
 
 LONG = 1e9
 
@@ -57,11 +57,14 @@ def test_whoever_would_wait_beyond_the_deadline_is_told_at_once() -> None:
     made, clock, refusals = gate(1000)
     served(made, clock, 0.5, 10)
     with made.of("a", 19, LONG):
-        made.check("a", 1, 10.5)
-        with pytest.raises(Overloaded, match=r"would take 10\.0 s, and the deadline is in 7\.5 s") as refused:
+        made.check("a", 1, 10.0 * DOUBT)
+        with pytest.raises(Overloaded, match=r"may take 12\.5 s, and the deadline is in 12\.4 s") as refused:
+            made.check("a", 1, 12.4)
+        assert (refused.value.reason, refused.value.retry_after) == ("late", 1)
+        with pytest.raises(Overloaded, match=r"may take 12\.5 s, and the deadline is in 7\.5 s") as refused:
             made.check("a", 1, 7.5)
-    assert (refused.value.reason, refused.value.retry_after) == ("late", 3)
-    assert refusals == [("a", "late")]
+    assert (refused.value.reason, refused.value.retry_after) == ("late", 5)
+    assert refusals == [("a", "late"), ("a", "late")]
 
 
 def test_a_flooded_scene_leaves_the_others_their_share() -> None:
