@@ -1,4 +1,4 @@
-"""Several tasks tuned at once: their columns, what each counts, and what that is worth on rows that lack some labels."""
+"""Several tasks tuned at once: their columns, what each counts, what that is worth on rows that lack some labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training import judge, select, tuning
 from training.adapt import finetune
 from training.recipe import Context, Rows
 from training.tune import columns
-from training.tune.balance import WEIGHTINGS, BALANCES, Balance, Balanced
+from training.tune.balance import BALANCES, WEIGHTINGS, Balance, Balanced
 from training.tune.batches import Batch
 from training.tune.network import Network, torch_body
 from training.tune.plan import Plan

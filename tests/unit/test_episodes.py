@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,7 @@ def test_order_does_not_matter_and_slopes_reach_features_and_what_is_learned_alo
     scores_QK = inner(support_SD, TARGETS, query_QD)
     turned = torch.randperm(12, generator=torch.Generator().manual_seed(2))
     assert torch.allclose(inner(support_SD[turned], TARGETS[turned], query_QD), scores_QK, atol=1e-4)
-    (scores_QK.square().sum()).backward()  # type: ignore[no-untyped-call]
+    (scores_QK.square().sum()).backward()
     for tensor in (support_SD, query_QD, *inner.parameters()):
         assert tensor.grad is not None and tensor.grad.isfinite().all() and tensor.grad.abs().sum() > 0
 
@@ -79,7 +81,7 @@ def test_an_episode_has_no_row_twice_and_as_many_as_asked(
     sizes: list[int], ways: int, shots: int, queries: int, seed: int
 ) -> None:
     ends = np.cumsum([0, *sizes]).tolist()
-    classes = [range(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+    classes = [range(start, stop) for start, stop in pairwise(ends)]
     found = episodes.draw(classes, ways, shots, queries, np.random.default_rng(seed))
     assert found == episodes.draw(classes, ways, shots, queries, np.random.default_rng(seed))
     both = (*found.support, *found.query)

@@ -1,4 +1,4 @@
-"""A backbone prepared in episodes: worth something on classes that it has never seen, stopped well, carried by a folder."""
+"""A backbone prepared in episodes: worth something on classes never seen, stopped well, carried by a folder."""
 
 from __future__ import annotations
 
