@@ -103,7 +103,7 @@ class _Finder:
         """The chain that begins at a node; None where none can."""
         if node.op_type not in _MIXES or len(node.input) < 2 or node.input[1] not in self.shapes:
             return None
-        if node.op_type == "Conv" and _group(node) != 1:
+        if node.op_type == "Conv" and not self._plain(node):
             return None
         weight, axis = node.input[1], self._out(node)
         cuts, depthwise, ends = [(weight, axis)], list[str](), list[End]()
@@ -139,7 +139,9 @@ class _Finder:
     def _end(self, node: NodeProto, data: str, pictures: bool) -> End | None:
         if node.op_type not in _MIXES or (node.op_type == "Conv") != pictures or len(node.input) < 2:
             return None
-        if node.input[0] != data or node.input[1] not in self.shapes or _group(node) != 1 or _flag(node, "transA"):
+        if node.input[0] != data or node.input[1] not in self.shapes or _flag(node, "transA"):
+            return None
+        if pictures and not self._plain(node):
             return None
         return End(node=node.name, data=data, weight=node.input[1], axis=1 - self._out(node))
 
@@ -158,6 +160,10 @@ class _Finder:
         if node.op_type in _PAIRS:
             return [cut for name in others for cut in self._constant(name, width, pictures)]
         raise _NotClean
+
+    def _plain(self, node: NodeProto) -> bool:
+        """Whether a convolution is one of planes that mixes all channels, its borders given by numbers."""
+        return _group(node) == 1 and len(self.shapes[node.input[1]]) == 4 and not _bordered(node)
 
     def _each(self, node: NodeProto, width: int) -> bool:
         """Whether a convolution gives one result for each channel, of that channel alone."""
@@ -187,6 +193,12 @@ class _Finder:
 
 def _group(node: NodeProto) -> int:
     return next((int(helper.get_attribute_value(a)) for a in node.attribute if a.name == "group"), 1)
+
+
+def _bordered(node: NodeProto) -> bool:
+    """Whether the borders follow from a word such as SAME_UPPER."""
+    words = [helper.get_attribute_value(a) for a in node.attribute if a.name == "auto_pad"]
+    return any(word != b"NOTSET" for word in words)
 
 
 def _flag(node: NodeProto, name: str) -> bool:

@@ -156,7 +156,7 @@ class _Reader:
         self.pictures = self.node.op_type == "Conv"
         told = {a.name: helper.get_attribute_value(a) for a in self.node.attribute}
         self._strides, self._pads = told.get("strides", (1, 1)), told.get("pads", (0, 0, 0, 0))
-        self.plain = set(told.get("dilations", (1,))) == {1} and told.get("auto_pad", b"NOTSET") == b"NOTSET"
+        self.plain = set(told.get("dilations", (1,))) == {1}
         (tensor,) = (tensor for tensor in graph.graph.initializer if tensor.name == end.weight)
         self._kernel = tuple(tensor.dims)[2:]
         self.weight_FO = self._turned(numpy_helper.to_array(tensor).astype(np.float64))

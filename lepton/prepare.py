@@ -26,6 +26,7 @@ BACKBONE = typer.Option(
 )
 SETTINGS = typer.Option(None, "--set", help="A setting, such as --set inner=anil or --set shots=1; several times.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
+LEARNING = 4  # passes that learning from a row costs
 NOTHING_BETTER = 3
 
 
@@ -53,7 +54,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - the command's options
     with Stages() as stages:
         stages.stage("reading and checking the data")
         sources = [_read(home, place, label, stages) for place in data]
-        base = _base(sources, backbone, size, given)
+        base = _base(sources, backbone, size, given / (LEARNING * plan.rows))
         stages.stage(f"preparing {base.name} in episodes")
 
         def told(look: Look) -> None:
@@ -65,20 +66,20 @@ def prepare(  # noqa: PLR0913, PLR0917 - the command's options
     better = made.best.episode > 0
     if better:
         training("backbone.prepared").write(made.backbone, folder)
-    first = made.looks[0].score
-    figures = {"before": first, "after": made.best.score, "episodes": made.best.episode, "stopped": made.stopped}
-    told_of = {"backbone": f"prepared:{folder}" if better else None, "base": base.name, "inner": plan.inner}
-    if json:
-        as_json(told_of | figures | {"classes": made.classes[0], "classes_apart": made.classes[1]})
-    else:
-        fact(
-            **{name: value for name, value in told_of.items() if value},
-            score=f"{100 * first:.1f} % before, {100 * made.best.score:.1f} % after {made.best.episode} episodes, on "
-            f"{made.classes[1]} classes kept apart; it ended {made.stopped}",
-        )
+    _show({"backbone": f"prepared:{folder}" if better else None, "base": base.name, "inner": plan.inner}, made, json)
     if not better:
         notes.print("nothing was better than the untouched backbone, so nothing was written", soft_wrap=True)
         raise typer.Exit(NOTHING_BETTER)
+
+
+def _show(what: dict[str, str | None], made: Prepared, json: bool) -> None:
+    first, best = made.looks[0].score, made.best
+    if json:
+        figures = {"before": first, "after": best.score, "episodes": best.episode, "stopped": made.stopped}
+        return as_json(what | figures | {"classes": made.classes[0], "classes_apart": made.classes[1]})
+    score = f"{100 * first:.1f} % before, {100 * best.score:.1f} % after {best.episode} episodes"
+    score += f", on {made.classes[1]} classes kept apart; it ended {made.stopped}"
+    return fact(**{name: value for name, value in what.items() if value}, score=score)
 
 
 def _plan(given: list[str]) -> Any:
@@ -101,8 +102,8 @@ def _read(home: Home, place: Path, label: str | None, stages: Stages) -> Dataset
     return read
 
 
-def _base(sources: Sequence[Dataset], name: str | None, size: int | None, budget: float) -> Any:
-    """The backbone that is named, or the smallest one here that can be tuned."""
+def _base(sources: Sequence[Dataset], name: str | None, size: int | None, seconds_each: float) -> Any:
+    """The backbone that is named, or the smallest one here that can be tuned, for pictures as large as time allows."""
     zoo, tuning = training("zoo"), training("tuning")
     modalities = sorted({source.modality for source in sources})
     if len(modalities) > 1:
@@ -110,8 +111,8 @@ def _base(sources: Sequence[Dataset], name: str | None, size: int | None, budget
             f"the data are of several kinds: {', '.join(modalities)}", "prepare a backbone for each kind"
         )
     contents = [e.content for source in sources for e in source.examples if e.content is not None]
-    side, count = max(source.median_side for source in sources), sum(len(source.examples) for source in sources)
-    setting = training("kinds").kind(modalities[0]).setting(contents, [], side, budget / max(1, count))
+    side = max(source.median_side for source in sources)
+    setting = training("kinds").kind(modalities[0]).setting(contents, [], side, seconds_each)
     if size is not None:
         setting = zoo.Setting(size=size, files=setting.files)
     if name is not None:

@@ -77,6 +77,11 @@ class Preparing:
     average: float = 0.98
     """Decay of the moving average of the weights that is judged and kept."""
 
+    @property
+    def rows(self) -> int:
+        """That pass through the backbone in all episodes."""
+        return self.episodes * self.ways * (self.shots + self.queries)
+
     def __post_init__(self) -> None:
         """Check ranges: the values may come from a person."""
         if self.inner not in INNER:
