@@ -76,6 +76,22 @@ def answered(running: House, pictures: dict[str, list[bytes]]) -> tuple[set[str]
     return versions, right / len(rest)
 
 
+def _try_and_label(window: Window, folder: Path, pictures: dict[str, list[bytes]]) -> None:
+    """Show the model a picture, then label the first of those that it was asked about."""
+    shown = folder / "seven.png"
+    shown.write_bytes(pictures["seven"][EACH])
+    page = window.open("/scenes/digits/try")
+    page.locator("input[type=file]").first.set_input_files(shown)
+    page.get_by_role("button", name="Ask").click()
+    page.wait_for_selector("#page:has-text('revision')")
+    page = window.open("/scenes/digits/label")
+    asked = page.locator(".look img").get_attribute("src")
+    assert asked is not None
+    page.keyboard.press("1")
+    page.wait_for_function("(old) => document.querySelector('.look img').getAttribute('src') !== old", arg=asked)
+    page.wait_for_selector("text=served since revision", timeout=1000 * MINUTES)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(2 * MINUTES)
 def test_from_an_empty_home_to_a_promoted_model_without_a_command_line(browser: Browser, tmp_path: Path) -> None:
@@ -94,6 +110,7 @@ def test_from_an_empty_home_to_a_promoted_model_without_a_command_line(browser: 
             page.wait_for_function("() => document.querySelectorAll('.light.up').length === 3")
             first, share = answered(running, pictures)
             assert share > 0.7
+            _try_and_label(window, tmp_path, pictures)
             train(window, archive, "efficientnet_lite1")
             page = window.open("/scenes/digits/versions")
             assert page.locator("tbody tr").count() == 2
