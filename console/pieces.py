@@ -50,7 +50,8 @@ class Button(TextElement):
         self._busy = True
         self.enable(False)
         try:
-            await guarded(self._act)
+            with self.client:  # not where the button is: news may rebuild that while a question is open
+                await guarded(self._act)
         finally:
             self._busy = False
             if not self.is_deleted:
