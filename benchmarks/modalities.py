@@ -1,9 +1,9 @@
 """Every modality: what a few labels are worth, beside the usual baselines, and what one prediction costs over HTTP.
 
 ``python -m benchmarks.modalities [--quick] [--json FILE]``: runs ``benchmarks.texts``, ``sounds``, ``tables``,
-``table_transfer`` and ``mixture``, which say how they measure and tell more when they are run alone, two at a time; then
-adapts one scene of each modality and one of three at once by the command line, exports it, and asks one worker for each
-over HTTP: at one connection, and at eight.
+``table_transfer`` and ``mixture``, two at a time, which say how they measure and tell more when run alone; then adapts
+one scene of each modality and one of three at once by the command line, exports it, and asks one worker for each over
+HTTP: at one connection, and at eight.
 
 Promises that all five scenes are served by the same worker at once, and nothing else runs beside it. Knows nothing of
 how accuracy is measured.

@@ -1,16 +1,21 @@
 """Real labelled pictures that packages ship, as folders of class folders under ``.bench/``; nothing is committed.
 
 Promises the same files at every call, made once: a scene appears complete or not at all. Needs ``apt-get`` and
-``dpkg``. Knows nothing of models.
+``dpkg``, and ``npm`` for the emoji. Knows nothing of models.
 
 * photo: cut-out photographs, Debian ``tuxpaint-stamps-default`` (GPL-2), nine classes of 20 and more.
 * clip art: drawings, Debian ``openclipart-png`` (public domain), eleven classes; copies, contradictions,
   near twins and files beyond our limits are taken out. Five classes occur in both.
+* emoji: npm's ``emoji-datasource-google`` (Apache-2.0), 64 px, the five classes that the other two share.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import tarfile
+import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -24,6 +29,7 @@ from training.kinds import kind
 from training.listing import read
 
 SMALLEST = 20  # pictures a class
+EMOJI_PACKAGE = "emoji-datasource-google@16.0.0"
 
 # class → folders below the package's root, read with all their subfolders
 PHOTO: dict[str, tuple[str, ...]] = {
@@ -50,6 +56,13 @@ CLIP_ART: dict[str, tuple[str, ...]] = {
     "vehicles": ("transportation/vehicles",),
     "boats": ("transportation/boating",),
 }
+EMOJI: dict[str, tuple[str, ...]] = {
+    "birds": ("animal-bird",),
+    "mammals": ("animal-mammal",),
+    "flowers": ("plant-flower",),
+    "fruit": ("food-fruit",),
+    "vehicles": ("transport-ground", "transport-water", "transport-air"),
+}
 
 
 def photo(bench: Path = BENCH) -> Path:
@@ -74,6 +87,11 @@ def clip_art(bench: Path = BENCH) -> Path:
     return once(bench / "scenes" / "clip_art", make)
 
 
+def emoji(bench: Path = BENCH) -> Path:
+    """The emoji scene: what subcategories of the Unicode standard hold, as one maker draws it."""
+    return once(bench / "scenes" / "emoji", _emoji)
+
+
 def mnist(out: Path, exclude: Collection[str] = ()) -> Path:
     """MNIST's 5,000 digits in ``out``, without the classes in ``exclude``."""
     return once(out, lambda folder: digits_data.mnist(folder, exclude))
@@ -82,6 +100,21 @@ def mnist(out: Path, exclude: Collection[str] = ()) -> Path:
 def digits(out: Path) -> Path:
     """scikit-learn's 1,797 digits in ``out``."""
     return once(out, digits_data.small_digits)
+
+
+def _emoji(out: Path) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        command = ["npm", "pack", "--silent", EMOJI_PACKAGE]
+        subprocess.run(command, cwd=place, check=True, stdout=subprocess.DEVNULL)
+        with tarfile.open(next(Path(place).glob("*.tgz"))) as packed:
+            packed.extractall(place, filter="data")
+        root = Path(place) / "package"
+        listed = json.loads((root / "emoji.json").read_text(encoding="utf-8"))
+        for label, wanted in EMOJI.items():
+            (out / label).mkdir()
+            for each in listed:
+                if each["subcategory"] in wanted and each["has_img_google"]:
+                    shutil.copyfile(root / "img" / "google" / "64" / each["image"], out / label / each["image"])
 
 
 def _collect(

@@ -132,7 +132,7 @@ def _grown(scene: Texts, named: Texts, each: int, seed: int) -> dict[str, Score]
 
 
 def _sentiment(draws: int) -> tuple[list[Row], list[Claim]]:
-    scenes = {name: _features(name, _reviews(file)) for name, file in DOMAINS.items()}
+    scenes = {name: domain(name) for name in DOMAINS}
     rows: list[Row] = []
     claims: list[Claim] = []
     for name in ("products", "tweets"):
@@ -217,6 +217,11 @@ def _sentences() -> list[tuple[str, str, str]]:
     for sentence in drawn:
         templates[sentence.intent].add(sentence.template)
     return [(s.text, s.intent, s.template) for s in drawn if len(templates[s.intent]) >= LEAST_TEMPLATES]
+
+
+def domain(name: str) -> Texts:
+    """Texts of one domain with their sentiment and features."""
+    return _features(name, _reviews(DOMAINS[name]))
 
 
 def _reviews(file: str) -> list[tuple[str, str, str]]:

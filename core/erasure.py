@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from core import holdouts, holds
 from core.cache import FeatureCache
 from core.certificates import Buried, certify
 from core.database import aliases, features, inputs, label_events, revisions, tombstones, versions, waiting
 from core.errors import NotFound
 from core.events import next_sequence
-from core.holdouts import forget
 from core.home import Home
 from core.ids import uuid7
+from core.label_tables import held_labels
 from core.predictions import PredictionLog
 from core.standing import digest_of
 
@@ -86,14 +87,16 @@ def _erase(home: Home, subject: str) -> Erasure:
             since = _since(connection, scene, min(row.sequence for row in mine))
             tainted = tuple(sorted(version for version, tuned in since.items() if tuned))
             buried[scene] = _buried(connection, scene, mine, tainted)
+            holds.forget(connection, scene, [row.event_id for row in mine])
             stored |= since.keys()
-        forget(connection, examples)
+        holdouts.forget(connection, examples)
         counts = {"examples": len(examples), "events": len(rows), "predictions": predictions}
         certificate = certify(connection, subject, time.time(), counts, buried)
         for start in range(0, len(examples), PAGE):
             part = examples[start : start + PAGE]
             connection.execute(sa.delete(features).where(features.c.example.in_(part)))
             connection.execute(sa.delete(inputs).where(inputs.c.example.in_(part)))
+            connection.execute(sa.delete(held_labels).where(held_labels.c.example.in_(part)))
     return Erasure(
         examples=len(examples),
         events=len(rows),

@@ -14,7 +14,7 @@ from operator import attrgetter
 import numpy as np
 import sqlalchemy as sa
 
-from core.database import Database, instances, predictions
+from core.database import Database, instances, offers, predictions
 from core.types import GridRows, Prediction, Reply
 
 PAGE = 500
@@ -78,6 +78,16 @@ class PredictionLog:
             once = {row.example: _prediction(row) for row in rows}
         return list(once.values())
 
+    def shadows(self, scene: str, version: str, limit: int) -> dict[str, Prediction]:
+        """The newest shadows of a version, by example, without inputs."""
+        wanted = (predictions.c.scene == scene) & (predictions.c.version == version) & (predictions.c.role == "shadow")
+        order = predictions.c.created_at.desc()
+        with self.database.read() as connection:
+            rows = connection.execute(
+                sa.select(predictions, sa.null().label("bytes")).where(wanted).order_by(order).limit(limit)
+            )
+            return {row.example: _prediction(row) for row in rows}
+
     def of_version(self, scene: str, version: str, after: float, limit: int) -> list[Prediction]:
         """Answers of a version while it was champion, made after a moment, oldest first, without inputs."""
         wanted = (predictions.c.scene == scene) & (predictions.c.created_at > after)
@@ -88,6 +98,17 @@ class PredictionLog:
                 sa.select(predictions, sa.null().label("bytes")).where(wanted).order_by(*order).limit(limit)
             )
             return [_prediction(row) for row in rows]
+
+    def newest(self, scene: str, extractor: str, limit: int) -> dict[str, GridRows]:
+        """Features of the examples among the newest answers of a scene, by example."""
+        rows = (
+            sa.select(predictions.c.example, predictions.c.features)
+            .where(predictions.c.scene == scene, predictions.c.extractor == extractor, predictions.c.role != "shadow")
+            .order_by(predictions.c.created_at.desc())
+            .limit(limit)
+        )
+        with self.database.read() as connection:
+            return {row.example: np.frombuffer(row.features, np.int16) for row in connection.execute(rows)}
 
     def features(self, extractor: str, examples: Iterable[str]) -> dict[str, GridRows]:
         """Features of those examples that any prediction, a shadow's too, has under this extractor."""
@@ -103,6 +124,19 @@ class PredictionLog:
                 found |= {row.example: np.frombuffer(row.features, np.int16) for row in rows}
         return found
 
+    def of_example(self, example: str) -> Prediction | None:
+        """The newest answer to an example, with its input where it was kept."""
+        rows = (
+            sa.select(predictions, instances.c.bytes)
+            .join(instances, instances.c.example == predictions.c.example, isouter=True)
+            .where(predictions.c.example == example, predictions.c.role != "shadow")
+            .order_by(predictions.c.created_at.desc())
+            .limit(1)
+        )
+        with self.database.read() as connection:
+            row = connection.execute(rows).first()
+        return None if row is None else _prediction(row)
+
     def instance(self, example: str) -> bytes | None:
         """The input of an example, where it was kept."""
         with self.database.read() as connection:
@@ -116,6 +150,7 @@ class PredictionLog:
                 part = listed[start : start + PAGE]
                 gone += connection.execute(sa.delete(predictions).where(predictions.c.example.in_(part))).rowcount
                 connection.execute(sa.delete(instances).where(instances.c.example.in_(part)))
+                connection.execute(sa.delete(offers).where(offers.c.example.in_(part)))
         return gone
 
     def retain(self, *, days: float, megabytes: float, now: float | None = None) -> int:
@@ -130,6 +165,7 @@ class PredictionLog:
                 return 0
             gone = connection.execute(sa.delete(predictions).where(predictions.c.created_at < oldest)).rowcount
             gone += connection.execute(sa.delete(instances).where(instances.c.seen_at < oldest)).rowcount
+            connection.execute(sa.delete(offers).where(offers.c.at < oldest))
         most = int(megabytes * 2**20)
         while self._used_bytes(most) > most:
             with self.database.write() as connection:

@@ -34,7 +34,7 @@ def promote(
             f"promote another version, or release it: lepton versions {scene} --release {chosen.version[:12]}",
         )
     home.bundle(chosen.version)
-    follower = home.follower(held, chosen)
+    follower = home.follower(held, chosen, upto=home.holds.upto(scene))
     follower.catch_up()
     _complete(home, follower, chosen, f"lepton promote {scene} {chosen.version[:12]}")
     detail: dict[str, object] = {"unavailable": len(follower.missing)} | ({"reason": why} if why else {})
@@ -76,7 +76,7 @@ def challenge(
     held, chosen = home.registry.scene(scene), home.registry.version(scene, version)
     check(mode, share, judge)
     home.bundle(chosen.version)
-    follower = home.follower(held, chosen)
+    follower = home.follower(held, chosen, upto=home.holds.upto(scene))
     follower.catch_up()
     _complete(home, follower, chosen, f"lepton challenge {scene} {chosen.version[:12]} --mode {mode} --share {share}")
 

@@ -191,7 +191,8 @@ class Learner:
             return False
         lesson = self._previous.get(scene.name)
         if lesson is None or lesson.version.version != version or lesson.scene != scene:
-            lesson = Lesson(self._home, scene, self._home.registry.version(scene.name, version), FEW)
+            held = self._home.registry.version(scene.name, version)
+            lesson = Lesson(self._home, scene, held, "challenger", FEW)
             self._previous[scene.name] = lesson
         return lesson.keep_up()
 
@@ -213,14 +214,16 @@ class Learner:
 
     def _teach(self, name: str, version: str, role: Role, lease: Lease) -> None:
         scene, lesson = self._home.registry.scene(name), self._lessons.get((name, role))
-        if lesson is None or lesson.version.version != version or lesson.scene != scene:
+        if lesson is None or lesson.version.version != version or lesson.scene != scene or self._asks_anew(lesson):
             few = EMBED_AT_ONCE if role == "champion" else FEW
-            lesson = Lesson(self._home, scene, self._home.registry.version(name, version), few)
+            lesson = Lesson(self._home, scene, self._home.registry.version(name, version), role, few)
             self._lessons[name, role] = lesson
             if role == "champion":
                 self._metrics.follows(name, lesson.standing, lesson.conflicts)
         started = time.perf_counter()
         revision = lesson.study(lease)
+        if role == "champion":
+            self._metrics.holds(name, self._home.holds.of(name) is not None, lesson.held)
         if revision is not None and role == "champion":
             seconds = time.perf_counter() - started
             self._metrics.solved(name, revision.number, seconds, lesson.standing, lesson.conflicts)
@@ -232,6 +235,10 @@ class Learner:
                 revision.head.examples,
                 1000 * seconds,
             )
+
+    def _asks_anew(self, lesson: Lesson) -> bool:
+        """Whether somebody has changed what a scene asks of its labels."""
+        return lesson.policy != self._home.label_policy(lesson.scene.name)
 
     def _look_after_waiting(self, now: float) -> None:
         try:

@@ -20,6 +20,7 @@ from core.registry import Alias
 from core.tally import tally
 from core.types import Scene, Version
 from core.workers import on_champion, skew_seconds
+from service.api import hygiene
 from service.api.access import context_of
 from service.api.body import json_of
 from service.api.challenger import told
@@ -90,6 +91,8 @@ def _scene(context: Context, name: str) -> dict[str, Any]:
         "lineage": manifest.get("lineage"),
         "members": _members(manifest),
         "challenger": told(context.home.challenges.of(name)),
+        "guard": hygiene.told(context.home.holds.of(name)),
+        "held": len(context.home.holds.waiting(name)),
         "workers": _workers(context, name, alias),
     }
 
