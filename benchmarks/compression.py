@@ -1,4 +1,4 @@
-"""What float16 and int8 cost and bring: size, time, answers and accuracy beside float32, in one run.
+"""What float16, int8 and fewer channels cost and bring: size, time, answers and accuracy beside float32, in one run.
 
 ``python -m benchmarks.compression [--quick] [--json FILE]``: EfficientNet-Lite0 on photographs and clip art (96 and 224
 px; quick: 96) and MiniLM on smart-home intents. Ranges are measured on 128 inputs without labels; 10 labels a class, 20
@@ -34,7 +34,7 @@ from core.preprocess import Limits, modality
 from core.session import Session
 from core.statistics import from_grid
 from core.types import Doubles, GridRows
-from exporters import members, precision
+from exporters import channels, members, precision
 from exporters.compose import Member, compose
 from exporters.transform import Transform
 from lepton.demonstration import intents
@@ -43,6 +43,7 @@ from training.evaluate import balanced_accuracy
 from training.features import content, graph
 
 CALIBRATED, SHOTS, BATCH, MEASURED = 128, 10, 16, 3
+PRUNED = (0.25, 0.5)  # of the channels inside blocks
 SLOWEST, LARGEST, LOST = 1 / 1.5, 0.3, 1.0  # of int8: share of time and of size, points
 FULL, DYNAMIC = "fp32", "int8, one scale a batch"
 
@@ -106,6 +107,10 @@ def _measured(case: Case, draws: int) -> list[Row]:
     for name in precision.LOWER:
         made = precision.lower(case.model, name, few)
         models[name] = (made.model, ", ".join(made.kept))
+    for share in PRUNED:
+        models[f"{FULL}, {share:.0%} pruned"] = (channels.prune(case.model, share, few).model, "")
+    fewer = channels.prune(case.model, PRUNED[0], few).model
+    models[f"int8, {PRUNED[0]:.0%} pruned"] = (precision.lower(fewer, "int8", few).model, "")
     if "input_ids" in case.rows:
         models[DYNAMIC] = (_dynamic(case.model), "")
     original_ND = _features(case, case.model)

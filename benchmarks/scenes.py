@@ -6,6 +6,7 @@ Promises the same files at every call, made once: a scene appears complete or no
 * photo: cut-out photographs, Debian ``tuxpaint-stamps-default`` (GPL-2), nine classes of 20 and more.
 * clip art: drawings, Debian ``openclipart-png`` (public domain), eleven classes; copies, contradictions,
   near twins and files beyond our limits are taken out. Five classes occur in both.
+* animals: both as three classes.
 * emoji: npm's ``emoji-datasource-google`` (Apache-2.0), 64 px, the five classes that the other two share.
 """
 
@@ -85,6 +86,21 @@ def clip_art(bench: Path = BENCH) -> Path:
         _drop_copies(out)
 
     return once(bench / "scenes" / "clip_art", make)
+
+
+def animals(bench: Path = BENCH) -> Path:
+    """Both scenes as mammals, birds and everything else, one picture of every set of copies and near twins."""
+
+    def make(out: Path) -> None:
+        for scene in (photo(bench), clip_art(bench)):
+            for file in sorted(scene.glob("*/*.png")):
+                name = file.parent.name
+                label = name.removesuffix("s") if name in {"mammals", "birds"} else "other"
+                (out / label).mkdir(exist_ok=True)
+                shutil.copyfile(file, out / label / f"{scene.name}-{name}-{file.name}")
+        _drop_copies(out)
+
+    return once(bench / "scenes" / "animals", make)
 
 
 def emoji(bench: Path = BENCH) -> Path:

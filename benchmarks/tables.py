@@ -95,6 +95,14 @@ def features(name: str, fold: Fold, files: dict[str, bytes] | None = None) -> tu
     return session.features(fold.train), session.features(fold.test)
 
 
+def chosen(table: Table, train_N: Indices, test_N: Indices) -> float:
+    """The score of the backbone that leave-one-out on the training rows picks."""
+    fold = fold_of(table, train_N, test_N)
+    made = [features(name, fold) for name in BACKBONES]
+    train_ND, test_ND = max(made, key=lambda sides: _left_out(sides[0], fold.wanted_N))
+    return judge(train_ND, test_ND, fold)
+
+
 def fold_of(table: Table, train_N: Indices, test_N: Indices) -> Fold:
     """The split's rows, read by a schema of the training rows."""
     schema = infer([table.rows[i] for i in train_N])

@@ -1,4 +1,4 @@
-"""What was done to a scene's versions, in words: rows of the audit as sentences, the gate's record among them.
+"""What was done to a scene's versions, and what the gate decided, in words.
 
 Promises that a row of a kind that is not known here is shown as it stands. Pure functions; knows nothing of pages.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.words import ago
+from core.decisions import Written
 from core.look.html import Html, joined, tag
 from core.registry import short
 from core.types import Version
@@ -21,12 +22,10 @@ WORDS = {
     "release": " was released from quarantine",
     "challenge": " challenges the champion",
     "end challenge": " challenges no more",
-    "gate": " was judged by the gate",
     "hold": ": its newest head is held back",
     "lift": ": its head is held back no more",
     "accept": ": the head that was held back is let through",
 }
-RECORDS = ("gate", "decision", "verdict")  # under which a decision may lie in a row's detail
 
 
 def history(rows: Sequence[Mapping[str, Any]], versions: Sequence[Version], now: float) -> Html:
@@ -36,10 +35,7 @@ def history(rows: Sequence[Mapping[str, Any]], versions: Sequence[Version], now:
         return tag("p", "Nothing was done yet.", class_="soft")
     return tag(
         "ol",
-        *(
-            tag("li", ago(float(row["at"]), now), tag("div", sentence(row, numbers), record(row.get("detail") or {})))
-            for row in rows
-        ),
+        *(tag("li", ago(float(row["at"]), now), tag("div", sentence(row, numbers))) for row in rows),
         class_="history",
     )
 
@@ -58,10 +54,23 @@ def sentence(row: Mapping[str, Any], numbers: Mapping[str, int]) -> Html:
     return joined([one, told, instead, _terms(detail) if row["action"] == "challenge" else _because(detail)])
 
 
-def record(detail: Mapping[str, Any]) -> Html | None:
-    """The gate's record of a decision, where the row has one: every check, those that failed first."""
-    found = next((detail[name] for name in RECORDS if isinstance(detail.get(name), Mapping)), None)
-    if found is None or not isinstance(found.get("checks"), Sequence):
+def decided(written: Sequence[Written], versions: Sequence[Version], now: float) -> Html:
+    """Decisions of the gate, newest first: the candidate against whom, on how many examples, and every check."""
+    numbers = {version.version: version.number for version in versions}
+    lines = []
+    for each in written:
+        judged = each.record.get("holdouts")
+        rows = sum(int(of.get("rows", 0)) for of in judged.values()) if isinstance(judged, Mapping) else 0
+        became = joined([", and became ", _version(each.version, numbers)]) if each.version else None
+        against = joined(["A candidate was ", tag("b", "accepted" if each.accepted else "refused"), " beside "])
+        told = joined([against, _version(each.champion, numbers), f" on {rows:,} labelled examples", became])
+        lines.append(tag("li", ago(each.at, now), tag("div", told, record(each.record))))
+    return tag("ol", *lines, class_="history")
+
+
+def record(found: Mapping[str, Any]) -> Html | None:
+    """The gate's record, where this is one: every check, those that failed first."""
+    if not isinstance(found.get("checks"), Sequence):
         return None
     checks = sorted(found["checks"], key=lambda check: bool(check.get("holds")))
     verdict = "The gate accepted it" if found.get("accepted") else "The gate refused it"

@@ -26,6 +26,7 @@ from core.database import (
     scenes,
 )
 from core.errors import LeptonError
+from core.gate_tables import gate_decisions
 from core.home import Home
 from core.job_tables import jobs, run_metrics, run_stages
 
@@ -96,7 +97,9 @@ class Pulse:
 
 
 def _scenes(connection: sa.Connection) -> Any:
-    return _scalars(connection, sa.select(sa.func.count()).select_from(scenes), sa.select(sa.func.max(audit.c.id)))
+    decided = sa.select(sa.func.count()).select_from(gate_decisions)
+    known = sa.select(sa.func.count()).select_from(scenes)
+    return _scalars(connection, known, sa.select(sa.func.max(audit.c.id)), decided)
 
 
 def _labels(connection: sa.Connection) -> Any:

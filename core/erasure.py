@@ -1,15 +1,16 @@
 """Erasing a person: inputs, features, labels and every head that was solved with them.
 
-Promises that when it returns nothing of the subject is left in the databases and blobs, and that a crash on the way
-leaves the subject findable, so that erasing again finishes the work. On PostgreSQL no row is left; free space of the
-server's files may hold bytes until it is used again. Files that were referred to in place belong to the user: they are
-named in the answer, not deleted. A certificate of it stays. Knows nothing of solving; the learner re-solves without
-them.
+Promises that when it returns nothing of the subject is left in the databases and blobs, nor any weights that a search
+of its scenes tried, and that a crash on the way leaves the subject findable, so that erasing again finishes the work.
+On PostgreSQL no row is left; free space of the server's files may hold bytes until it is used again. Files that were
+referred to in place belong to the user: they are named in the answer, not deleted. A certificate of it stays. Knows
+nothing of solving; the learner re-solves without them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from dataclasses import dataclass, field
 
@@ -83,6 +84,8 @@ def _erase(home: Home, subject: str) -> Erasure:
         buried: dict[str, Buried] = {}
         stored: set[str] = set()
         for scene in sorted({row.scene for row in rows}):
+            for folder in home.runs(scene):  # whatever its searches tried may have been tuned on the subject
+                shutil.rmtree(folder, ignore_errors=True)
             mine = [row for row in rows if row.scene == scene]
             since = _since(connection, scene, min(row.sequence for row in mine))
             tainted = tuple(sorted(version for version, tuned in since.items() if tuned))

@@ -60,6 +60,7 @@ class Followed:
         self._touched: set[str] = set()
         screened = policy.hygiene.screens and task.task == "classification"
         self._screen = Screen(policy.hygiene, task.hash_key) if screened else None
+        self._erased = False  # since the screen was asked last
 
     def take(self, event: LabelEvent) -> int:
         """Take the next event; returns how many rows went with it at once."""
@@ -71,6 +72,7 @@ class Followed:
         self.state.remove(examples)  # their features are gone; should the examples come again, with new ones
         if self._screen is not None:
             self._screen.replace(examples, [])
+            self._erased = True
         return erased
 
     def known(self, example: str) -> GridRows | None:
@@ -103,8 +105,9 @@ class Followed:
         known = screen.ballots
         came = [ballot for e, ballot in here.items() if e not in known or not known[e].same(ballot)]
         gone = [e for e in touched if e in known and e not in here] + [b.example for b in came if b.example in known]
-        if not gone and not came:
+        if not gone and not came and not self._erased:
             return 0
+        self._erased = False
         screen.replace(gone, came)
         found = screen.verdicts()
         self.held = found.held

@@ -66,6 +66,15 @@ class Home:
         """The folder of what can be computed again: features and exported graphs."""
         return self.settings.home / "cache"
 
+    def run(self, scene: str, key: str) -> Path:
+        """The folder of a search of a scene: its trials, and weights that may still be chosen."""
+        return self.settings.home / "runs" / f"{scene}-{key}"
+
+    def runs(self, scene: str) -> list[Path]:
+        """Folders of all searches of a scene."""
+        found = sorted((self.settings.home / "runs").glob("*"))
+        return [folder for folder in found if folder.name.rpartition("-")[0] == scene]
+
     @functools.cached_property
     def limits(self) -> Limits:
         """What an example may cost."""

@@ -94,8 +94,31 @@ def quantised(member: ModelProto, kept: frozenset[str], measured: Any, *, narrow
     made: ModelProto = quantiser.model.model
     if pixels is not None:
         _read_bytes(made, pixels)
-    _tidy(made)
+    tidy(made)
     return made
+
+
+def tidy(made: ModelProto) -> None:
+    """Nodes in the order of what they need, and nothing that leads nowhere."""
+    graph = made.graph
+    makers = {name: node for node in graph.node for name in node.output}
+    ordered: list[NodeProto] = []
+    seen: set[int] = set()
+    waiting = [(makers[value.name], False) for value in reversed(graph.output)]
+    while waiting:
+        node, ready = waiting.pop()
+        if ready:
+            ordered.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            waiting.append((node, True))
+            waiting += [(makers[name], False) for name in reversed(node.input) if name in makers]
+    used = {name for node in ordered for name in node.input}
+    constants = [tensor for tensor in graph.initializer if tensor.name in used]
+    kept = [NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(kept)
+    graph.initializer.extend(constants)
 
 
 def _chosen(member: ModelProto, kept: frozenset[str]) -> list[str]:
@@ -130,29 +153,6 @@ def _read_bytes(made: ModelProto, pixels: Pixels) -> None:
             del made.graph.node[place]
             made.graph.node.insert(place, turned)
             return
-
-
-def _tidy(made: ModelProto) -> None:
-    """Nodes in the order of what they need, and nothing that leads nowhere."""
-    graph = made.graph
-    makers = {name: node for node in graph.node for name in node.output}
-    ordered: list[NodeProto] = []
-    seen: set[int] = set()
-    waiting = [(makers[value.name], False) for value in reversed(graph.output)]
-    while waiting:
-        node, ready = waiting.pop()
-        if ready:
-            ordered.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            waiting.append((node, True))
-            waiting += [(makers[name], False) for name in reversed(node.input) if name in makers]
-    used = {name for node in ordered for name in node.input}
-    constants = [tensor for tensor in graph.initializer if tensor.name in used]
-    kept = [NodeProto.FromString(node.SerializeToString()) for node in ordered]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(kept)
-    graph.initializer.extend(constants)
 
 
 @contextlib.contextmanager

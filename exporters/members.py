@@ -63,6 +63,17 @@ def replaced(model: bytes, members: Sequence[ModelProto]) -> bytes:
     return data
 
 
+def named(graphs: Sequence[ModelProto]) -> list[ModelProto]:
+    """The members with a name of its own for every node."""
+    for graph in graphs:
+        seen: set[str] = set()
+        for place, node in enumerate(graph.graph.node):
+            if not node.name or node.name in seen:
+                node.name = f"{node.op_type}/{place}"
+            seen.add(node.name)
+    return list(graphs)
+
+
 def _count(graph: GraphProto) -> int:
     found = {int(match[1]) for node in graph.node for name in node.output if (match := _MEMBER.match(name))}
     if not found:

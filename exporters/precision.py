@@ -12,7 +12,7 @@ Legend: N rows, D features.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -74,7 +74,7 @@ def lower(
             f"{count} rows are too few to measure ranges and likeness on; expected at least {LEAST_ROWS}",
             "label more examples, whose inputs are kept",
         )
-    plans = [_plan(member, precision, rows) for member in _named(members.taken(model))]
+    plans = [_plan(member, precision, rows) for member in members.named(members.taken(model))]
     candidates = [f"m{number}/{name}" for number, plan in enumerate(plans) for name in plan.candidates]
     if not candidates:
         raise InvalidInput(
@@ -134,17 +134,6 @@ def _plan(member: ModelProto, precision: str, rows: Arrays) -> _Plan:
 
 def _heavy(tensor: TensorProto) -> bool:
     return tensor.data_type == TensorProto.FLOAT and bool(np.prod(tensor.dims) >= products.LEAST)
-
-
-def _named(graphs: Sequence[ModelProto]) -> list[ModelProto]:
-    """The members with a name of its own for every node."""
-    for graph in graphs:
-        seen: set[str] = set()
-        for place, node in enumerate(graph.graph.node):
-            if not node.name or node.name in seen:
-                node.name = f"{node.op_type}/{place}"
-            seen.add(node.name)
-    return list(graphs)
 
 
 def _of(kept: frozenset[str], number: int) -> frozenset[str]:

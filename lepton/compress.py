@@ -1,4 +1,5 @@
-"""``compress``: a version in a lower precision, measured beside the one that it is made of before it may be chosen."""
+"""``compress``: a version in a lower precision or with fewer channels, measured beside its original before it may be
+chosen."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 VERSION = typer.Argument(None, help="A version; the champion where none is named.")
-PRECISION = typer.Option(..., "--precision", help="fp16 (half the size) or int8 (a quarter, and faster on CPUs).")
+PRECISION = typer.Option("fp32", "--precision", help="fp16 (half the size) or int8 (a quarter, and faster on CPUs).")
+PRUNE = typer.Option(0.0, "--prune", help="Share of the channels inside its blocks to take out, such as 0.25.")
 DATA = typer.Option(
     None, "--data", help="Labelled data to judge by; without it, leave-one-out on the examples that stand."
 )
@@ -37,10 +39,11 @@ def add_to(app: typer.Typer) -> None:
     app.command("compress")(compress)
 
 
-def compress(
+def compress(  # noqa: PLR0913, PLR0917 - the command's options
     scene: str,
     version: str = VERSION,
     precision: str = PRECISION,
+    prune: float = PRUNE,
     data: Path = DATA,
     label: str = LABEL,
     force: bool = FORCE,
@@ -48,10 +51,14 @@ def compress(
     json: bool = JSON,
 ) -> None:
     """Make and register a smaller version of a version; it serves once it is promoted."""
+    if precision == "fp32" and not prune:
+        raise typer.BadParameter("nothing was asked for: give --precision int8 (or fp16), --prune 0.25, or both")
     home = open_home(config.load())
     held, chosen, _ = served(home, scene, version)
     road = training("compress")
-    request = road.Request(scene=held, version=chosen, precision=precision, data=data, label=label, seed=seed)
+    request = road.Request(
+        scene=held, version=chosen, precision=precision, prune=prune, data=data, label=label, seed=seed
+    )
     made = measured(home, request, force=force, json=json)
     new = road.register(home, held, made)
     if json:
@@ -94,11 +101,20 @@ def told(version: Version, made: Compressed) -> dict[str, Any]:
         **({"tasks": figures} if len(figures) > 1 else {}),
         "original_milliseconds": {str(batch): spent for batch, spent in made.milliseconds.items()},
         "bytes": len(made.files[MODEL]),
-        "lowered": made.lowered.lowered,
-        "kept_in_float": list(made.lowered.kept),
-        "likeness_of_features": made.lowered.likeness,
         "refusals": list(made.refusals),
+        **_changes(made),
     }
+
+
+def _changes(made: Compressed) -> dict[str, Any]:
+    """What was done to the model."""
+    told: dict[str, Any] = {}
+    if made.pruned is not None:
+        told |= {"channels": made.pruned.before, "channels_kept": made.pruned.after}
+    if made.lowered is not None:
+        told |= {"lowered": made.lowered.lowered, "kept_in_float": list(made.lowered.kept)}
+        told["likeness_of_features"] = made.lowered.likeness
+    return told
 
 
 def _json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
@@ -111,14 +127,20 @@ def _show(version: Version, made: Compressed) -> None:
     shares = {batch: costs[f"share_of_time_at_batch_{batch}"].value for batch in made.milliseconds}
     first = [f"{spent:.2f}" for spent in made.milliseconds.values()]
     second = [f"{spent * shares[batch]:.2f}" for batch, spent in made.milliseconds.items()]
+    made_of = precision if made.pruned is None else f"{precision}, pruned"
     table(
-        f"{made.manifest.scene} {short(version.version)} in {precision}, on one thread",
+        f"{made.manifest.scene} {short(version.version)} in {made_of}, on one thread",
         ["precision", "MB", *(f"ms each, {batch} at a time" for batch in shares)],
-        [["fp32", f"{size / share / 1e6:.1f}", *first], [precision, f"{size / 1e6:.1f}", *second]],
+        [["fp32", f"{size / share / 1e6:.1f}", *first], [made_of, f"{size / 1e6:.1f}", *second]],
     )
     for name, metrics in metrics_of(made.manifest.model_dump(mode="json")).items():
         mine = {f"{key}, fp32": metric for key, metric in _json(made.original[name]).items()}
         show_metrics(f"{made.manifest.scene} {name}".strip(), {**mine, **metrics})
+    if made.pruned is not None:
+        gone = made.pruned.before - made.pruned.after
+        say(f"{gone} of {made.pruned.before} channels inside blocks taken out, what reads the others solved anew")
+    if made.lowered is None:
+        return
     kept = ", ".join(made.lowered.kept)
     say(
         f"{made.lowered.lowered} nodes in {precision}, {len(made.lowered.kept)} kept in float"

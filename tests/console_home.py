@@ -15,7 +15,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from core import candidates
-from core.database import audit, versions
+from core.database import versions
+from core.decisions import Uses
 from core.drift import DriftReading
 from core.events import Feedback, Ledger
 from core.evidence import Evidence
@@ -157,9 +158,8 @@ def _refused(home: Home, version: Version) -> None:
         {"name": "anchor", "holds": True, "words": "anchor: may be worse by 0.2 points, of 1.0 at most"},
         {"name": "better", "holds": False, "words": "better on no hold-out: the smallest p is 0.21, of 0.015 at most"},
     ]
-    row = {"scene": SCENE, "at": time.time() - 4000, "action": "gate", "version": version.version}
-    with home.ledger.database.write() as connection:
-        connection.execute(sa.insert(audit), row | {"detail": {"gate": {"accepted": False, "checks": checks}}})
+    record = {"accepted": False, "reasons": [], "checks": checks, "holdouts": {"anchor": {"rows": 180}}}
+    home.decisions.write(SCENE, version.version, 1, Uses(anchor=0, fresh=0), False, record)
 
 
 def _looked_at(home: Home) -> None:

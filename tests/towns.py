@@ -28,7 +28,7 @@ def row(number: int, towns: Sequence[str]) -> dict[str, object]:
     return {"town": towns[number % len(towns)], "age": float(number)}
 
 
-def csv(path: Path, count: int = 400, subject: str = "") -> Path:
+def csv(path: Path, count: int = 300, subject: str = "") -> Path:
     """Loans of the old towns, all for training, as a table; with a subject, the last four are that person's."""
     lines = ["town,age,label,split,subject"]
     for number in range(count):

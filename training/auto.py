@@ -22,7 +22,7 @@ from typing import Literal, get_args
 from core import plugins
 from core.errors import InvalidInput
 from core.home import Home
-from core.types import Example
+from core.types import Example, Scene
 from training import explore, judge, recipe, space, telling, tuning
 from training.data import Dataset
 from training.explore import Explored, Explorer, Load
@@ -32,6 +32,7 @@ from training.recipe import FLOOR, Epoch, Rows, TooFew
 from training.reporter import Reporter
 from training.search import Outcome, Search, Trial, Turn
 from training.space import Choice, Space
+from training.tasks import by_task
 from training.tune.device import Device
 from training.tuning import Attempt
 
@@ -77,7 +78,7 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
         reporter.note(words)
 
     try:
-        tuning.check(plan.strategy, floor.assembly.backbones, bench.scene)
+        tuning.check(plan.strategy, floor.assembly.backbones)
         rows = tuning.sides(dataset.examples, bench.scene.task, bench.seed)
         held = judge.of_assembly(floor.assembly, floor.parity, rows, bench)
     except InvalidInput as refused:
@@ -86,7 +87,7 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
         note(f"The closed form stays: {refused.message}.")
         return replace(floor, explored=Explored(notes=tuple(notes)))
     note(f"The closed form first: {_scored(held)} on {len(held.groups_N)} validation rows.")
-    if plan.strategy == "auto" and (why := against(held.score, rows.train)):
+    if plan.strategy == "auto" and (why := against(held.score, bench.scene, rows.train)):
         note(f"It stopped there: {why}.")
         return replace(floor, explored=Explored(notes=tuple(notes)))
     plan = replace(plan, budget=plan.budget - (time.monotonic() - begun))
@@ -94,15 +95,12 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
     return replace(found, explored=Explored(notes=tuple(notes), trials=trials, floor=own, chosen=chosen))
 
 
-def against(score: float, train: Sequence[Example]) -> str:
-    """Why tuning is not likely to pay, a clause; empty where it may."""
+def against(score: float, scene: Scene, train: Sequence[Example]) -> str:
+    """Why tuning is not likely to pay, a clause; empty where it may. Of several tasks one with labels enough does."""
     if 1 - score < WORTH:
         return f"less than {100 * WORTH:.0f} point is left to gain"
-    if train[0].label is None:
-        return f"{len(train)} values are few; tuning rarely pays below {VALUES}" if len(train) < VALUES else ""
-    middle = statistics.median(Counter(example.label for example in train).values())
-    few = middle < LABELS
-    return f"the middle class has {middle:.0f} labels; tuning rarely pays below {LABELS}" if few else ""
+    few = [_few(task, mine) for task, mine in by_task(scene, train) if mine]
+    return "" if "" in few else few[0]
 
 
 def enough(floor: float, mostly: int) -> Callable[[Sequence[Trial]], str]:
@@ -131,6 +129,15 @@ def likely(ground: Choice) -> tuple[Choice, ...]:
     )
 
 
+def _few(task: Scene, train: Sequence[Example]) -> str:
+    """Of one task, that its labels are few."""
+    if task.task == "regression":
+        return f"{len(train)} values are few; tuning rarely pays below {VALUES}" if len(train) < VALUES else ""
+    middle = statistics.median(Counter(example.label for example in train).values())
+    few = middle < LABELS
+    return f"the middle class has {middle:.0f} labels; tuning rarely pays below {LABELS}" if few else ""
+
+
 def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that stands around it
     home: Home,
     dataset: Dataset,
@@ -143,7 +150,7 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
     note: Callable[[str], None],
 ) -> tuple[Ready, tuple[Trial, ...], Outcome, Trial | None]:
     wanted = _space(plan, floor)
-    folder = home.settings.home / "runs" / f"{bench.scene.name}-{wanted.key(dataset.digest, bench.seed)}"
+    folder = home.run(bench.scene.name, wanted.key(dataset.digest, bench.seed))
     study = Search(folder / "trials.journal", wanted, bench.seed)
     explorer = Explorer(
         rows,

@@ -1,4 +1,4 @@
-"""A version in a lower precision: another extractor, measured beside the version that it was made of.
+"""A version made smaller, in a lower precision or with fewer channels: another extractor, measured beside its original.
 
 Promises that the candidate is learned from what stands, as any version is: its features are extracted anew, its head is
 solved on them; that both are judged on the same rows, none by a head that has seen it (leave-one-out on what stands,
@@ -10,6 +10,7 @@ how a graph is lowered.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import bundle, plugins
-from core.bundle import Bundle, Golden, Manifest, Metric
+from core.bundle import Bundle, Golden, Manifest, Member, Metric
 from core.embed import embed
 from core.errors import InvalidInput
 from core.federation import FOREIGN
@@ -32,7 +33,8 @@ from core.preprocess import Preprocessor
 from core.session import Session
 from core.tally import labelled
 from core.types import Example, GridRows, Head, Scene, Version
-from exporters import precision
+from exporters import channels, precision
+from exporters.channels import Pruned
 from exporters.compose import extractor_name, with_head
 from exporters.precision import Lowered
 from training import card, comparison, data, features, measure, unlabelled
@@ -42,6 +44,7 @@ from training.reporter import Reporter
 from training.tasks import by_task
 
 WORST = 0.01  # a point
+FULL = "fp32"
 MEASURED_ON = 128  # inputs on which ranges, likeness and times are measured
 JUDGES = {"classification": "balanced_accuracy", "regression": "r2"}
 
@@ -50,12 +53,14 @@ JUDGES = {"classification": "balanced_accuracy", "regression": "r2"}
 class Request:
     """What a user asks for: ``version`` of a scene in ``precision``, judged on ``data`` or on what stands.
 
-    ``worst`` is what may be lost of balanced accuracy, or R²; more is refused.
+    ``prune`` is the share of the channels inside its blocks that goes before. ``worst`` is what may be lost of balanced
+    accuracy, or R²; more is refused.
     """
 
     scene: Scene
     version: Version
-    precision: str
+    precision: str = FULL
+    prune: float = 0.0
     data: Path | None = None
     label: str | None = None
     worst: float = WORST
@@ -76,7 +81,8 @@ class Compressed:
     manifest: Manifest
     files: Mapping[str, bytes] = field(repr=False)
     head: Head = field(repr=False)
-    lowered: Lowered
+    lowered: Lowered | None
+    pruned: Pruned | None
     original: Mapping[str, Mapping[str, Metric]]
     milliseconds: Mapping[int, float]
     refusals: tuple[str, ...]
@@ -98,28 +104,38 @@ def compress(home: Home, request: Request, reporter: Reporter) -> Compressed:
 
     Raises:
         LookupError: an unknown precision.
-        InvalidInput: the version is in a lower precision already, is of tables, has nothing to lower, or too few
-            examples stand to measure it on.
+        InvalidInput: the version is in a lower precision already, is of tables, has nothing to lower or to prune, or
+            too few examples stand to measure it on.
     """
     held = home.bundle(request.version.version)
     _check(request, held.manifest)
     reporter.stage("features for what stands")
     original = _side(home, request, held, held.model, reporter)
     rows = _rows(home, original, request.seed)
-    reporter.stage(f"{request.precision}: ranges, and what had better stay in float")
-    lowered = precision.lower(held.model, request.precision, rows, reporter.progress)
-    reporter.stage(f"features in {request.precision}")
-    candidate = _side(home, request, held, lowered.model, reporter)
+    model, pruned, lowered = held.model, None, None
+    if request.prune:
+        reporter.stage(
+            f"taking out {100 * request.prune:g} % of the channels inside blocks, and solving what reads them"
+        )
+        pruned = channels.prune(model, request.prune, rows, reporter.progress)
+        model = pruned.model
+    if request.precision != FULL:
+        reporter.stage(f"{request.precision}: ranges, and what had better stay in float")
+        lowered = precision.lower(model, request.precision, rows, reporter.progress)
+        model = lowered.model
+    reporter.stage("features of the smaller model")
+    candidate = _side(home, request, held, model, reporter)
     reporter.stage("measuring both")
-    costs, milliseconds = comparison.of_costs(held.model, lowered.model, rows, request.seed)
+    costs, milliseconds = comparison.of_costs(held.model, model, rows, request.seed)
     first, second = _measured(_judged(home, request, original, candidate, reporter), request.seed)
     second[request.scene.task_name] |= costs
-    manifest = _manifest(request, held.manifest, candidate, second)
+    manifest = _manifest(request, held.manifest, candidate, second, pruned)
     return Compressed(
         manifest=manifest,
-        files=_files(held, lowered.model, candidate.head, manifest),
+        files=_files(held, model, candidate.head, manifest),
         head=candidate.head,
         lowered=lowered,
+        pruned=pruned,
         original=first,
         milliseconds=milliseconds,
         refusals=tuple(
@@ -325,7 +341,13 @@ def refusals(scene: Scene, told: Mapping[str, Metric], worst: float) -> tuple[st
     )
 
 
-def _manifest(request: Request, held: Manifest, side: _Side, metrics: Mapping[str, Mapping[str, Metric]]) -> Manifest:
+def _manifest(
+    request: Request,
+    held: Manifest,
+    side: _Side,
+    metrics: Mapping[str, Mapping[str, Metric]],
+    pruned: Pruned | None,
+) -> Manifest:
     lineage = held.lineage.model_copy(
         update={
             "sequence": side.head.sequence,
@@ -334,8 +356,19 @@ def _manifest(request: Request, held: Manifest, side: _Side, metrics: Mapping[st
         }
     )
     further = [task.model_copy(update=_solved(side.head.of(task.name), metrics[task.name])) for task in held.further]
-    told = {"precision": request.precision, "extractor": side.extractor, "lineage": lineage, "files": {}}
+    told: dict[str, object] = {"precision": request.precision, "extractor": side.extractor, "lineage": lineage}
+    told |= {"files": {}}
+    if pruned is not None:
+        told["members"] = tuple(_without_channels(member, pruned) for member in held.members)
     return held.model_copy(update=_solved(side.head, metrics[held.task_name]) | told | {"further": tuple(further)})
+
+
+def _without_channels(member: Member, pruned: Pruned) -> Member:
+    """A member whose weights were solved on rows of the scene, so that an erasure names the version, and were not kept
+    as those of a network in torch."""
+    source = f"{member.source}, {pruned.before - pruned.after} of {pruned.before} channels pruned"
+    digest = hashlib.sha256(pruned.model).hexdigest()
+    return member.model_copy(update={"source": source, "digest": digest, "tuned": True, "weights": ""})
 
 
 def _solved(head: Head, metrics: Mapping[str, Metric]) -> dict[str, object]:

@@ -133,7 +133,7 @@ def stand(home: Home, request: Request, reporter: Reporter) -> Ground | None:
     reporter.stage("features of what stands, by the champion")
     deadline = time.monotonic() + 60 * asked.minutes
     prepare(home, scene.name, version.version, reporter.progress)
-    follower = home.follower(scene, version)
+    follower = home.follower(scene, version, upto=home.holds.upto(scene.name))  # what is held teaches nothing
     follower.catch_up()
     if tainted:
         reporter.note("the champion has learned of somebody who was erased: this begins from the pretrained weights")

@@ -5,9 +5,10 @@ features through ONNX Runtime, a closed-form head of the training rows, answers 
 the same head, so that outcomes pair. Features of what is only tried are kept nowhere. Knows nothing of recipes.
 
 The rule of ``decide``: the tuned backbone takes the floor's place where its score on the validation rows is not lower.
-The score is the mean over classes of the share of right answers, or R squared. Where rows are few, the interval of the
-paired difference (bootstrap within classes) says how little that may mean; it is told, and does not decide. The same
-rows chose the epoch, by the loss of the trained head, which flatters what was tuned by a little.
+The score is the mean over classes of the share of right answers, or R squared; of several tasks, their mean. Where
+rows are few, the interval of the paired difference (bootstrap within classes) says how little that may mean; it is
+told, and does not decide. The same rows chose the epoch, by the loss of the trained head, which flatters what was tuned
+by a little.
 
 Legend: N rows, D features, K classes.
 """
@@ -15,7 +16,7 @@ Legend: N rows, D features, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from exporters.transform import Kind
 from training import features, measure, package, select
 from training.assemble import Assembly, assemble
 from training.recipe import Rows, TooFew
+from training.tasks import by_task
 
 DRAWN = 256  # training rows on which parity is shown and a standardised transform is measured
 
@@ -59,7 +61,8 @@ class Judged:
     Attributes:
         head: of the training rows alone. features: by example, of training and validation rows.
         outcomes_N: what each validation row counts: 1 or 0 (right or not), or 1 - squared error / variance.
-        groups_N: their classes. score: mean over the classes. low, high: 95 % interval of it.
+        groups_N: their tasks and classes; of several tasks a row counts once for each that it is labelled for.
+        score: mean over the classes, and the tasks. low, high: 95 % interval of it.
     """
 
     assembly: Assembly
@@ -165,16 +168,20 @@ def solve(scene: Scene, examples: Sequence[Example], held: dict[str, GridRows]) 
     """The closed-form head of labelled rows.
 
     Raises:
-        TooFew: no class has two examples.
+        TooFew: no class has two examples, in one of the tasks.
     """
-    head = state(scene, examples, held).solve()
-    if head is None:
-        raise TooFew("no class has two training examples", "give at least two examples of a class")
-    return head
+    heads: list[Head] = []
+    for task, mine in by_task(scene, examples):
+        head = state(task, mine, held).solve()
+        if head is None:
+            of_task = f" for task {task.task_name}" if task.task_name else ""
+            raise TooFew(f"no class has two training examples{of_task}", "give at least two examples of a class")
+        heads.append(head)
+    return replace(heads[0], further=dict(zip((task.task_name for task in scene.further), heads[1:], strict=True)))
 
 
 def state(scene: Scene, examples: Sequence[Example], held: dict[str, GridRows]) -> HeadState:
-    """Labelled rows as the head takes them, each of weight 1."""
+    """Labelled rows of one task as the head takes them, each of weight 1."""
     made = HeadState(len(next(iter(held.values()))), task=scene.task, declared=scene.labels, key=scene.hash_key)
     made.add(_row(scene, example, held[example.digest]) for example in examples)
     return made
@@ -188,22 +195,29 @@ def outcomes(
     Raises:
         TooFew: there is no row.
     """
-    if not examples:
+    drawn = [(task, mine) for task, mine in by_task(scene, examples) if mine]
+    if not drawn:
         raise TooFew("there is no validation row to judge a backbone by", "give more labelled examples")
-    answered_NK = measure.answers(scene, head, np.stack([held[example.digest] for example in examples]))
-    if scene.task == "regression":
-        values_N = np.array([example.value for example in examples], np.float64)
-        spread = max(float(values_N.var()), np.finfo(np.float64).tiny)
-        return 1.0 - np.square(answered_NK[:, 0] - values_N) / spread, ("",) * len(examples)
-    said = [head.labels[place] for place in answered_NK.argmax(axis=1)]
-    truths = tuple(example.label or "" for example in examples)
-    return np.array([float(word == truth) for word, truth in zip(said, truths, strict=True)]), truths
+    counted = [_counted(task, head.of(task.task_name), mine, held) for task, mine in drawn]
+    return select.over_tasks(counted, drawn), tuple(select.groups(drawn))
 
 
 def trained_score(judged: Judged, head: Head, rows: Rows, scene: Scene) -> float:
     """What the head that was trained beside the weights would have scored on the same features and rows."""
     outcomes_N, groups_N = outcomes(scene, head, rows.validation, judged.features)
     return select.score(outcomes_N, groups_N)
+
+
+def _counted(scene: Scene, head: Head, examples: Sequence[Example], held: dict[str, GridRows]) -> Doubles:
+    """The same of one task."""
+    answered_NK = measure.answers(scene, head, np.stack([held[example.digest] for example in examples]))
+    if scene.task == "regression":
+        values_N = np.array([example.value for example in examples], np.float64)
+        spread = max(float(values_N.var()), np.finfo(np.float64).tiny)
+        errors_N: Doubles = np.square(answered_NK[:, 0] - values_N)
+        return 1.0 - errors_N / spread
+    said = [head.labels[place] for place in answered_NK.argmax(axis=1)]
+    return np.array([float(word == example.label) for word, example in zip(said, examples, strict=True)])
 
 
 def _row(scene: Scene, example: Example, features_D: GridRows) -> Row:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from core.bundle import Fusion
+from core.bundle import Fusion, Metric
 from core.errors import InvalidInput
 from core.home import Home
 from core.ids import check_scene
@@ -32,6 +32,7 @@ from training import (
     names,
     package,
     page,
+    robustness,
     telling,
     tuning,
     unlabelled,
@@ -59,6 +60,7 @@ from training.unlabelled import Decision, Judges
 from training.zoo import Setting
 
 CHOOSING = 0.5  # of the budget may go into the choice of a backbone, where one is tuned afterwards
+DAMAGE = 0.1  # of the time that everything else took, for inputs gone wrong
 FEWEST_FOR_LABEL_ERRORS = 20
 
 
@@ -149,7 +151,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
     drawn = zero_shot.patterns() if seen else judge.draw(taught, request.seed)
     threads, backbones = os.cpu_count() or 1, [zoo.load(name, setting) for name in chosen]
-    tuning.check(asked.name, backbones, scene)
+    tuning.check(asked.name, backbones)
     with asked.device.first_goes_ahead():
         assembly = assemble(backbones, request.transform, scene, home.cache, drawn, threads, home.limits, joint)
         parity = package.check_parity(assembly, drawn)
@@ -163,9 +165,8 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         )
         taught = [example for example in dataset.examples if example.split != "test"]
     bench = Bench(scene, home.cache, home.limits, request.transform, threads, request.seed)
-    left = asked.budget - (time.monotonic() - begun)
-    plan = choosing.plan(request, candidates, setting, left, asked.device)
-    asked = replace(asked, budget=left, unlabelled=others)
+    asked = replace(asked, budget=asked.budget - (time.monotonic() - begun), unlabelled=others)
+    plan = choosing.plan(request, candidates, setting, asked.budget, asked.device)
     ready = _improved(home, dataset, ready, plan, asked, bench, reporter)
     judges = _judges(home, request, dataset, ready)
     decision = _transfer(scene, ready.assembly, others, judges, request.seed, reporter) if others else None
@@ -173,6 +174,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     reporter.stage("solving the head")
     learned = closed_form.learn(home, scene, assembly, taught, ready.stack(taught), reporter.progress)
     dataset = with_label_errors(dataset, scene, taught, ready.before or learned)
+    damage = _damage(scene, learned, assembly, dataset, timed, request.seed)
     reporter.stage("measuring, writing and registering the bundle")
     told = () if request.names else answered.answered(scene, learned, dataset, ready)
     metrics = answered.metrics(told, request.seed)
@@ -193,7 +195,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         tuning=ready.tuning,
     )
     version = package.register(home, scene, assembly, learned.head, drawn, origin)
-    story = telling.story(version, dataset, candidates, ready, told, timed.stages(), request.seed)
+    story = telling.story(version, dataset, candidates, ready, told, timed.stages(), request.seed, damage)
     return Adapted(
         version=version,
         head=learned.head,
@@ -271,6 +273,22 @@ def _transfer(
         reporter.stage(f"trying {name} on {len(others)} inputs without labels")
 
     return unlabelled.choose(scene, assembly, others, judges, seed, told)
+
+
+def _damage(
+    scene: Scene, learned: Learned, assembly: Assembly, dataset: Dataset, timed: Timed, seed: int
+) -> dict[str, tuple[Metric, ...]]:
+    """What is left on test inputs gone wrong, in a part of the time that everything else took."""
+    timed.stage("answering test inputs gone wrong")
+    unseen = [
+        example
+        for example in dataset.examples
+        if example.split == "test"
+        and not any(example.digest in learned.of(task.task_name).seen for task in scene.tasks)
+    ]
+    seconds = DAMAGE * sum(spent for _, spent in timed.stages())
+    session, reader = assembly.session, assembly.preprocessor
+    return robustness.of_report(scene, learned.head, session, reader, unseen, seed, seconds)
 
 
 def report_of(home: Home, scene: str) -> Path:

@@ -27,6 +27,7 @@ from training.explore import Explored
 from training.judge import Bench
 from training.recipe import Epoch
 from training.reporter import Reporter
+from training.tasks import by_task
 from training.tuning import Ask, Attempt
 
 MEASURES = ("loss", "validation_loss", "validation_score", "rate", "seconds")  # of an epoch, as metrics of the run
@@ -121,6 +122,8 @@ def sentence(at: Epoch, scene: Scene) -> str:
     score = f"R² {at.validation_score:.3f}"
     if scene.task == "classification":
         score = f"balanced accuracy {100 * at.validation_score:.1f} %"
+    if scene.further:
+        score = f"mean score of {len(scene.tasks)} tasks {100 * at.validation_score:.1f} %"
     loss = "" if math.isnan(at.loss) else f"loss {at.loss:.4f}, "
     left = "" if math.isnan(at.left) else f", {at.left:.0f} s left"
     return f"epoch {at.number}: {loss}validation loss {at.validation_loss:.4f}, {score}{left}"
@@ -134,11 +137,14 @@ def kept_apart(home: Home, ready: Ready) -> str:
 
 
 def _before(scene: Scene, floor: Ready, taught: Sequence[Example]) -> Learned:
-    followed = Followed(scene, floor.assembly.session.width, lambda source: 1)
-    followed.state = judge.state(scene, taught, floor.rows)
-    head = followed.state.solve()
-    assert head is not None, "the floor was judged, so it has a head"
-    return closed_form.of_task(followed, head, [example.digest for example in taught])
+    head = judge.solve(scene, taught, floor.rows)
+    made: list[Learned] = []
+    for task, mine in by_task(scene, taught):
+        followed = Followed(task, floor.assembly.session.width, lambda source: 1)
+        followed.state = judge.state(task, mine, floor.rows)
+        made.append(closed_form.of_task(followed, head.of(task.task_name), [example.digest for example in taught]))
+    first, *others = made
+    return replace(first, head=head, further=dict(zip((task.task_name for task in scene.further), others, strict=True)))
 
 
 def _features(

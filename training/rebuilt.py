@@ -1,7 +1,7 @@
-"""A registered version as a torch network: for what asks for gradients, which ONNX Runtime does not give.
+"""A registered version in torch again: for what asks for its weights or for gradients, which a served graph hides.
 
-Promises that what is rebuilt is what is served: weights by their digest, and features that agree with those of the
-served graph on the rows at hand. Knows nothing of attacks.
+Promises that what is rebuilt is what is served: weights by their digest, and of a network features that agree with
+those of the served graph on the rows at hand. Knows nothing of attacks or fusions.
 
 Legend: N rows, D features.
 """
@@ -14,8 +14,7 @@ from onnx import numpy_helper
 
 from core.artifacts import Artifacts
 from core.bundle import Bundle, Manifest
-from core.bundle import Member as Told
-from core.errors import InvalidInput, LeptonError
+from core.errors import InvalidInput, LeptonError, NotFound
 from core.preprocess import Inputs
 from core.session import Session
 from core.statistics import GRID
@@ -27,6 +26,7 @@ from training import tuned, zoo
 from training.tune.network import Network, torch_body
 from training.zoo import Setting
 
+REMEDY = "choose a version of one backbone of the zoo (--version), or evaluate without --attack"
 _SLACK = 2e-3  # of a feature between torch and the served graph, in any precision that serves
 
 
@@ -39,30 +39,43 @@ def network(bundle: Bundle, artifacts: Artifacts, head: Head, session: Session, 
     Raises:
         InvalidInput: the version has several members, or its backbone cannot be had again, or is another now.
     """
-    manifest = bundle.manifest
-    if len(manifest.members) != 1 or "+" in manifest.modality:
-        raise InvalidInput(
-            f"the version has {len(manifest.members)} members for {manifest.modality}, and only one can be rebuilt",
-            "choose a version of one backbone (--version)",
-        )
-    backbone = _backbone(manifest, manifest.members[0], artifacts, bundle)
-    found = Network(torch_body(backbone), _transform(manifest, bundle.model), head).eval()
+    whole = backbone(bundle, artifacts, "the version", REMEDY)
+    found = Network(torch_body(whole), _transform(bundle.manifest, bundle.model), head).eval()
     _compare(found, session, rows)
     return found
 
 
-def _backbone(manifest: Manifest, member: Told, artifacts: Artifacts, bundle: Bundle) -> Backbone:
-    remedy = "adapt again with a backbone of the zoo that needs no file, or evaluate without --attack"
+def backbone(bundle: Bundle, artifacts: Artifacts, named: str, remedy: str) -> Backbone:
+    """The backbone of a version of one, with its weights: kept ones from their blob, untouched ones from where they
+    came.
+
+    Args:
+        named: the version, in messages. remedy: what to do where it cannot be had again.
+
+    Raises:
+        InvalidInput: it has several, its weights were not kept or are gone, or they are others now.
+    """
+    manifest = bundle.manifest
+    if len(manifest.members) != 1 or "+" in manifest.modality:
+        raise InvalidInput(f"{named} is made of {len(manifest.members)} backbones for {manifest.modality}", remedy)
+    (member,) = manifest.members
+    if member.tuned and not member.weights:
+        raise InvalidInput(f"the tuned weights of {named} were not kept", remedy)
     if member.weights:
-        return tuned.restore(artifacts, member.weights)
+        try:
+            return tuned.restore(artifacts, member.weights)
+        except NotFound as error:
+            raise InvalidInput(f"the weights of {named} are gone (blob {member.weights[:12]})", remedy) from error
     size = manifest.inputs["image"].shape[0] if "image" in manifest.inputs else None
     try:
-        backbone = zoo.load(member.zoo or member.name, Setting(size=size, files=bundle.files))
+        found = zoo.load(member.zoo or member.name, Setting(size=size, files=bundle.files))
     except (LeptonError, LookupError) as error:
-        raise InvalidInput(f"the backbone {member.name} cannot be loaded again: {error}", remedy) from error
-    if backbone.digest != member.digest:
-        raise InvalidInput(f"the backbone {member.name} has other weights than the version", remedy)
-    return backbone
+        why = error.message if isinstance(error, LeptonError) else "it has none that the zoo knows"
+        message = f"the weights of {named} cannot be loaded by the name of its backbone: {why}"
+        raise InvalidInput(message, remedy) from None
+    if found.digest != member.digest:
+        raise InvalidInput(f"the weights of {named} are no longer those it was made of", remedy)
+    return found
 
 
 def _transform(manifest: Manifest, model: bytes) -> Transform:

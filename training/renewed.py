@@ -163,7 +163,7 @@ def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
     config = recipe.configure(name, ground.settings)
     try:
         start = _start(ground, floor)
-        tuning.check(name, start.backbones, ground.scene)
+        tuning.check(name, start.backbones)
         rows = sides(ground)
         return _tried(ground, floor, start, rows, name, config)
     except (TooFew, ParityFailed) as error:
@@ -204,7 +204,7 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
     note, bench = ground.reporter.note, ground.bench
     ground.reporter.stage(f"tuning {start.backbones[0].name} by {name} on {len(rows.train)} examples")
     held = judge.of_assembly(start, floor.parity, rows, bench)
-    if ground.asked.recipe == AUTO and rows.train and (why := auto.against(held.score, rows.train)):
+    if ground.asked.recipe == AUTO and rows.train and (why := auto.against(held.score, ground.scene, rows.train)):
         note(f"{why}: the closed form stays")
         return None
     context = _context(ground, held.head, start, rows, getattr(config, "epochs", 0))

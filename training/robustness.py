@@ -10,6 +10,8 @@ Legend: N examples.
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -29,6 +31,7 @@ from training.tasks import by_task
 
 CORRUPTIONS = "training.corrupt"
 SEVERITIES = (1, 2, 3)
+LARGEST = 256  # examples that a report is about
 INTACT = ("", 0)  # kind and severity of inputs that are whole
 
 
@@ -80,13 +83,17 @@ def table(
     examples: Sequence[Example],
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    seconds: float = math.inf,
 ) -> dict[str, list[Hurt]]:
     """For each task, by its name, one row for each kind and severity.
+
+    ``seconds`` after which no further batch of examples is begun; the first one always is.
 
     Raises:
         InvalidInput: nothing is defined for the scene's modality, or an example cannot be read.
     """
-    way = corruption(scene.modality)
+    way, begun = corruption(scene.modality), time.monotonic()
     cells = [INTACT, *((kind, severity) for kind in way.KINDS for severity in SEVERITIES)]
     found: dict[tuple[str, int], list[GridRows]] = {cell: [] for cell in cells}
     for start in range(0, len(examples), BATCH):
@@ -98,14 +105,42 @@ def table(
             rows = reader.batch([reader.read(data) for data in inputs])
             found[kind, severity].append(session.features(rows))
         progress(start + len(some), len(examples))
+        if time.monotonic() - begun >= seconds:
+            examples = examples[: start + len(some)]
+            break
     whole = {cell: np.concatenate(parts) for cell, parts in found.items()}
     place = {example.digest: n for n, example in enumerate(examples)}
     made: dict[str, list[Hurt]] = {}
     for task, mine in by_task(scene, examples):
+        if not mine:
+            continue
         at_N = [place[example.digest] for example in mine]
         hurt_ND = {cell: rows_ND[at_N] for cell, rows_ND in whole.items()}
         made[task.task_name] = _of_task(task, head.of(task.task_name), hurt_ND, mine, seed)
     return made
+
+
+def of_report(
+    scene: Scene,
+    head: Head,
+    session: Session,
+    reader: Preprocessor,
+    examples: Sequence[Example],
+    seed: int,
+    seconds: float,
+) -> dict[str, tuple[Metric, ...]]:
+    """By kind, and task where there are several, what is left in each severity, on as many examples, drawn at random,
+    as the seconds allow; nothing where there is no example or nothing is defined for the modality."""
+    if scene.modality not in plugins.names(CORRUPTIONS) or not examples:
+        return {}
+    order = np.random.default_rng(seed).permutation(len(examples))[:LARGEST]
+    told = table(scene, head, session, reader, [examples[place] for place in order], seed, seconds=seconds)
+    found: dict[str, tuple[Metric, ...]] = {}
+    for task, hurts in told.items():
+        for each in hurts:
+            name = f"{task} {each.kind}".strip()
+            found[name] = (*found.get(name, ()), each.score)
+    return found
 
 
 def _of_task(

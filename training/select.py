@@ -137,7 +137,7 @@ def select(  # noqa: PLR0913 - what is compared, by what, and who hears of it
             f"no backbone works here: {'; '.join(f'{other.name}: {other.reason}' for other in others) or 'none given'}",
             "choose others from lepton backbones",
         )
-    return (*decide(trials, _groups(drawn), seed), *others)
+    return (*decide(trials, groups(drawn), seed), *others)
 
 
 def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple[Candidate, ...]:
@@ -167,6 +167,18 @@ def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple
 def score(outcomes_N: Doubles, groups_N: Sequence[str]) -> float:
     """Mean over groups of the groups' mean outcomes."""
     return float(np.mean([outcomes_N[members].mean() for members in _members(groups_N)]))
+
+
+def groups(drawn: Drawn) -> list[str]:
+    """The class of every row, with its task's name before it; empty classes for values."""
+    return [f"{task.task_name}\0{row.label or ''}" for task, rows in drawn for row in rows]
+
+
+def over_tasks(counted: Sequence[Doubles], drawn: Drawn) -> Doubles:
+    """(N,) what the rows of every task counted, so that the mean over ``groups`` is the mean over tasks."""
+    whole = len(set(groups(drawn)))
+    shares = [whole / (len(drawn) * len(set(groups([each])))) for each in drawn]
+    return np.concatenate([outcomes_N * share for outcomes_N, share in zip(counted, shares, strict=True)])
 
 
 def outcomes(features_ND: GridRows, rows: Sequence[Example], task: Task) -> Doubles:
@@ -255,14 +267,12 @@ def _try_all(
 
 
 def _try(name: str, assembly: Assembly, drawn: Drawn, cache: Path, seed: int) -> Trial:
-    session, groups_N = assembly.session, _groups(drawn)
+    session, groups_N = assembly.session, groups(drawn)
     counted: list[Doubles] = []
     for task, rows in drawn:
         features_ND = features.extract(session, assembly.preprocessor, assembly.extractor, rows, cache)
-        mine = len(set(_groups([(task, rows)])))
-        share = len(set(groups_N)) / (len(drawn) * mine)  # so that the mean over groups is the mean over tasks
-        counted.append(outcomes(features_ND, rows, task.task) * share)
-    outcomes_N = np.concatenate(counted)
+        counted.append(outcomes(features_ND, rows, task.task))
+    outcomes_N = over_tasks(counted, drawn)
     low, high = interval(outcomes_N, groups_N, seed)
     candidate = Candidate(
         name=name,
@@ -280,11 +290,6 @@ def _try(name: str, assembly: Assembly, drawn: Drawn, cache: Path, seed: int) ->
 def _members(groups_N: Sequence[str]) -> list[NDArray[np.intp]]:
     names = np.array(groups_N)
     return [np.flatnonzero(names == name) for name in sorted(set(groups_N))]
-
-
-def _groups(drawn: Drawn) -> list[str]:
-    """The class of every row, with its task's name before it; empty classes for values."""
-    return [f"{task.task_name}\0{row.label or ''}" for task, rows in drawn for row in rows]
 
 
 def _score(candidate: Candidate) -> float:

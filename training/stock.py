@@ -71,9 +71,9 @@ class Stock:
 
 
 def base_of(parent: Parent) -> int:
-    """The last event of the ledger that a version's making knew of."""
+    """The last event of this ledger that a version's making knew of: none, of one that came from elsewhere."""
     lineage = parent.manifest.lineage
-    return lineage.upto or lineage.sequence
+    return 0 if parent.version.origin == "foreign" else lineage.upto or lineage.sequence
 
 
 def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stock:
@@ -135,7 +135,8 @@ def _anchor(home: Home, scene: Scene, champion: Parent, untouched: set[str], rec
     number = max(sets, default=0)
     held = sets.get(number, set()) & untouched
     earlier, purpose = set[str]().union(*sets.values()), f"anchor {number + 1}"
-    made = {e for e in untouched - recent - earlier if drawn(scene.hash_key, purpose, e, ANCHOR)}
+    old = (untouched - recent) or untouched  # of a champion that came without examples, anything may be an anchor
+    made = {e for e in old - earlier if drawn(scene.hash_key, purpose, e, ANCHOR)}
     spent = home.decisions.uses(scene.name, champion.version.version, number).anchor >= MOST_USES
     wanted = spent or len(held) < LEAST or len(made) > GROWN * len(held)
     if len(made) < LEAST or not wanted:  # with nothing to draw from, the old set goes on with what it may still spend

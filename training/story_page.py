@@ -239,7 +239,9 @@ def _robustness(story: Story) -> str:
         cells = [f"{100 * metric.value:.1f} % ({100 * metric.low:.1f} to {100 * metric.high:.1f})" for metric in row]
         rows.append([text(name), *cells, *[""] * (most - len(cells))])
     heads = ["corruption", *(f"severity {place}" for place in range(1, most + 1))]
-    return f"<h2>Under corruption: balanced accuracy</h2>{table(heads, rows)}"
+    count = max(metric.rows for row in story.robustness.values() for metric in row)
+    words = f"<p class='soft'>On {count} test inputs, each gone wrong in every way: balanced accuracy, or R².</p>"
+    return f"<h2>Under corruption</h2>{words}{table(heads, rows)}"
 
 
 def _stages(story: Story) -> str:

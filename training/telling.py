@@ -76,6 +76,7 @@ def story(
     told: Sequence[Answered],
     stages: tuple[tuple[str, float], ...],
     seed: int,
+    damage: Mapping[str, tuple[Metric, ...]] | None = None,
 ) -> Story:
     """The report of a version that was registered."""
     manifest, tasks = version.manifest, metrics_of(version.manifest)
@@ -90,6 +91,7 @@ def story(
         comparisons=tuple(each for each in (_selected(candidates, version), _tried(ready)) if each is not None),
         curves=_curves(ready),
         answers=answered.answers(told, seed),
+        robustness=damage or {},
         stages=stages,
         notes=_notes(ready),
     )

@@ -1,6 +1,7 @@
-"""Tuned weights kept as a blob, and the backbone built again from them: one file of safetensors, no pickle.
+"""Tuned weights kept as bytes, and the backbone built again from them: one file of safetensors, no pickle.
 
-Promises that what ``restore`` gives computes what was kept. Knows nothing of recipes, versions or graphs.
+Promises that what ``restore`` and ``from_bytes`` give computes what was kept. Knows nothing of recipes, versions or
+graphs.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ def digest(backbone: Backbone) -> str:
 
 def keep(artifacts: Artifacts, backbone: Backbone) -> str:
     """Write the weights of a torch backbone of the zoo; returns the blob's SHA-256."""
+    return artifacts.put(to_bytes(backbone))
+
+
+def to_bytes(backbone: Backbone) -> bytes:
+    """The weights of a torch backbone of the zoo, and all that is needed to build it again."""
     assert backbone.zoo_name, f"{backbone.name} does not come from the zoo"
     size = backbone.size[0] if "image" in backbone.inputs else None
     told = {"zoo_name": backbone.zoo_name, "recipe": backbone.recipe, "source": backbone.source, "size": size}
@@ -43,17 +49,24 @@ def keep(artifacts: Artifacts, backbone: Backbone) -> str:
     tensors |= {
         _FILE + name: torch.from_numpy(np.frombuffer(data, np.uint8).copy()) for name, data in backbone.files.items()
     }
-    return artifacts.put(save_tensors(tensors, {"lepton": json.dumps(told, sort_keys=True)}))
+    return save_tensors(tensors, {"lepton": json.dumps(told, sort_keys=True)})
 
 
 def restore(artifacts: Artifacts, blob: str) -> Backbone:
     """The backbone whose weights ``keep`` wrote.
 
     Raises:
-        NotFound: the blob is gone; InvalidInput: it holds no weights that ``keep`` wrote, or the architecture is
-        another now.
+        NotFound: the blob is gone; InvalidInput: as ``from_bytes``.
     """
-    data = artifacts.get(blob)
+    return from_bytes(artifacts.get(blob), f"blob {blob[:12]}")
+
+
+def from_bytes(data: bytes, named: str, size: int | None = None) -> Backbone:
+    """The backbone that ``to_bytes`` wrote, for pictures of another size where one is given; ``named`` in messages.
+
+    Raises:
+        InvalidInput: it holds no weights that ``to_bytes`` wrote, or the architecture is another now.
+    """
     try:
         told, tensors = _told(data), load_tensors(data)
         files = {
@@ -61,12 +74,12 @@ def restore(artifacts: Artifacts, blob: str) -> Backbone:
             for name in list(tensors)
             if name.startswith(_FILE)
         }
-        base = zoo.load(told["zoo_name"], Setting(size=told["size"], files=files))
+        base = zoo.load(told["zoo_name"], Setting(size=size or told["size"], files=files))
         assert isinstance(base.body, torch.nn.Module), f"{base.name} is no torch model"
         base.body.load_state_dict(tensors, strict=True)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AssertionError) as error:
         raise InvalidInput(
-            f"blob {blob[:12]} cannot be made a backbone again: {str(error)[:300]}",
+            f"{named} cannot be made a backbone again: {str(error)[:300]}",
             "use the version of Lepton and of its packages that tuned it, or tune again",
         ) from error
     made = replace(base, recipe=told["recipe"], source=told["source"])

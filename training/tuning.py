@@ -18,7 +18,7 @@ import torch
 
 from core.bundle import Tuning
 from core.errors import InvalidInput, ParityFailed
-from core.types import Example, Scene, Task
+from core.types import Example, Task
 from exporters.backbone import Backbone
 from exporters.parity import Parity
 from training import judge, recipe
@@ -81,7 +81,7 @@ def attempt(floor: Assembly, parity: Parity, rows: Rows, bench: Bench, ask: Ask)
         InvalidInput: the backbone cannot be tuned, or a setting does not fit the data.
         Helped: this is not the first of several processes.
     """
-    check(ask.name, floor.backbones, bench.scene)
+    check(ask.name, floor.backbones)
     (base,) = floor.backbones
     stays = "the untouched backbone stays"
     try:
@@ -114,19 +114,14 @@ def attempt(floor: Assembly, parity: Parity, rows: Rows, bench: Bench, ask: Ask)
     )
 
 
-def check(name: str, backbones: Sequence[Backbone], scene: Scene) -> None:
+def check(name: str, backbones: Sequence[Backbone]) -> None:
     """Whether a recipe can move these at all, before anything is computed.
 
     Raises:
-        InvalidInput: several at once, or one that is no torch model; or the scene has several tasks.
+        InvalidInput: several at once, or one that is no torch model.
     """
     if name == recipe.FLOOR:
         return
-    if scene.further:
-        raise InvalidInput(
-            f"{scene.name!r} has {len(scene.tasks)} tasks, and {name} tunes by the labels of one",
-            "use --recipe closed_form, or a scene of its own for each task",
-        )
     if len(backbones) != 1:
         raise InvalidInput(
             f"{name} tunes one backbone, and {' + '.join(backbone.name for backbone in backbones)} were chosen",

@@ -1,13 +1,15 @@
 """A virtual environment for every peer, made once under ``.bench/peers/`` from pinned versions.
 
 Promises an interpreter that has the peer's packages, or a reason why there is none; a half-made environment is made
-again. All have the same ONNX Runtime, numpy and Pillow as this project, so that only the servers differ. Knows nothing
-of how the servers are run.
+again. All servers have the same ONNX Runtime, numpy and Pillow as this project, what trains with torch sees the very
+torch of this project (gigabytes, which are not installed twice), so that only the peers differ. Knows nothing of how
+peers are run.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -21,13 +23,17 @@ PLACE = BENCH / "peers"
 SAME = ("numpy", "onnxruntime-gpu", "pillow", "uvloop", "httptools", "uvicorn")  # in our own versions
 INSTALL_SECONDS = 600.0
 
-# What each needs beside SAME; the packages that these bring along are what pip finds on the day.
+TRAINERS = ("fastai", "autogluon")  # which get nothing of SAME
+SHARED: Mapping[str, str] = {"fastai": "torch"}  # what stands beside this package here is seen there, too
+# What each needs beside; the packages that these bring along are what pip finds on the day.
 PACKAGES: Mapping[str, Sequence[str]] = {
     "starlette": ("starlette==1.10.0",),
     "fastapi": ("fastapi==0.165.0",),
     "litserve": ("litserve==0.2.19",),
     "bentoml": ("bentoml==1.4.39",),
     "mlserver": ("mlserver==1.7.1",),
+    "fastai": ("fastai==2.8.12",),
+    "autogluon": ("autogluon.tabular[lightgbm,catboost,xgboost]==1.6.3",),
 }
 
 
@@ -49,6 +55,11 @@ def environment(name: str, place: Path = PLACE) -> Path:
         return python
     shutil.rmtree(folder, ignore_errors=True)
     _run(name, [sys.executable, "-m", "venv", str(folder)])
+    if name in SHARED:
+        spec = importlib.util.find_spec(SHARED[name])
+        assert spec is not None and spec.origin is not None, f"{SHARED[name]} is installed here"
+        (site,) = folder.glob("lib/python*/site-packages")
+        (site / "ours.pth").write_text(f"{Path(spec.origin).parents[1]}\n")
     _run(name, [str(python), "-m", "pip", "install", "--quiet", *wanted])
     mark.write_text(digest)
     return python
@@ -56,7 +67,8 @@ def environment(name: str, place: Path = PLACE) -> Path:
 
 def requirements(name: str) -> list[str]:
     """What pip is asked for."""
-    return [*(f"{package}=={version(package)}" for package in SAME), *PACKAGES[name]]
+    same = () if name in TRAINERS else SAME
+    return [*(f"{package}=={version(package)}" for package in same), *PACKAGES[name]]
 
 
 def _run(name: str, command: Sequence[str]) -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from nicegui import ui
+
 from console import lineage
 from console.contract import Console
-from console.deeds import history
+from console.deeds import decided, history
 from console.health import health, warnings
 from console.live import follow, live
-from console.pieces import drawn
+from console.pieces import Button, confirmed, drawn, notice
 from console.serving import Standing, controls, standing
 from console.words import ago, interval, metric_name
 from core.bundle import metrics_of
+from core.holds import Hold
 from core.look.html import Html, joined, tag
 from core.registry import short
 from core.types import Version
 
 ROUTE, TITLE, PLACE = "/scenes/{scene}/versions", "Versions", 60
+HELD = "Answers go on with the last good one. Withdraw the labels that moved it, or let it through."
 COLUMNS = 5  # metrics that are shown beside each other
 ROWS = 40  # of the history
 
@@ -45,15 +50,37 @@ async def show(console: Console, scene: str) -> None:
         )
 
     def told() -> Html:
-        rows = home.registry.history(scene, ROWS)
-        return joined((tag("h2", "What was done"), history(rows, home.registry.versions(scene), time.time())))
+        rows, found, now = home.registry.history(scene, ROWS), home.registry.versions(scene), time.time()
+        judged = home.decisions.of(scene, ROWS)
+        gate = joined((tag("h2", "What the gate decided"), decided(judged, found, now))) if judged else None
+        return joined((gate, tag("h2", "What was done"), history(rows, found, now)))
 
     await live(console, alive, "clock")
+    await follow(console, lambda: home.holds.of(scene), partial(_held, console), "scenes", "labels")
     await follow(console, lambda: standing(home, scene), partial(controls, console), "scenes")
     await live(console, compared, "scenes")
     await live(console, told, "scenes")
     if not home.registry.versions(scene):
         drawn(tag("p", "The first version appears here as soon as a training has ended.", class_="soft"))
+
+
+async def _held(console: Console, hold: Hold | None) -> None:
+    """What is to be done about a head that the guard holds back."""
+    if hold is None:
+        return
+
+    async def accept() -> None:
+        words = tag("p", hold.words)
+        if await confirmed("Serve the head that is held back?", words, "Serve it all the same", "danger"):
+            await asyncio.to_thread(console.home.holds.accept, hold.scene)
+            notice("the learner serves it at its next look")
+
+    with ui.element("section").classes("panel"):
+        drawn(joined((tag("h2", "The newest head is held back"), tag("p", hold.words), tag("p", HELD, class_="soft"))))
+        if hold.accepted:
+            drawn(tag("p", "It was let through; the learner serves it at its next look.", class_="soft"))
+        else:
+            Button("Serve it all the same", accept, "danger")
 
 
 def table(held: Standing) -> Html:

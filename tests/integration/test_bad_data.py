@@ -92,6 +92,29 @@ def test_a_class_of_one_works_and_is_reported(data: Path, tmp_path: Path, capsys
     assert "class triangle has no example on the side test" in page
 
 
+def test_one_example_of_each_class_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in LABELS:
+        put(tmp_path / "data" / label / "only.png", picture(label, 0, side=SIDE * 2))
+    (name, _), *_ = onnx_file.examples(tmp_path)
+    assert run(["adapt", "shapes", str(tmp_path / "data"), "--backbone", f"onnx_file:{name}"]) == 1
+    assert "no class of 'shapes' has two examples" in " ".join(capsys.readouterr().err.split())
+    assert run(["versions", "shapes", "--json"]) == 0 and json.loads(capsys.readouterr().out) == []
+
+
+def test_labels_that_are_all_wrong_are_seen_in_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels by chance: it works, claims no more than chance, and does not tune where nothing can be learned."""
+    chance = np.random.default_rng(0)
+    for label in LABELS[:2]:
+        for number in range(40):
+            said = LABELS[int(chance.integers(2))]
+            put(tmp_path / "data" / said / f"{label}{number}.png", picture(label, number, side=SIDE * 2))
+    told, _ = adapted(tmp_path, capsys, tmp_path / "data")
+    metrics: dict[str, dict[str, float]] = told["metrics"]  # type: ignore[assignment]
+    for name in ("balanced_accuracy", "leave_one_out_balanced_accuracy"):
+        assert metrics[name]["low"] < 0.6, "no better than by chance"
+    assert told["champion"], "the user's labels are the user's"
+
+
 def test_a_text_file_named_jpg_is_dropped_and_reported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

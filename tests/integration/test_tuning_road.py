@@ -102,6 +102,23 @@ def test_a_tuned_version_tells_how_it_was_made_and_can_be_made_again(
     home.close()
 
 
+def test_a_backbone_is_tuned_by_the_labels_of_several_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two label columns, of which some lines lack one; the attempt tells how much each counted."""
+    folders(tmp_path / "data", 10)
+    lines = ["image,side,axis"]
+    for number, file in enumerate(sorted((tmp_path / "data").glob("*/*.png"))):
+        side, axis = file.parent.name, "across" if file.parent.name in {"left", "right"} else "along"
+        said = ["" if number % 7 == 0 else side, "" if number % 7 == 1 else axis]
+        lines.append(",".join([str(file.relative_to(tmp_path)), *said]))
+    (tmp_path / "two.csv").write_text("\n".join(lines) + "\n")
+    asked = ["--label", "side", "--label", "axis", "--set", "balance=uncertainty"]
+    done = told(capsys, "adapt", "halves", str(tmp_path / "two.csv"), *asked, *pico(tmp_path), *QUICK)
+    assert set(done["tasks"]) == {"side", "axis"}
+    attempt = done["attempt"]
+    assert (done["recipe"] == "finetune") is attempt["decision"]["accepted"], attempt["words"]
+    assert attempt["settings"]["balance"] == "uncertainty" and len(attempt["epochs"]) == 7
+
+
 def test_what_is_no_better_leaves_the_floor_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No time at all; and, by the same home, steps so long that nothing is learned."""
     data, named = folders(tmp_path / "data", 10), pico(tmp_path)

@@ -105,7 +105,7 @@ def test_a_cycle_without_anything_new_changes_nothing(template: Path) -> None:
 
 def test_a_backbone_that_cannot_be_had_again_leaves_everything_to_the_head(template: Path) -> None:
     with copied(template) as home:
-        say(home, [(label, 100 + number, False) for label in pico.LABELS for number in range(40)])
+        say(home, [(label, 100 + number, False) for label in pico.LABELS for number in range(32)])
         done = incremental.retrain(home, Request(scene="shapes"), QUIET)
         assert done.outcome == "refused" and "its head follows the labels by itself" in done.words
         assert len(home.registry.versions("shapes")) == 1 and home.decisions.of("shapes") == []

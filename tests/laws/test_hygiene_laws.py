@@ -19,7 +19,7 @@ from core.follow import Followed
 from core.guard import Anchors, Change
 from core.hygiene import LabelPolicy
 from core.label_settings import GuardSettings, HygieneSettings
-from core.standing import Standing
+from core.standing import Standing, digest_of
 from core.types import GridRows, LabelEvent, Scene
 from core.weights import EVEN, Weights
 
@@ -46,7 +46,7 @@ def features(example: str) -> GridRows:
 
 
 def history(chance: Random, count: int) -> list[LabelEvent]:
-    """Mostly right labels of four annotators, of training data and of a camera; some corrected, released, withdrawn."""
+    """Mostly right labels of four annotators, of training data and a camera; some corrected, released, taken back."""
     events: list[LabelEvent] = []
     for number in range(count):
         example = f"e{chance.randrange(count)}"
@@ -69,6 +69,9 @@ def history(chance: Random, count: int) -> list[LabelEvent]:
                     label=chance.choice(TASK.labels),
                 )
             )
+        if chance.random() < 0.05:
+            gone = tuple(digest_of(f"l{chance.randrange(number + 1)}") for _ in range(3))
+            events.append(LabelEvent(sequence=0, event_id=f"x{number}", kind="erase", scene="s", erased=gone))
     return [replace(event, sequence=place) for place, event in enumerate(events, 1)]
 
 
@@ -91,14 +94,19 @@ def outcome(made: Followed) -> tuple[object, ...]:
 
 
 def without_the_withdrawn(events: Sequence[LabelEvent]) -> list[LabelEvent]:
+    buried = {digest for event in events for digest in event.erased}
     gone = {event.target for event in events if event.kind == "withdraw"}
-    return [event for event in events if event.event_id not in gone and event.target not in gone]
+    gone |= {event.event_id for event in events if digest_of(event.event_id) in buried}
+    kept = [event for event in events if event.event_id not in gone and event.target not in gone]
+    return [event for event in kept if event.kind != "erase"]
 
 
 @pytest.mark.parametrize("name", POLICIES)
 @settings(max_examples=6)
 @given(st.randoms(use_true_random=False), st.integers(1, 40))
-def test_following_equals_from_scratch_and_withdrawn_equals_never_seen(name: str, chance: Random, step: int) -> None:
+def test_following_equals_from_scratch_and_withdrawn_or_erased_equals_never_seen(
+    name: str, chance: Random, step: int
+) -> None:
     policy = LabelPolicy(WEIGHTS, POLICIES[name])
     events = history(chance, 60)
     told = outcome(followed(events, policy, step))
@@ -111,7 +119,7 @@ def test_following_equals_from_scratch_and_withdrawn_equals_never_seen(name: str
 @given(st.randoms(use_true_random=False))
 def test_only_the_order_within_an_example_matters(name: str, chance: Random) -> None:
     policy = LabelPolicy(WEIGHTS, POLICIES[name])
-    events = history(chance, 60)
+    events = [event for event in history(chance, 60) if event.kind != "erase"]
     root = {event.event_id: event for event in events if event.kind == "label"}
     lanes: dict[str | None, list[LabelEvent]] = {}
     for event in events:
@@ -179,6 +187,16 @@ def test_no_annotator_has_more_than_the_share_of_a_class_once_there_are_others()
         assert ann <= sum(mine.values()) / 2
     alone = followed([replace(event, annotator="ann") for event in events], policy, 100)
     assert {row.weight for row in alone.state.rows.values()} == {64}, "who is alone may have all"
+
+
+def test_what_an_erasure_leaves_is_weighed_anew() -> None:
+    policy = LabelPolicy(hygiene=HygieneSettings(annotator_share=0.5))
+    events = [replace(event, annotator="ann" if event.sequence % 10 else "bob") for event in clean()]
+    made = followed(events, policy, 100)
+    gone = tuple(digest_of(event.event_id) for event in events if event.annotator == "bob")
+    made.take(LabelEvent(sequence=100, event_id="x", kind="erase", scene="s", erased=gone))
+    made.refresh({example: features(example) for example in made.wanted()})
+    assert outcome(made) == outcome(followed([e for e in events if e.annotator == "ann"], policy, 100))
 
 
 def test_leverage_is_capped_and_other_rows_weigh_as_ever() -> None:

@@ -129,6 +129,15 @@ def test_few_labels_end_it_at_the_floor(home: Home, stand: halves.Stand) -> None
     assert told.notes[-1] == ("It stopped there: the middle class has 19 labels; tuning rarely pays below 20.")
 
 
+def test_of_several_tasks_one_with_labels_enough_is_reason_to_go_on() -> None:
+    scene = replace(halves.SCENE, task_name="side", further=(replace(halves.SCENE, task_name="hue"),))
+    few, many = halves.rows(6, 2).train, halves.rows(24, 2).train
+    said = [replace(row, further={"hue": row.label or ""}) for row in many]
+    assert "6 labels" in auto.against(0.5, scene, few) and auto.against(0.5, scene, said) == ""
+    scarce = [replace(row, label=None, further={"hue": row.label or ""}) for row in many]
+    assert auto.against(0.5, scene, scarce) == "", "the second has enough, where the first has none"
+
+
 def test_what_cannot_be_tuned_stays_or_is_refused_where_a_search_was_asked_for(home: Home, stand: halves.Stand) -> None:
     graph = replace(stand.base, body=MemberGraph(model=b""))
     frozen = replace(stand.floor, assembly=replace(stand.floor.assembly, backbones=(graph,)))

@@ -198,3 +198,31 @@ def test_a_refusal_exits_with_three_and_can_be_overruled(home: Home, capsys: pyt
     assert stopped.value.exit_code == 3
     assert "refused: " in capsys.readouterr().err
     assert measured(home, asked, force=True, json=True).refusals
+
+
+def test_channels_are_taken_out_alone_or_before_a_lower_precision(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "block.onnx").write_bytes(graphs.bottleneck())
+    for label in pico.LABELS:
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(EACH):
+            (tmp_path / "data" / label / f"{number}.png").write_bytes(pico.picture(label, number))
+    named = ["--backbone", f"onnx_file:{tmp_path / 'block.onnx'}", "--recipe", "closed_form"]
+    first = told(["adapt", "blocks", "data", *named], capsys)["version"]
+    made = told(["compress", "blocks", "--prune", "0.5", "--force"], capsys)
+    assert (made["channels"], made["channels_kept"], made["precision"]) == (96, 48, "fp32")
+    assert made["metrics"]["share_of_size"]["value"] < 0.8 and "lowered" not in made
+    version = home.registry.version("blocks", made["version"])
+    manifest = home.bundle(version.version).manifest
+    (member,) = manifest.members
+    assert member.tuned and not member.weights and "48 of 96 channels pruned" in member.source
+    assert manifest.lineage.parent == first and manifest.extractor != home.bundle(first).manifest.extractor
+    both = told(["compress", "blocks", first[:12], "--prune", "0.25", "--precision", "int8", "--force"], capsys)
+    assert (both["precision"], both["channels_kept"]) == ("int8", 80) and both["lowered"] > 0
+    assert run(["compress", "blocks", "--prune", "0.5", "--force"]) == 0
+    assert "48 of 96 channels inside blocks taken out" in " ".join(capsys.readouterr().out.split())
+    assert run(["promote", "blocks", made["version"]]) == 0
+    assert run(["predict", "blocks", str(tmp_path / "data" / "circle" / "0.png")]) == 0
+    assert run(["compress", "blocks", "--prune", "1.5"]) == 1
+    assert "share of channels" in capsys.readouterr().err

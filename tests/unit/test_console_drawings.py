@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console import lineage, road
-from console.deeds import history
+from console.deeds import decided, history
 from console.facts import course, facts
 from console.health import Health, lights, warnings
 from console.pages import jobs as jobs_page
@@ -172,14 +172,16 @@ def test_candidates_are_drawn_from_what_was_told_of_them() -> None:
     assert road.table([]) is None and road.curves([]) is None and road.pareto([]) is None
 
 
-def test_a_gate_record_is_shown_check_by_check() -> None:
+def test_a_decision_of_the_gate_is_shown_check_by_check(home: Home) -> None:
     checks = [
         {"name": "better", "holds": True, "words": "better on fresh"},
         {"name": "size", "holds": False, "words": "<b>"},
     ]
-    row = {"at": 0.0, "action": "promote", "version": "a" * 64, "previous": None,
-           "detail": {"gate": {"accepted": False, "checks": checks}}}  # fmt: skip
-    words = inert(history([row], [], 0.0))
+    record = {"accepted": False, "checks": checks, "holdouts": {"anchor": {"rows": 30}, "fresh": {"rows": 12}}}
+    first = home.registry.versions("hostile")[0].version
+    home.decisions.write("hostile", first, 1, home.decisions.uses("hostile", first, 1), False, record)
+    words = inert(decided(home.decisions.of("hostile"), home.registry.versions("hostile"), 0.0))
+    assert "A candidate was refused beside version 1 on 42 labelled examples" in words
     assert "The gate refused it: 1 of 2 checks hold" in words
     assert words.index("<b>") < words.index("better on fresh")
 

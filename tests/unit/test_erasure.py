@@ -224,3 +224,14 @@ def test_the_feature_cache_forgets_the_subject_and_nobody_else(home: Home, tmp_p
         assert set(cache.known("key", [example_of(PICTURE), example_of(OTHER)], rows.shape[1])) == {example_of(OTHER)}
     assert example_of(PICTURE).encode() not in (home.cache / "features.sqlite").read_bytes()
     assert rows[0].tobytes() not in (home.cache / "features.sqlite").read_bytes()
+
+
+def test_searches_of_the_subjects_scenes_go_with_the_weights_that_they_tried(home: Home) -> None:
+    declare(home, name=f"{SCENE}-2")
+    mine, other = home.run(SCENE, "0123456789ab"), home.run(f"{SCENE}-2", "0123456789ab")
+    for folder in (mine, other):
+        folder.mkdir(parents=True)
+        (folder / "3.safetensors").write_bytes(b"weights")
+    assert home.runs(SCENE) == [mine]
+    erase(home, WHO)
+    assert not mine.exists() and (other / "3.safetensors").is_file(), "another scene, whose name begins alike"

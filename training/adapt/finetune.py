@@ -26,6 +26,7 @@ from exporters.backbone import Backbone
 from training.recipe import Context, Rows, Tuned
 from training.tune.adversary import Adversarial
 from training.tune.alignment import Aligned
+from training.tune.balance import Balanced
 from training.tune.layers import freeze, groups
 from training.tune.objective import Objective, Supervised
 from training.tune.plan import Plan
@@ -93,7 +94,9 @@ def tune(base: Backbone, rows: Rows, config: Config, context: Context) -> Tuned:
     return tune_body(base, rows, config, context, "finetune", prepare)
 
 
-def _objective(labels: Supervised, base: Backbone, config: Config) -> Objective:
+def _objective(labels: Supervised | Balanced, base: Backbone, config: Config) -> Objective:
+    if isinstance(labels, Balanced):
+        return labels
     if config.adversarial != "none":
         told = {"epsilon": config.epsilon, "beta": config.beta}
         return Adversarial(labels, config.adversarial, steps=config.attack_steps, **told)
@@ -103,6 +106,13 @@ def _objective(labels: Supervised, base: Backbone, config: Config) -> Objective:
 
 
 def _check(base: Backbone, config: Config, context: Context) -> None:
+    for name in ("adversarial", "align"):
+        if context.scene.further and getattr(config, name) != "none":
+            raise InvalidInput(
+                f"{name}={getattr(config, name)} is for a scene with one task, and {context.scene.name!r} has "
+                f"{len(context.scene.tasks)}",
+                "leave it out, or adapt a scene of its own for the task",
+            )
     if config.adversarial != "none" and (base.modality != "image" or context.scene.task != "classification"):
         raise InvalidInput(
             f"adversarial={config.adversarial} was asked for on {base.modality} ({context.scene.task})",

@@ -21,7 +21,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from core.errors import InvalidInput, LeptonError, NotFound
+from core.errors import InvalidInput
 from core.head import HeadState, Row
 from core.home import Home
 from core.statistics import VALUE, to_grid
@@ -29,7 +29,7 @@ from core.types import Doubles, GridRows, Head
 from exporters.backbone import Backbone
 from exporters.parity import Parity
 from exporters.transform import Kind, Transform, apply
-from training import features, package, tuned, zoo
+from training import features, package, rebuilt, tuned, zoo
 from training.assemble import Assembly, assemble, measured
 from training.merge import batchnorm, members
 from training.merge.bench import Bench
@@ -90,35 +90,10 @@ def restored(home: Home, parent: Parent) -> Backbone:
     Raises:
         InvalidInput: it has several, its weights were not kept or are gone, or it is an ONNX graph.
     """
-    found = parent.manifest.members
-    if len(found) != 1:
-        raise InvalidInput(f"version {parent.name} is made of {len(found)} backbones", REMEDY)
-    (member,) = found
-    if member.tuned and not member.weights:
-        raise InvalidInput(f"the tuned weights of version {parent.name} were not kept", REMEDY)
-    if member.weights:
-        try:
-            return tuned.restore(home.artifacts, member.weights)
-        except NotFound as error:
-            message = f"the weights of version {parent.name} are gone (blob {member.weights[:12]})"
-            raise InvalidInput(message, f"restore the blob, or {REMEDY}") from error
-    image = parent.manifest.inputs.get("image")
-    setting = Setting(size=image.shape[0] if image else None, files=parent.bundle.files)
-    backbone = _loaded(parent, member.zoo or member.name, setting)
+    backbone = rebuilt.backbone(parent.bundle, home.artifacts, f"version {parent.name}", REMEDY)
     if not isinstance(backbone.body, torch.nn.Module):
         raise InvalidInput(f"version {parent.name} is an ONNX graph, whose weights cannot be fused", REMEDY)
-    if backbone.digest != member.digest:
-        raise InvalidInput(f"the weights of version {parent.name} are no longer those it was made of", REMEDY)
     return backbone
-
-
-def _loaded(parent: Parent, name: str, setting: Setting) -> Backbone:
-    try:
-        return zoo.load(name, setting)
-    except (LeptonError, LookupError) as error:
-        why = error.message if isinstance(error, LeptonError) else "it has none that the zoo knows"
-        message = f"the weights of version {parent.name} cannot be loaded by the name of its backbone: {why}"
-        raise InvalidInput(message, REMEDY) from None
 
 
 @dataclass

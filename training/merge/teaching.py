@@ -108,7 +108,7 @@ def _taught(
     )
     head = replace(head, weight=head.weight / np.float32(spread), bias=head.bias / np.float32(spread))
     context = Context(
-        scene=bench.scene, head=head, transform=transform, limits=home.limits, seed=bench.seed, budget=budget
+        scene=bench.scene.tasks[0], head=head, transform=transform, limits=home.limits, seed=bench.seed, budget=budget
     )
     return distill.fuse(student, lesson, context, config)[0]
 

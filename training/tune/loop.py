@@ -7,7 +7,7 @@ nothing has become better for a while, and before its time is over: in every cas
 of the start among them. Where memory is short a batch is passed through in parts, which changes nothing but rounding.
 Knows nothing of where rows come from, of recipes or of files.
 
-Legend: N rows, K classes.
+Legend: N rows, K classes of all tasks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from training.recipe import Context, Epoch
+from training.tune import columns
 from training.tune.average import Average
 from training.tune.batches import Batch, Feed, order
 from training.tune.layers import Group, steady
@@ -30,7 +31,7 @@ from training.tune.network import Network
 from training.tune.objective import Objective
 from training.tune.plan import Plan
 from training.tune.schedule import factor
-from training.tune.scores import loss_and_score
+from training.tune.scores import of_tasks
 
 _NEW = 10.0  # factor on the rate of what an objective brings along: it begins from nothing, the rest nearly right
 _SEEDS = 1009  # a prime, which keeps the seeds of runs, epochs and processes apart
@@ -76,6 +77,7 @@ class Loop:
     def __init__(self, network: Network, course: Course, plan: Plan, context: Context) -> None:
         self._network, self._course, self._plan, self._context = network, course, plan, context
         self._device = context.device
+        self._laid = columns.lay(context.scene, context.head)
         network.to(self._device.place)
         course.objective.to(self._device.place)
         groups = [*course.groups, {"params": list(network.head.parameters()), "scale": plan.head_rate}]
@@ -207,7 +209,7 @@ class Loop:
         with self._average.in_place():
             self._network.eval()
             scores_NK = self._device.total(self._room.run(self._answers)).cpu()
-            held, score = loss_and_score(self._context.scene.task, scores_NK, self._course.held.targets_NK)
+            held, score = of_tasks(self._laid, scores_NK, self._course.held.targets_NK)
             if self._history and held < self._history[self._best].validation_loss:
                 self._best, self._kept = number, _copy(self._network)
         seconds = self._seconds()

@@ -3,13 +3,12 @@
 Promises the features that the served graph gives, to rounding, but for one thing: the signed square root is a straight
 line below 1e-5, where its slope would grow without bound. Knows nothing of losses or data.
 
-Legend: B batch, D features, K classes (1 for regression).
+Legend: B batch, D features, K classes (1 for regression) of all tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from core.errors import InvalidInput
 from core.types import Floats, Head
 from exporters.backbone import Backbone
 from exporters.transform import Transform
+from training.tune import columns
 
 _BEND = 1e-5  # below it the square root is a line
 _LEAST = 1e-6  # smallest norm that is divided by, as in exporters.transform
@@ -34,26 +34,32 @@ class Answer(NamedTuple):
 
 
 class Network(torch.nn.Module):
-    """``body``, then ``transform``, then dropout and a linear head that begins as ``head``.
+    """``body``, then ``transform``, then dropout and a linear head that begins as ``head``, of all its tasks.
 
     Args:
-        spread: standard deviation of regression targets on the head's scale, so that scores have unit variance; 1 for
-            classification.
+        spreads: of each task the standard deviation of regression targets on the head's scale, so that scores have unit
+            variance; 1 for classification, and where they are left out.
     """
 
     def __init__(
-        self, body: torch.nn.Module, transform: Transform, head: Head, *, dropout: float = 0.0, spread: float = 1.0
+        self,
+        body: torch.nn.Module,
+        transform: Transform,
+        head: Head,
+        *,
+        dropout: float = 0.0,
+        spreads: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.body = body
         self.scale = Scale(transform)
         self.dropout = torch.nn.Dropout(dropout)
-        width, classes = head.weight.shape
-        self.head = torch.nn.Linear(width, classes)
+        self._start, self._spreads = head, tuple(spreads or (1.0,) * (1 + len(head.further)))
+        weight_KD, bias_K = columns.side_by_side(head, self._spreads)
+        self.head = torch.nn.Linear(weight_KD.shape[1], len(weight_KD))
         with torch.no_grad():
-            self.head.weight.copy_(torch.from_numpy(head.weight.T / np.float32(spread)))
-            self.head.bias.copy_(torch.from_numpy(head.bias / np.float32(spread)))
-        self._start, self._spread = head, spread
+            self.head.weight.copy_(torch.from_numpy(weight_KD))
+            self.head.bias.copy_(torch.from_numpy(bias_K))
 
     def forward(self, inputs: Tensors) -> Answer:
         """Inputs by name to features and scores."""
@@ -62,9 +68,8 @@ class Network(torch.nn.Module):
 
     def trained_head(self) -> Head:
         """The head as it is now, on the scale of the one that it began as."""
-        weight_DK = self.head.weight.detach().cpu().numpy().T * np.float32(self._spread)
-        bias_K = self.head.bias.detach().cpu().numpy() * np.float32(self._spread)
-        return replace(self._start, weight=np.ascontiguousarray(weight_DK, np.float32), bias=bias_K)
+        weight_KD, bias_K = (part.detach().cpu().numpy() for part in (self.head.weight, self.head.bias))
+        return columns.apart(weight_KD, bias_K, self._start, self._spreads)
 
 
 class Scale(torch.nn.Module):

@@ -40,6 +40,9 @@ class Plan:
     """Whether rows of rare classes weigh more, so that every class weighs the same."""
     costs: Costs = field(default_factory=dict)
     """What a wrong answer costs: true label to answered label to a number; adds the expected cost to the loss."""
+    balance: Literal["equal", "uncertainty", "upgrad", "mgda", "pcgrad"] = "equal"
+    """Of several tasks, how much each counts (training.tune.balance): the same; what is uncertain less; or as torchjd
+    finds at every step, so that none suffers for another."""
     average: float = 0.98
     """Decay of the moving average of the weights that is measured and kept; 0 keeps the last weights themselves."""
     patience: int = 10
@@ -66,6 +69,7 @@ class Plan:
             _number(name, getattr(self, name), 1.0, below=name in {"dropout", "average"})
         _one_of("class_weights", self.class_weights, "none", "balanced")
         _one_of("batch_norm", self.batch_norm, "frozen", "batch")
+        _one_of("balance", self.balance, "equal", "uncertainty", "upgrad", "mgda", "pcgrad")
         for name in ("augment", "flip"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected true or false")
@@ -85,7 +89,7 @@ def _number(name: str, value: object, most: float, *, below: bool = False) -> No
 
 def _one_of(name: str, value: object, *choices: str) -> None:
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}; choose {' or '.join(choices)}")
+        raise ValueError(f"{name} is {value!r}; choose {', '.join(choices[:-1])} or {choices[-1]}")
 
 
 def _check_costs(costs: object) -> None:

@@ -9,14 +9,16 @@ afterwards is a fresh one. Knows nothing of what is trained.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TypeVar
 
 import torch
 
+from core.types import Task
 from training.recipe import Context
+from training.tune.columns import Columns, known
 from training.tune.loop import Loop
 from training.tune.plan import Plan
 
@@ -72,13 +74,18 @@ def choose(loop: Loop, plan: Chosen, context: Context, chance: float) -> Chosen:
     return replace(plan, rate=rate)
 
 
-def chance_of(targets_NK: torch.Tensor) -> float:
-    """What the best constant answer costs: the entropy of the classes, or 1 for standardised values.
+def chance_of(laid: Sequence[Columns], targets_NK: torch.Tensor) -> float:
+    """What the best constant answer costs: the entropy of the classes, or 1 for values; mean over tasks."""
+    return sum(_chance(each.task.task, each.of(targets_NK)[known(targets_NK, each)]) for each in laid) / len(laid)
 
-    >>> round(chance_of(torch.eye(4)), 4) == round(math.log(4), 4)
+
+def _chance(task: Task, targets_NK: torch.Tensor) -> float:
+    """The same of one task.
+
+    >>> round(_chance("classification", torch.eye(4)), 4) == round(math.log(4), 4)
     True
     """
-    if targets_NK.shape[1] == 1:
+    if task == "regression":
         return 1.0
     share_K = targets_NK.mean(dim=0)
     return float(-(share_K * share_K.clamp(min=1e-12).log()).sum())

@@ -16,13 +16,14 @@ from torch.utils.hooks import RemovableHandle
 from exporters.backbone import Backbone
 from training import recipe, tuned
 from training.recipe import Context, Rows, Tuned
-from training.tune import losses, rate, variation
+from training.tune import columns, losses, rate, variation
+from training.tune.balance import Balanced
 from training.tune.layers import Group
 from training.tune.loop import Course, Loop
 from training.tune.network import Network, torch_body
 from training.tune.objective import Objective, Supervised
 from training.tune.plan import Plan
-from training.tune.prepare import feeds, spread
+from training.tune.prepare import feeds, shares, spreads
 
 
 @dataclass
@@ -30,7 +31,8 @@ class Job:
     """One training being prepared: a recipe sets what it wants otherwise.
 
     Attributes:
-        labels: the loss of the labels. objective: what is minimised; the same, unless a recipe puts more around it.
+        labels: the loss of the labels, of all tasks. objective: what is minimised; the same, unless a recipe puts more
+            around it.
         groups: what is trained of the body, with its ``scale`` on the rate.
         thaw: called before each epoch with its number and how many there are.
         handles: remove what happens inside the body while it trains.
@@ -38,7 +40,7 @@ class Job:
     """
 
     network: Network
-    labels: Supervised
+    labels: Supervised | Balanced
     objective: Objective
     groups: Sequence[Group] = ()
     thaw: Callable[[int, int], object] | None = None
@@ -69,7 +71,8 @@ def tune_body(
         return job, Loop(job.network, course, plan, context)
 
     if plan.rate == 0:
-        plan = rate.choose(loop(plan, context)[1], plan, context, rate.chance_of(train.targets_NK))
+        laid = columns.lay(context.scene, context.head)
+        plan = rate.choose(loop(plan, context)[1], plan, context, rate.chance_of(laid, train.targets_NK))
     job, training = loop(plan, replace(context, budget=context.budget - (context.clock() - begun)))
     fitted = training.run()
     for handle in job.handles:
@@ -88,14 +91,21 @@ def tune_body(
 
 def _job(base: Backbone, rows: Rows, plan: Plan, context: Context, prepare: Callable[[Job], None]) -> Job:
     body = copy.deepcopy(torch_body(base))
-    network = Network(body, context.transform, context.head, dropout=plan.dropout, spread=spread(rows, context))
-    costs_KK = losses.cost_table(plan.costs, context.head.labels) if plan.costs else None
-    labels = Supervised(context.scene.task, plan.smoothing, costs_KK)
+    network = Network(body, context.transform, context.head, dropout=plan.dropout, spreads=spreads(rows, context))
+    labels = _labels(rows, plan, context)
     job = Job(network=network, labels=labels, objective=labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)  # whatever a recipe adds begins alike in every process
         prepare(job)
     return job
+
+
+def _labels(rows: Rows, plan: Plan, context: Context) -> Supervised | Balanced:
+    if context.scene.further:
+        laid = columns.lay(context.scene, context.head)
+        return Balanced(laid, shares(rows, context), plan.balance, plan.smoothing)
+    costs_KK = losses.cost_table(plan.costs, context.head.labels) if plan.costs else None
+    return Supervised(context.scene.task, plan.smoothing, costs_KK)
 
 
 def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callable[[str], None]:
