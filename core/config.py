@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.console_settings import ConsoleSettings
 from core.errors import BadConfiguration
 from core.job_settings import RetrainSettings, TrainerSettings
 from core.label_settings import GuardSettings, HygieneSettings, QueueSettings
@@ -248,6 +249,7 @@ class Settings:
     guard: GuardSettings = field(default_factory=GuardSettings)
     hygiene: HygieneSettings = field(default_factory=HygieneSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -262,6 +264,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "guard": GuardSettings,
     "hygiene": HygieneSettings,
     "queue": QueueSettings,
+    "console": ConsoleSettings,
 }
 
 

@@ -20,6 +20,7 @@ from core.database import label_events
 from core.errors import InvalidInput
 from core.events import TRAINING
 from core.home import Home
+from core.preprocess import keys, modality
 from core.recall import standing_of
 from core.types import Scene
 
@@ -68,6 +69,18 @@ def said_of(home: Home, task: Scene) -> list[Said]:
                     )
                     for said in sorted(votes, key=lambda said: said.event_id)
                 ]
+    return found
+
+
+def inputs_of(home: Home, task: Scene, said: Sequence[Said]) -> dict[str, Any]:
+    """Example → instance as a client would write it, of those whose input was kept."""
+    found: dict[str, Any] = {}
+    taken = keys(task.modality)
+    for example in {each.example for each in said}:
+        data = home.evidence.input(example)
+        if data is not None:
+            told = modality(task.modality).to_json(data)
+            found[example] = {taken[0]: told} if len(taken) == 1 else told
     return found
 
 

@@ -233,19 +233,16 @@ def _answers(
     """Example → version → its first answer before anything was said of the example."""
     found: dict[str, dict[str, Said]] = {}
     listed = sorted(first)
+    columns = [
+        predictions.c[name] for name in ("example", "scene", "version", "label", "value", "further", "created_at")
+    ]
     with home.predictions.database.read() as connection:
         for start in range(0, len(listed), PAGE):
-            rows = connection.execute(
-                sa.select(predictions)
-                .where(
-                    predictions.c.example.in_(listed[start : start + PAGE]),
-                    predictions.c.scene == task.name,
-                    predictions.c.version.in_(versions),
-                    predictions.c.created_at >= since,
-                )
-                .order_by(predictions.c.created_at)
-            )
-            for row in rows:
+            # By example alone: given the scene, too, SQLite would rather walk through all that was answered for it.
+            part = predictions.c.example.in_(listed[start : start + PAGE])
+            for row in connection.execute(sa.select(*columns).where(part).order_by(predictions.c.created_at)):
+                if row.scene != task.name or row.version not in versions or row.created_at < since:
+                    continue
                 said = _said(row.label, row.value, row.further, task.task_name)
                 if said is not None and row.created_at <= first[row.example]:
                     found.setdefault(row.example, {}).setdefault(row.version, said)

@@ -59,24 +59,30 @@ class PredictionLog:
         return found
 
     def recent(self, scene: str, limit: int) -> list[Prediction]:
-        """The newest predictions of a scene, newest first, one an example, without inputs."""
-        latest = (
-            sa.select(sa.func.max(predictions.c.created_at).label("at"), predictions.c.example.label("which"))
-            .where(predictions.c.scene == scene, predictions.c.role != "shadow")
-            .group_by(predictions.c.example)
-            .order_by(sa.desc("at"))
-            .limit(limit)
-            .subquery()
-        )
+        """The newest predictions of a scene, newest first, one an example, without inputs.
+
+        Looks at the newest answers alone, at more of them where they are of the same few examples.
+        """
+        told = predictions.c.example, predictions.c.prediction_id
+        here = (predictions.c.scene == scene) & (predictions.c.role != "shadow")
+        rows = sa.select(*told).where(here).order_by(predictions.c.created_at.desc())
         with self.database.read() as connection:
-            rows = connection.execute(
-                sa.select(predictions, sa.null().label("bytes"))
-                .join(latest, (predictions.c.example == latest.c.which) & (predictions.c.created_at == latest.c.at))
-                .where(predictions.c.scene == scene, predictions.c.role != "shadow")
-                .order_by(predictions.c.created_at.desc())
-            )
-            once = {row.example: _prediction(row) for row in rows}
-        return list(once.values())
+            looked, once = 2 * limit, dict[str, str]()
+            while len(once) < limit:
+                newest = connection.execute(rows.limit(looked)).all()
+                once = {}
+                for example, name in newest:
+                    once.setdefault(example, name)
+                if len(newest) < looked:
+                    break
+                looked *= 4
+            found: list[Prediction] = []
+            ids = list(once.values())[:limit]
+            for start in range(0, len(ids), PAGE):
+                part = predictions.c.prediction_id.in_(ids[start : start + PAGE])
+                whole = connection.execute(sa.select(predictions, sa.null().label("bytes")).where(part))
+                found += [_prediction(row) for row in whole]
+        return sorted(found, key=lambda prediction: prediction.created_at, reverse=True)
 
     def shadows(self, scene: str, version: str, limit: int) -> dict[str, Prediction]:
         """The newest shadows of a version, by example, without inputs."""
@@ -141,6 +147,12 @@ class PredictionLog:
         """The input of an example, where it was kept."""
         with self.database.read() as connection:
             return connection.execute(sa.select(instances.c.bytes).where(instances.c.example == example)).scalar()
+
+    def keeps(self, example: str) -> bool:
+        """Whether the input of an example is kept."""
+        with self.database.read() as connection:
+            found = connection.execute(sa.select(instances.c.example).where(instances.c.example == example)).first()
+        return found is not None
 
     def erase(self, examples: Iterable[str]) -> int:
         """Remove all predictions and inputs of these examples; returns how many predictions went."""

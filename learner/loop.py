@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from core.errors import LeadershipLost, LeptonError, NotFound, Unavailable
 from core.home import Home
-from core.lease import Lease, acquire, release
+from core.lease import LEARNER, Lease, acquire, release
 from core.types import Role, Scene
 from learner.joins import join_waiting
 from learner.lesson import EMBED_AT_ONCE, Lesson
@@ -25,7 +25,6 @@ from learner.schedule import look
 
 logger = logging.getLogger(__name__)
 
-LEASE = "learner"
 JOIN_SECONDS = 0.2  # how often waiting labels are looked for in the prediction log
 RENEWALS = 3  # renewals in the life of a lease
 QUIET_SECONDS = 1.0  # without news, after which the champion before the present one is looked after
@@ -104,7 +103,7 @@ class Learner:
         if now >= self._renew_at:
             seconds = self._home.settings.learner.lease_seconds
             try:
-                held = acquire(self._home.ledger.database, LEASE, self._owner, seconds, self._lease_clock)
+                held = acquire(self._home.ledger.database, LEARNER, self._owner, seconds, self._lease_clock)
             except LeptonError as error:
                 logger.error("the lease could not be renewed: %s", error)
                 held = None

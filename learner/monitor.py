@@ -16,8 +16,8 @@ import numpy as np
 from core import plugins
 from core.drift import DriftReading
 from core.home import Home
-from core.offers import weighted_share
-from core.outcomes import MOST, Answered, Said, answered
+from core.live_accuracy import live_accuracy
+from core.outcomes import MOST, Said, answered
 from core.types import Prediction, Scene
 from learner.windows import Cell, Window
 
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 DETECTORS = "learner.drift"
 ERRORS = "errors"  # the one detector that looks at labelled answers
-LEAST_DRAWN = 10  # labelled answers drawn by lot, from which they tell the live accuracy
 AT_ONCE = 20  # windows judged in one look, so that labels never wait for long
 _TIMES_USUAL = 2.0  # a regression's answer is wrong where it misses by more than this many times the usual miss
 
@@ -106,7 +105,7 @@ class Monitor:
         rows = [(each.at, each.said, each.truth) for each in found]
         wrong_N = _wrong(rows, self.scene.task == "regression")
         if rows and self.scene.task == "classification":
-            self.live_accuracy = self._accuracy(found)
+            self.live_accuracy = live_accuracy(self._home, self.scene, found, self._settings.reference)
         last = self._seen.get(ERRORS)
         judged = sum(at <= last.until for at, _, _ in rows) if last is not None else self._settings.labels
         if len(rows) - judged < self._settings.labels:
@@ -118,15 +117,6 @@ class Monitor:
             return []
         number = 1 if last is None else last.number + 1
         return [self._reading(ERRORS, number, told.value, told.words, rows[-1][0], now)]
-
-    def _accuracy(self, found: Sequence[Answered]) -> float:
-        chances = self._home.offers.chances(self.scene.name, self.scene.task_name, [each.example for each in found])
-        offered = [each for each in found if each.example in chances][-self._settings.reference :]
-        if sum(chances[each.example] < 1.0 for each in offered) >= LEAST_DRAWN:
-            right = [each.said == each.truth for each in offered]
-            return weighted_share(right, [chances[each.example] for each in offered])
-        newest = found[-self._settings.reference :]
-        return sum(each.said == each.truth for each in newest) / len(newest)
 
     def _reading(self, detector: str, number: int, value: float, words: str, until: float, now: float) -> DriftReading:
         return DriftReading(

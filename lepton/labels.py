@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from core import config, label_studio
 from core.errors import InvalidInput
-from core.home import Home, open_home
-from core.label_files import Said, as_csv, from_csv, said_of
+from core.home import open_home
+from core.label_files import as_csv, from_csv, inputs_of, said_of
 from core.label_import import take_in
-from core.preprocess import keys, modality
 from core.tasks import task_of
-from core.types import Scene
 from lepton.output import as_json, moment, say, table
 
 FORMATS = ("label-studio", "csv")
@@ -68,7 +65,7 @@ def export(
     home = open_home(config.load())
     asked = task_of(home.registry.scene(scene), task)
     said = said_of(home, asked)
-    text = as_csv(said) if format == "csv" else label_studio.written(asked, said, _inputs(home, asked, said))
+    text = as_csv(said) if format == "csv" else label_studio.written(asked, said, inputs_of(home, asked, said))
     file.write_text(text, encoding="utf-8")
     say(f"{len(said)} labels written to {file}")
 
@@ -99,15 +96,3 @@ def bring(
 def _check(format: str) -> None:
     if format not in FORMATS:
         raise typer.BadParameter(f"there is no format {format!r}; choose one of: {', '.join(FORMATS)}")
-
-
-def _inputs(home: Home, task: Scene, said: list[Said]) -> dict[str, Any]:
-    """Example → instance as a client would write it, where its input was kept."""
-    found: dict[str, Any] = {}
-    taken = keys(task.modality)
-    for example in {each.example for each in said}:
-        data = home.evidence.input(example)
-        if data is not None:
-            told = modality(task.modality).to_json(data)
-            found[example] = {taken[0]: told} if len(taken) == 1 else told
-    return found

@@ -13,6 +13,7 @@ from lepton import (
     certificate,
     challenge,
     compress,
+    console,
     demo,
     doctor,
     fuse,
@@ -58,6 +59,7 @@ GROUPS = (
     hygiene,
     labels,
     processes,
+    console,
     doctor,
     demo,
 )

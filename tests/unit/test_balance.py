@@ -174,7 +174,6 @@ def test_with_one_task_the_balance_changes_nothing() -> None:
     held, base = rows(8, 4), backbone()
     context: Context = noisy(base, held)
     first, second = (
-        finetune.tune(base, held, replace(CONFIG, epochs=1, balance=name), context)
-        for name in ("equal", "uncertainty")
+        finetune.tune(base, held, replace(CONFIG, epochs=1, balance=name), context) for name in ("equal", "uncertainty")
     )
     assert halves.same(halves.weights(first.backbone), halves.weights(second.backbone))
