@@ -77,7 +77,7 @@ def timings(text: str, scene: str) -> Timings:
     return Timings(parts=tuple(parts), refused=int(refused))
 
 
-PARTS = ("requests for predictions, whole", "wait for the model", "run of the model, this scene")
+PARTS = ("whole requests, all scenes", "wait for the model, all scenes", "run of the model, this scene")
 
 
 def draw(told: Timings) -> Html:
@@ -112,14 +112,16 @@ def draw(told: Timings) -> Html:
 def span(seconds: float | None) -> str:
     """A time span as people read it.
 
-    >>> span(0.0123), span(2.0), span(float("inf"))
-    ('12 ms', '2.0 s', 'more')
+    >>> span(0.0012), span(0.123), span(2.0), span(float("inf"))
+    ('1.2 ms', '123 ms', '2.0 s', 'more')
     """
     if seconds is None:
         return ""
     if math.isinf(seconds):
         return "more"
-    return f"{MILLI * seconds:.2g} ms" if seconds < 1 else took(seconds)
+    if seconds >= 1:
+        return took(seconds)
+    return f"{MILLI * seconds:.0f} ms" if seconds >= 0.01 else f"{MILLI * seconds:.2g} ms"
 
 
 def _part(name: str, labels: Mapping[str, str], scene: str) -> str | None:

@@ -32,6 +32,7 @@ from training.renewed import Candidate
 from training.replayed import without
 from training.stock import Stock
 
+NEAR = 0.05  # of the deviation of the truth: values that miss it by as much more or less are equally near
 PROBES, WARM = 15, 3  # single examples timed, after some to warm up
 ANCHOR, FRESH = "anchor", "fresh"
 
@@ -170,7 +171,8 @@ def _right(told: _Answers) -> tuple[Flags, Flags]:
     if told.task.task == "regression":
         misses = [np.abs(answers_NK[:, 0] - _truths(told)) for answers_NK in told.answers]
         misses[1][told.unread_N] = np.inf
-        return misses[0] <= misses[1], misses[1] <= misses[0]
+        near = NEAR * float(_truths(told).std()) if told.names else 0.0
+        return misses[0] <= misses[1] + near, misses[1] <= misses[0] + near
     said = [_columns(told, side)[0] == _columns(told, side)[1] for side in (0, 1)]
     return said[0], said[1] & ~told.unread_N
 

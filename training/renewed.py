@@ -162,6 +162,11 @@ def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
     name = ground.asked.recipe if named else DEFAULT
     config = recipe.configure(name, ground.settings)
     try:
+        if ground.scene.further:
+            raise InvalidInput(
+                f"{ground.scene.name!r} has {len(ground.scene.tasks)} tasks, and a cycle tunes by the labels of one",
+                "leave --recipe out",
+            )
         start = _start(ground, floor)
         tuning.check(name, start.backbones)
         rows = sides(ground)

@@ -34,6 +34,7 @@ from learner.loop import Learner
 from learner.metrics import Metrics
 
 SCENE, EXTRACTOR, VERSION = "digits", "lite0", "v" * 64
+MANIFEST: dict[str, object] = {"extractor": EXTRACTOR, "lineage": {"sequence": 0}}
 TAUGHT, LABELLED, TESTED = 600, 240, 600
 BATCH, ANNOTATORS = 20, ("ann", "bob", "mallory")
 FLIPPED = 0.3
@@ -173,7 +174,7 @@ def _home(draw: Draw, guard: GuardSettings, hygiene: HygieneSettings) -> Iterato
             ],
         )
         blank = Head(weight=np.zeros((rows_ND.shape[1], 10), np.float32), bias=np.zeros(10, np.float32), labels=labels)
-        home.registry.register(SCENE, VERSION, {"extractor": EXTRACTOR, "features": rows_ND.shape[1]}, blank)
+        home.registry.register(SCENE, VERSION, MANIFEST | {"features": rows_ND.shape[1]}, blank)
         learner = Learner(home, "benchmark", Metrics())
         _step(learner)
         yield home, learner

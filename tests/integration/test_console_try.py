@@ -106,5 +106,5 @@ def test_a_value_is_answered_and_taught_on_a_phone(browser: Browser, origin: str
         assert newest(home, "worth", "", 5)[0].said == "0.25"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than a phone"
         page = window.open("/scenes/loans/traffic")
-        page.wait_for_selector("td:has-text('requests for predictions, whole')")
+        page.wait_for_selector("td:has-text('whole requests, all scenes')")
         window.clean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,10 @@ import pytest
 
 from core import config
 from core.erasure import erase
+from core.events import Feedback
+from core.evidence import Evidence
 from core.home import Home, open_home
+from core.schema import canonical
 from lepton.main import run
 from tests import towns
 from tests.towns import SCENE
@@ -168,3 +171,48 @@ def test_somebody_erased_leaves_the_anchor_and_no_trace_but_the_certificate(
     capsys.readouterr()
     assert run(["certificate", "john"]) == 1
     assert "ever erased" in capsys.readouterr().err
+
+
+def table(path: Path, columns: Sequence[str]) -> Path:
+    """The old towns with a value, a label or both; each town has its own."""
+    lines = [",".join(["town", "age", *columns, "split"])]
+    for number in range(300):
+        town = ("aire", "brock")[number % 2]
+        told = {"price": str(2.0 + 3.0 * (number % 2)), "risk": towns.OLD[town]}
+        lines.append(",".join([town, str(float(number)), *(told[column] for column in columns), "train"]))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def say_values(home: Home, scene: str, tasks: Sequence[str]) -> None:
+    """Prices of loans in new towns, and of several tasks risks, too."""
+    for number in range(1000, 1160):
+        told = towns.row(number, tuple(towns.NEW))
+        example = home.artifacts.put(canonical(told))
+        price, risk = 2.0 + number % 4, towns.NEW[str(told["town"])]
+        kept = Evidence(example=example, features={}, media="application/json")
+        home.ledger.add(Feedback(scene=scene, example=example, value=price, task=tasks[0]), kept)
+        for task in tasks[1:]:
+            home.ledger.add(Feedback(scene=scene, example=example, label=risk, task=task), kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [("price",), ("price", "risk")])
+def test_values_and_several_tasks_are_judged_too(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], columns: tuple[str, ...]
+) -> None:
+    labels = [word for column in columns for word in ("--label", column)]
+    kinds = ["--task", "price=regression"] if len(columns) > 1 else ["--task", "regression"]
+    made = ("adapt", "prices", str(table(tmp_path / "prices.csv", columns)), *labels, *kinds)
+    tell(capsys, *made, "--backbone", "table_linear", "--recipe", "closed_form")
+    tell(capsys, "policy", "prices", "--set", "margin=0.1")
+    say_values(home, "prices", columns if len(columns) > 1 else ("",))
+    done = tell(capsys, "retrain", "prices")
+    assert done["outcome"] == "promoted", done
+    assert set(done["holdouts"]) == {
+        *("anchor", "fresh"),
+        *(f"{task}: {kind}" for task in columns[1:] for kind in ("anchor", "fresh")),
+    }
+    told = manifest(home, done["version"])
+    assert told.metrics["r2"].value > 0.9
+    assert all(task.metrics["balanced_accuracy"].value > 0.9 for task in told.further)

@@ -21,6 +21,7 @@ from learner.loop import Learner
 from learner.metrics import Metrics
 
 WIDTH, VERSION = 24, "v" * 64
+MANIFEST: dict[str, object] = {"extractor": "x", "features": WIDTH, "lineage": {"sequence": 0}}
 MANY, BATCH = 60, 50
 LABELS = ("a", "b")
 
@@ -30,7 +31,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
     made = open_home(Settings(home=tmp_path))
     made.registry.declare(Scene(name="s", task="classification", modality="image", labels=LABELS, hash_key=b"key"))
     head = Head(weight=np.ones((WIDTH, 2), np.float32), bias=np.zeros(2, np.float32), labels=LABELS)
-    made.registry.register("s", VERSION, {"extractor": "x", "features": WIDTH}, head)
+    made.registry.register("s", VERSION, MANIFEST, head)
     yield made
     made.close()
 
@@ -188,7 +189,7 @@ def test_damage_that_comes_label_by_label_adds_up(home: Home) -> None:
 
 def test_a_challenger_learns_no_label_that_is_held(home: Home) -> None:
     blank = Head(weight=np.ones((WIDTH, 2), np.float32), bias=np.zeros(2, np.float32), labels=LABELS)
-    home.registry.register("s", "c" * 64, {"extractor": "x", "features": WIDTH}, blank)
+    home.registry.register("s", "c" * 64, MANIFEST, blank)
     home.challenges.begin("s", "c" * 64, mode="shadow", share=1.0, expected_generation=0, head=lambda: None)
     teacher, _ = poisoned(home)
     revision = home.registry.latest_revision("s", "c" * 64)
