@@ -9,15 +9,11 @@ alone, so that a scene from which somebody was erased is parted as one that neve
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from core import holdouts
-from core.database import label_events
 from core.errors import InvalidInput, NotFound
 from core.follow import Follower
 from core.gate import Policy
@@ -26,6 +22,7 @@ from core.home import Home
 from core.types import Example, Scene
 from training.merge.bench import example_of
 from training.merge.parents import Parent
+from training.whose import words
 
 ANCHOR = 0.2  # share of what stands when an anchor set is drawn
 FRESH = 0.3  # share of what was labelled since the champion was made
@@ -91,7 +88,7 @@ def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stoc
     number, anchor = _anchor(home, scene, champion, untouched, recent)
     fresh = {name for name in recent - anchor if drawn(scene.hash_key, "fresh", name, FRESH)}
     teaching = here - anchor - fresh
-    subjects, said = _words(home, scene.name, here)
+    subjects, said = words(home, scene.name, here)
     rows = follower.state.rows
     return Stock(
         number=number,
@@ -143,23 +140,3 @@ def _anchor(home: Home, scene: Scene, champion: Parent, untouched: set[str], rec
         return number, held
     home.holdouts.keep(scene.name, number + 1, made)
     return number + 1, made
-
-
-def _words(home: Home, scene: str, examples: set[str]) -> tuple[dict[str, str], dict[str, frozenset[tuple[str, str]]]]:
-    """Whose examples they are, where that was said, and which sources and annotators have labelled each."""
-    join = label_events.alias("joined")
-    example = sa.func.coalesce(label_events.c.example, join.c.example)
-    joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
-    columns = (example, label_events.c.subject, label_events.c.source, label_events.c.annotator)
-    wanted = (
-        sa.select(*columns).select_from(joined).where(label_events.c.scene == scene, label_events.c.kind == "label")
-    )
-    subjects: dict[str, str] = {}
-    said: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    with home.ledger.database.read() as connection:
-        for name, subject, source, annotator in connection.execute(wanted):
-            if name in examples:
-                said[name].add((source, annotator))
-                if subject is not None:
-                    subjects[name] = subject
-    return subjects, {name: frozenset(pairs) for name, pairs in said.items()}

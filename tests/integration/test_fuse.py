@@ -123,6 +123,22 @@ def test_two_versions_become_one_that_names_its_parents_and_what_each_is_worth(
     assert answer[0]["label"] == LABELS[0]
 
 
+def test_a_fused_bundle_keeps_no_row_of_somebody_who_may_be_erased(versions: list[str], tell: Tell) -> None:
+    home, version = opened("shapes", versions[0])
+    follower = home.follower(home.registry.scene("shapes"), version)
+    follower.catch_up()
+    for example, row in follower.state.rows.items():
+        said = Feedback(scene="shapes", example=example, label=row.column, annotator="ann", subject="jane")
+        home.ledger.add(said, Evidence(example=example, features={}, media="image/png"))
+    made = tell("fuse", "shapes", *versions, "--method", "features")
+    home, fused = opened("shapes", made["version"])
+    follower = home.follower(home.registry.scene("shapes"), fused)
+    follower.catch_up()
+    kept = {row.features.tobytes() for row in follower.state.rows.values()}
+    golden_ND = home.bundle(fused.version).golden.features
+    assert kept and not any(row.tobytes() in kept for row in golden_ND)
+
+
 def test_a_fusion_of_logits_goes_on_learning_exactly_and_is_promoted_and_rolled_back(
     versions: list[str], tell: Tell
 ) -> None:

@@ -25,6 +25,7 @@ from training import select
 from training.features import Progress
 from training.merge.members import Flags, Given, Member
 from training.merge.parents import Parent
+from training.whose import words
 
 FEWEST = 10  # rows that can tell anything
 
@@ -69,7 +70,12 @@ def bench(home: Home, scene: Scene, parents: Sequence[Parent], seed: int, progre
     """
     followers = [_followed(home, scene, parent, progress) for parent in parents]
     common = set(followers[0].state.rows).intersection(*(follower.state.rows for follower in followers[1:]))
-    listed = [example_of(scene, row) for name, row in followers[0].state.rows.items() if name in common]
+    subjects, _ = words(home, scene.name, common)  # a bundle keeps rows of nobody who could be erased
+    listed = [
+        replace(example_of(scene, row), subject=subjects.get(name))
+        for name, row in followers[0].state.rows.items()
+        if name in common
+    ]
     held = _held(home, parents)
     read = [replace(e, content=home.evidence.input(e.digest)) for e in _drawn(scene, listed, held, seed)]
     drawn = tuple(example for example in read if example.content is not None)
