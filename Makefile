@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 3000
 
-.PHONY: demo test servers test-slow check up bench clean
+.PHONY: demo test servers test-slow check pictures up bench clean
 
 $(INSTALLED): pyproject.toml constraints.txt weights.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,11 @@ test: $(INSTALLED) servers check
 # What takes minutes: fresh environments with the base install, and with the built bento.
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# Pictures of every page of the console, by the tests that look whether they fit.
+pictures: $(INSTALLED)
+	LEPTON_PICTURES=docs/console $(BIN)/python -m pytest tests/integration/test_console_pictures.py \
+		tests/integration/test_console_try.py tests/integration/test_console_labelling.py
 
 up: $(INSTALLED)
 	$(BIN)/lepton up --port $(PORT)

@@ -1,7 +1,7 @@
 """Learning while it serves: streams of scenes, gates, drift, labels worth asking for, and labels that lie.
 
-``python -m benchmarks.adaptation [--quick] [--json FILE] [--only heads,levels,shifts]``. What is asked in each part
-stands at the top of its file in ``benchmarks/adaptation_parts/``.
+``python -m benchmarks.adaptation [--quick] [--json FILE] [--only heads,levels,shifts,queue,poison]``. What is asked in
+each part stands at the top of its file in ``benchmarks/adaptation_parts/``.
 
 Promises intervals over seeds, real data wherever nothing is said of planted, and the product's own functions.
 """
@@ -16,13 +16,15 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.adaptation_parts import heads, levels, shifts
+from benchmarks.adaptation_parts import heads, levels, poison, queue, shifts
 from benchmarks.report import Claim, Row, finish
 
 PARTS: Mapping[str, Callable[..., tuple[list[Row], list[Claim]]]] = {
     "heads": heads.measured,
     "levels": levels.measured,
     "shifts": shifts.measured,
+    "queue": queue.measured,
+    "poison": poison.measured,
 }
 
 

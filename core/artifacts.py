@@ -36,7 +36,7 @@ class Artifacts:
             Unavailable: the disk is full or cannot be written; nothing is left behind.
         """
         digest = hashlib.sha256(data).hexdigest()
-        place = self._blob(digest)
+        place = self.blob(digest)
         if place.exists():
             return digest
         try:
@@ -64,18 +64,22 @@ class Artifacts:
             NotFound: there is no such blob.
         """
         try:
-            return self._blob(digest).read_bytes()
+            return self.blob(digest).read_bytes()
         except FileNotFoundError:
             raise NotFound(f"there is no stored input {digest}", "its retention has ended, or it was erased") from None
 
     def delete(self, digest: str) -> bool:
         """Remove a blob for good; False where there was none."""
-        place = self._blob(digest)
+        place = self.blob(digest)
         if not place.exists():
             return False
         place.unlink(missing_ok=True)
         sync_folder(place.parent)
         return True
+
+    def blob(self, digest: str) -> Path:
+        """Where a blob lies, or would."""
+        return self.root / "blobs" / digest[:2] / digest
 
     def bundle(self, version: str) -> Path:
         """Where the bundle of a version lies."""
@@ -121,9 +125,6 @@ class Artifacts:
         for place in old:
             shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
         return len(old)
-
-    def _blob(self, digest: str) -> Path:
-        return self.root / "blobs" / digest[:2] / digest
 
 
 def sync_folder(folder: Path) -> None:

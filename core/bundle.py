@@ -99,6 +99,7 @@ class Member(_Grown):
     """One frozen backbone inside the graph.
 
     ``tuned``: its weights were adapted on labels of the scene. ``weights``: the blob in which they are kept, if any.
+    ``zoo``: what it is loaded by, where that is not its name.
     """
 
     name: str
@@ -110,8 +111,9 @@ class Member(_Grown):
     tuned: bool = False
     weights: str = ""
     tuning: Tuning | None = None
+    zoo: str = ""
 
-    LATER = frozenset({"weights", "tuning"})
+    LATER = frozenset({"weights", "tuning", "zoo"})
 
 
 class Metric(_Part):
@@ -140,7 +142,9 @@ class Lineage(_Grown):
     """Where the version comes from.
 
     ``sequence``: the last label event in the head that is stored in the graph. ``parents``: the versions that it was
-    fused of. ``validation``: the blob that lists examples on which no weight was tuned.
+    fused of. ``validation``: the blob that lists examples on which no weight was tuned. Of a cycle of retraining:
+    ``start``, base or champion; the labels after event ``since`` up to ``upto`` were new to it; its ``seed``; and the
+    ``decision`` of the gate.
     """
 
     data_digest: str
@@ -149,8 +153,13 @@ class Lineage(_Grown):
     parents: tuple[str, ...] = ()
     validation: str = ""
     code: str
+    start: str = ""
+    since: int = 0
+    upto: int = 0
+    seed: int = 0
+    decision: str = ""
 
-    LATER = frozenset({"parents", "validation"})
+    LATER = frozenset({"parents", "validation", "start", "since", "upto", "seed", "decision"})
 
 
 class Share(_Part):

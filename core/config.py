@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.console_settings import ConsoleSettings
 from core.errors import BadConfiguration
 from core.job_settings import RetrainSettings, TrainerSettings
+from core.label_settings import GuardSettings, HygieneSettings, QueueSettings
 from core.ranges import positive
 from core.types import NAMES
 
@@ -244,6 +246,10 @@ class Settings:
     labels: LabelSettings = field(default_factory=LabelSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     challenge: ChallengeSettings = field(default_factory=ChallengeSettings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    hygiene: HygieneSettings = field(default_factory=HygieneSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -255,6 +261,10 @@ SECTIONS: Mapping[str, type[Any]] = {
     "labels": LabelSettings,
     "drift": DriftSettings,
     "challenge": ChallengeSettings,
+    "guard": GuardSettings,
+    "hygiene": HygieneSettings,
+    "queue": QueueSettings,
+    "console": ConsoleSettings,
 }
 
 

@@ -164,6 +164,7 @@ revisions = sa.Table(
     sa.Column("fallback", sa.Boolean, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("further", sa.LargeBinary),  # heads of the tasks beside the first, as safetensors; NULL once pruned
+    sa.Column("upto", sa.Integer),  # where later labels are held: the last label event that may be in it
 )
 leases = sa.Table(
     "leases",
@@ -212,6 +213,22 @@ instances = sa.Table(
     sa.Column("example", sa.String, primary_key=True),
     sa.Column("bytes", sa.LargeBinary, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False, index=True),
+)
+offers = sa.Table(
+    "offers",
+    prediction_tables,
+    sa.Column("scene", sa.String, primary_key=True),
+    sa.Column("task", sa.String, primary_key=True),
+    sa.Column("example", sa.String, primary_key=True, index=True),
+    sa.Column("propensity", sa.Float, nullable=False),  # chance with which the queue chose it
+    sa.Column("at", sa.Float, nullable=False),
+)
+queue_turns = sa.Table(
+    "queue_turns",
+    prediction_tables,
+    sa.Column("scene", sa.String, primary_key=True),
+    sa.Column("task", sa.String, primary_key=True),
+    sa.Column("until", sa.Float, nullable=False),  # predictions up to here have had their lot
 )
 workers = sa.Table(
     "workers",

@@ -1,26 +1,30 @@
 """Erasing a person: inputs, features, labels and every head that was solved with them.
 
 Promises that when it returns nothing of the subject is left in the databases and blobs, nor any weights that a search
-of its scenes tried, and that a crash on the way
-leaves the subject findable, so that erasing again finishes the work. On PostgreSQL no row is left; free space of the
-server's files may hold bytes until it is used again. Files that were referred to in place belong to the user: they are
-named in the answer, not deleted. Knows nothing of solving; the learner re-solves without them.
+of its scenes tried, and that a crash on the way leaves the subject findable, so that erasing again finishes the work.
+On PostgreSQL no row is left; free space of the server's files may hold bytes until it is used again. Files that were
+referred to in place belong to the user: they are named in the answer, not deleted. A certificate of it stays. Knows
+nothing of solving; the learner re-solves without them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from core import holdouts, holds
 from core.cache import FeatureCache
-from core.database import features, inputs, label_events, revisions, tombstones, versions, waiting
+from core.certificates import Buried, certify
+from core.database import aliases, features, inputs, label_events, revisions, tombstones, versions, waiting
 from core.errors import NotFound
 from core.events import next_sequence
 from core.home import Home
 from core.ids import uuid7
+from core.label_tables import held_labels
 from core.predictions import PredictionLog
 from core.standing import digest_of
 
@@ -37,6 +41,7 @@ class Erasure:
         stored_heads: versions whose bundle still holds, as its default, a head solved with the subject's labels; what
             is served is the head of what stands.
         files: inputs that were referred to in place.
+        certificate: the id under which all this stays on record (``core/certificates.py``).
     """
 
     examples: int
@@ -46,6 +51,7 @@ class Erasure:
     tainted: tuple[str, ...]
     stored_heads: tuple[str, ...]
     files: tuple[str, ...]
+    certificate: str = field(default="", compare=False)
 
 
 def erase(home: Home, subject: str) -> Erasure:
@@ -75,30 +81,34 @@ def _erase(home: Home, subject: str) -> Erasure:
             home.artifacts.delete(example)
         with FeatureCache(home.cache) as cache:
             cache.forget(examples)
-        sequences: dict[str, int] = {}
-        tainted: set[str] = set()
+        buried: dict[str, Buried] = {}
         stored: set[str] = set()
         for scene in sorted({row.scene for row in rows}):
             for folder in home.runs(scene):  # whatever its searches tried may have been tuned on the subject
                 shutil.rmtree(folder, ignore_errors=True)
             mine = [row for row in rows if row.scene == scene]
-            first = min(row.sequence for row in mine)
-            sequences[scene] = _bury(connection, scene, [row.event_id for row in mine], first)
-            since = _since(connection, scene, first)
-            tainted |= {version for version, tuned in since.items() if tuned}
+            since = _since(connection, scene, min(row.sequence for row in mine))
+            tainted = tuple(sorted(version for version, tuned in since.items() if tuned))
+            buried[scene] = _buried(connection, scene, mine, tainted)
+            holds.forget(connection, scene, [row.event_id for row in mine])
             stored |= since.keys()
+        holdouts.forget(connection, examples)
+        counts = {"examples": len(examples), "events": len(rows), "predictions": predictions}
+        certificate = certify(connection, subject, time.time(), counts, buried)
         for start in range(0, len(examples), PAGE):
             part = examples[start : start + PAGE]
             connection.execute(sa.delete(features).where(features.c.example.in_(part)))
             connection.execute(sa.delete(inputs).where(inputs.c.example.in_(part)))
+            connection.execute(sa.delete(held_labels).where(held_labels.c.example.in_(part)))
     return Erasure(
         examples=len(examples),
         events=len(rows),
         predictions=predictions,
-        sequences=sequences,
-        tainted=tuple(sorted(tainted)),
+        sequences={scene: each.sequence for scene, each in buried.items()},
+        tainted=tuple(sorted({version for each in buried.values() for version in each.tainted})),
         stored_heads=tuple(sorted(stored)),
         files=listed,
+        certificate=certificate,
     )
 
 
@@ -156,6 +166,18 @@ def _paths(connection: sa.Connection, examples: list[str]) -> tuple[str, ...]:
         )
         found += rows.scalars()
     return tuple(sorted(found))
+
+
+def _buried(connection: sa.Connection, scene: str, rows: list[_Label], tainted: tuple[str, ...]) -> Buried:
+    """Bury the events of one scene; what of it goes into the certificate."""
+    events = sorted(row.event_id for row in rows)
+    champion = sa.select(aliases.c.version).where(aliases.c.scene == scene, aliases.c.alias == "champion")
+    return Buried(
+        sequence=_bury(connection, scene, events, min(row.sequence for row in rows)),
+        champion=connection.execute(champion).scalar(),
+        tainted=tainted,
+        labels=hashlib.sha256("".join(sorted(map(digest_of, events))).encode()).hexdigest(),
+    )
 
 
 def _bury(connection: sa.Connection, scene: str, events: list[str], first: int) -> int:

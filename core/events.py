@@ -162,6 +162,11 @@ class Ledger:
             connection.execute(sa.delete(waiting).where(waiting.c.event_id == event_id))
             return replace(self._act(connection, told, "withdraw"), status="withdrawn")
 
+    def release(self, event_id: str) -> Receipt:
+        """Say that what an event says was looked at and stands: it waits no more. Raises as ``withdraw``."""
+        with self.database.write() as connection:
+            return self._act(connection, self._alive(connection, event_id), "release")
+
     def join(self, event_id: str, evidence: Evidence) -> Receipt | None:
         """Bring a waiting label its example; None where it does not wait any more."""
         with self.database.write() as connection:
@@ -234,6 +239,10 @@ class Ledger:
                 .limit(limit)
             ).all()
             return [event_of(connection, row._mapping) for row in rows]
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock()
 
     def last_sequence(self, scene: str) -> int:
         """Sequence of the newest event of a scene, 0 where there is none."""
@@ -354,7 +363,7 @@ class Ledger:
 
     def _status(self, connection: sa.Connection, told: Mapping[str, Any]) -> Receipt:
         event_id = str(told["event_id"])
-        deeds = {kind: self._deed(connection, event_id, kind) for kind in ("withdraw", "join", "correct")}
+        deeds = {kind: self._deed(connection, event_id, kind) for kind in ("withdraw", "join", "correct", "release")}
         sequence = max([int(told["sequence"]), *(deed for deed in deeds.values() if deed is not None)])
         row = connection.execute(sa.select(waiting.c.orphaned).where(waiting.c.event_id == event_id)).first()
         joined = (label_events.c.target == event_id) & (label_events.c.kind == "join")

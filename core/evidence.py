@@ -86,6 +86,14 @@ class EvidenceStore:
                 found |= {example: path for example, path in rows}
         return found
 
+    def located(self, examples: Iterable[str]) -> dict[str, Path]:
+        """The file of every input that is there and still has the bytes that its digest says."""
+        files = {
+            example: Path(path) if path else self.artifacts.blob(example)
+            for example, path in self.paths(examples).items()
+        }
+        return {example: file for example, file in files.items() if _is(file, example)}
+
 
 def keep(connection: sa.Connection, evidence: Sequence[Evidence], now: float) -> None:
     """Store features and inputs inside the caller's transaction."""
@@ -99,3 +107,10 @@ def keep(connection: sa.Connection, evidence: Sequence[Evidence], now: float) ->
     kept = [{"example": e.example, "media": e.media, "path": e.path, "created_at": now} for e in evidence if e.media]
     if kept:
         connection.execute(insert(connection, inputs).on_conflict_do_nothing(), kept)
+
+
+def _is(file: Path, digest: str) -> bool:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() == digest
+    except OSError:
+        return False

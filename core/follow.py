@@ -7,7 +7,7 @@ training all use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +17,15 @@ from core.events import Ledger
 from core.evidence import EvidenceStore
 from core.federation import Share, site_of
 from core.head import HeadState, Row
+from core.hygiene import LabelPolicy
 from core.labels import target_of
+from core.opinion import Ballot
+from core.screen import Held, Screen
 from core.standing import Outcome, Standing
 from core.statistics import VALUE
 from core.types import Block, GridRows, Head, LabelEvent, Scene
+
+TAKEN_BACK = ("withdraw", "erase")
 
 
 class Followed:
@@ -28,7 +33,9 @@ class Followed:
 
     Attributes:
         task: the task, as a scene that has no other.
+        standing: the labels that stand.
         state: the rows that are in its head.
+        held: labels that wait, and why, by example.
         conflicts, missing: as :class:`Follower` says.
     """
 
@@ -39,25 +46,41 @@ class Followed:
         weight_of: Callable[[str], int],
         blocks: Sequence[Block] = (),
         foreign: Share | None = None,
+        policy: LabelPolicy | None = None,
     ):
+        policy = policy or LabelPolicy()
         self.task = task
         self.state = HeadState(
             width, task=task.task, declared=task.labels, key=task.hash_key, blocks=blocks, foreign=foreign
         )
         self.conflicts: set[str] = set()
         self.missing: set[str] = set()
-        self._standing = Standing(weight_of, task.task_name)
+        self.held: Mapping[str, Held] = {}
+        self.standing = Standing(weight_of, task.task_name, policy.weights)
         self._touched: set[str] = set()
+        screened = policy.hygiene.screens and task.task == "classification"
+        self._screen = Screen(policy.hygiene, task.hash_key) if screened else None
+        self._erased = False  # since the screen was asked last
 
     def take(self, event: LabelEvent) -> int:
         """Take the next event; returns how many rows went with it at once."""
-        examples = self._standing.apply(event)
+        examples = self.standing.apply(event)
         self._touched |= examples
         if event.kind != "erase":
             return 0
         erased = len(examples & self.state.rows.keys())
         self.state.remove(examples)  # their features are gone; should the examples come again, with new ones
+        if self._screen is not None:
+            self._screen.replace(examples, [])
+            self._erased = True
         return erased
+
+    def known(self, example: str) -> GridRows | None:
+        """Features of an example that stands, whether it waits or not."""
+        row = self.state.rows.get(example)
+        if row is None and self._screen is not None and example in self._screen.ballots:
+            row = self._screen.ballots[example].row
+        return None if row is None else row.features
 
     def wanted(self) -> set[str]:
         """Examples whose features ``refresh`` may need."""
@@ -67,18 +90,38 @@ class Followed:
         """Bring the rows of what was touched up to date; returns how many came, changed or went."""
         touched = self.wanted()
         self._touched = set()
-        wanted = {example: self._standing.outcome(example) for example in touched}
+        wanted = {example: self.standing.outcome(example) for example in touched}
         self.conflicts -= touched
         self.conflicts |= {e for e, o in wanted.items() if o is not None and o.conflict}
         counting = {e: o for e, o in wanted.items() if o is not None and not o.conflict}
-        held = self.state.rows
         self.missing = counting.keys() - features.keys()
-        rows = [self._row(e, outcome, features[e]) for e, outcome in counting.items() if e in features]
-        changed = [row for row in rows if row.example not in held or not _same(held[row.example], row)]
-        gone = [example for example in touched if example in held and example not in counting]
-        self.state.remove([*gone, *(row.example for row in changed)])
+        here = {e: self.row(e, outcome, features[e]) for e, outcome in counting.items() if e in features}
+        if self._screen is None:
+            return self._settle(touched - counting.keys(), here)
+        return self._screened(self._screen, touched, {e: _ballot(row, counting[e]) for e, row in here.items()})
+
+    def _screened(self, screen: Screen, touched: set[str], here: Mapping[str, Ballot]) -> int:
+        """Bring the screen up to date, and the rows to what it says."""
+        known = screen.ballots
+        came = [ballot for e, ballot in here.items() if e not in known or not known[e].same(ballot)]
+        gone = [e for e in touched if e in known and e not in here] + [b.example for b in came if b.example in known]
+        if not gone and not came and not self._erased:
+            return 0
+        self._erased = False
+        screen.replace(gone, came)
+        found = screen.verdicts()
+        self.held = found.held
+        rows = {e: replace(known[e].row, weight=weight) for e, weight in found.weights.items()}
+        return self._settle(self.state.rows.keys() - rows.keys(), rows)
+
+    def _settle(self, gone: Iterable[str], rows: Mapping[str, Row]) -> int:
+        """Take rows out of the head and others in; returns how many came, changed or went."""
+        held = self.state.rows
+        changed = [row for row in rows.values() if row.example not in held or not held[row.example].same(row)]
+        left = [example for example in gone if example in held]
+        self.state.remove([*left, *(row.example for row in changed)])
         self.state.add(changed)
-        return len(gone) + len(changed)
+        return len(left) + len(changed)
 
     def head(self, sequence: int, fallback: Head | None) -> Head | None:
         """The head of what stands; where nothing does, ``fallback`` marked as such."""
@@ -95,7 +138,8 @@ class Followed:
             )
         return head
 
-    def _row(self, example: str, outcome: Outcome, features: GridRows) -> Row:
+    def row(self, example: str, outcome: Outcome, features: GridRows) -> Row:
+        """What stands for an example as the head sees it."""
         assert features.dtype == np.int16 and features.shape == (self.state.width,)
         if outcome.value is not None:
             return Row(example, features, VALUE, target_of(self.task, outcome.value), outcome.weight)
@@ -109,9 +153,12 @@ class Follower:
     Attributes:
         tasks: of the scene, the first one first.
         sequence: the last event taken in.
+        upto: where it is a number, later events are taken in only where they withdraw or erase.
+        leaving: an annotator whose labels are passed over, as if they had never been.
+        taken_back: the last event that did.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is followed, and how it is read
         self,
         ledger: Ledger,
         evidence: EvidenceStore,
@@ -122,15 +169,21 @@ class Follower:
         weight_of: Callable[[str], int],
         blocks: Sequence[Block] = (),
         foreign: Share | None = None,
+        policy: LabelPolicy | None = None,
+        upto: int | None = None,
+        leaving: str | None = None,
     ):
         self.scene = scene
         self.extractor = extractor
         self.width = width
         self.sequence = 0
+        self.upto = upto
+        self.leaving = leaving
+        self.taken_back = 0
         first, *others = scene.tasks
         self.tasks = (
-            Followed(first, width, weight_of, blocks, foreign),
-            *(Followed(task, width, weight_of, blocks) for task in others),
+            Followed(first, width, weight_of, blocks, foreign, policy),
+            *(Followed(task, width, weight_of, blocks, policy=policy) for task in others),
         )
         self._ledger = ledger
         self._evidence = evidence
@@ -160,16 +213,26 @@ class Follower:
         """Whether enough stands to answer some task."""
         return any(each.state.served() for each in self.tasks)
 
-    def catch_up(self) -> int:
-        """Take in all events since the last time, and features that have come for missing examples.
+    def catch_up(self, to: int | None = None) -> int:
+        """Take in all events since the last time, those up to ``to`` where it is given, and features that have come for
+        missing examples.
 
         Returns:
             How many rows came, changed or went.
         """
         changed = 0
         while events := self._ledger.events(self.scene.name, self.sequence):
+            events = [event for event in events if to is None or event.sequence <= to]
             for event in events:
+                if event.kind in TAKEN_BACK:
+                    self.taken_back = event.sequence
+                elif (self.upto is not None and event.sequence > self.upto) or (
+                    event.kind == "label" and event.annotator == self.leaving
+                ):
+                    continue
                 changed += sum(each.take(event) for each in self.tasks)
+            if not events:
+                break
             self.sequence = events[-1].sequence
         features = self._features(set[str]().union(*(each.wanted() for each in self.tasks)))
         return changed + sum(each.refresh(features) for each in self.tasks)
@@ -182,7 +245,7 @@ class Follower:
         if fallback is None and not self.serves:
             return None
         heads = {each.task.task_name: self._head(each, fallback) for each in self.tasks}
-        first = heads.pop(self.tasks[0].task.task_name)
+        first = replace(heads.pop(self.tasks[0].task.task_name), upto=self.upto)
         return replace(first, further=heads) if heads else first
 
     def _head(self, each: Followed, fallback: Head | None) -> Head:
@@ -218,7 +281,8 @@ class Follower:
 
     def _features(self, examples: set[str]) -> dict[str, GridRows]:
         """Features of these examples: one array an example, however many tasks it is in."""
-        found = {e: each.state.rows[e].features for each in self.tasks for e in examples & each.state.rows.keys()}
+        told = {e: each.known(e) for each in self.tasks for e in examples}
+        found = {e: features for e, features in told.items() if features is not None}
         return found | self._evidence.features(self.extractor, examples - found.keys())
 
 
@@ -229,6 +293,5 @@ def blank(task: Scene, width: int) -> Head:
     return Head(weight=zeros, bias=np.zeros(len(labels), np.float32), labels=labels)
 
 
-def _same(one: Row, other: Row) -> bool:
-    told, other_told = ((row.column, row.target, row.weight, row.named) for row in (one, other))
-    return told == other_told
+def _ballot(row: Row, outcome: Outcome) -> Ballot:
+    return Ballot(row, outcome.supporters, outcome.disputed, outcome.released)

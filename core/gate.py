@@ -2,12 +2,13 @@
 
 Promises that a candidate which is accepted was shown not to be worse, overall, in each class and in each slice, on
 every hold-out, and to be better on one; that what was not measured refuses; and that a decision is a record which can
-be read without the program. Pure functions; knows nothing of models, storage or traffic. Promotions do
-not ask it yet; the comparison of a challenger uses ``evidence``.
+be read without the program. Pure functions; knows nothing of models, storage or traffic. The cycle of retraining asks
+``decide``; the comparison of a challenger uses ``evidence``.
 
 The order: non-inferiority (lower bound of the paired difference in balanced accuracy, bootstrap stratified by class),
-superiority (exact McNemar test), then what it costs (calibration, latency, size, parity). A hold-out that has decided
-before has spent of its level: its k-th use gets 6 / (pi k)**2 of it, which sums to the whole (alpha-spending).
+superiority (exact McNemar test), then what it costs (calibration, latency, size, parity, abstention). A hold-out that
+has decided before has spent of its level: its k-th use gets 6 / (pi k)**2 of it, which sums to the whole
+(alpha-spending).
 
 McNemar, Psychometrika 12 (1947). Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13. For
 ``evidence``: Ville (1939); Ramdas et al., "Game-theoretic statistics and safe anytime-valid inference",
@@ -46,6 +47,8 @@ class Policy:
         least: rows of a hold-out, and of a class or slice to be judged by itself.
         calibration: rise of the calibration error that is allowed. latency, size: factors that are.
         holdouts: names of the hold-outs that must be there.
+        superior: whether it must be better; not where the champion has to go whatever serves instead.
+        confidence, abstention: of answers less sure than ``confidence`` this share is allowed; 1 asks nothing.
     """
 
     margin: float = 0.01
@@ -56,6 +59,9 @@ class Policy:
     latency: float = 1.25
     size: float = 1.5
     holdouts: tuple[str, ...] = ("anchor", "fresh")
+    superior: bool = True
+    confidence: float = 0.0
+    abstention: float = 1.0
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -63,6 +69,10 @@ class Policy:
             raise InvalidInput(f"alpha is {self.alpha}", "give a chance between 0 and 1, such as 0.05")
         if min(self.margin, self.part_margin, self.calibration) < 0 or min(self.latency, self.size) <= 0:
             raise InvalidInput("a margin of the gate is negative", "give margins of 0 or more, factors above 0")
+        if not 0 <= self.confidence <= 1 or not 0 <= self.abstention <= 1:
+            raise InvalidInput(
+                f"confidence is {self.confidence} and abstention {self.abstention}", "give shares between 0 and 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +104,17 @@ class Cost:
     """What else was measured of a version; None where it was not, which refuses.
 
     Attributes:
-        calibration_error: 0 to 1. milliseconds: of one prediction. size: of the bundle in bytes.
+        calibration_error: 0 to 1; of a regression the root mean square error over the deviation of the truth.
+        milliseconds: of one prediction. size: of the model in bytes.
         parity: whether the exported graph was shown to answer as the original.
+        abstained: share of answers that are less sure than the policy asks.
     """
 
     calibration_error: float | None = None
     milliseconds: float | None = None
     size: int | None = None
     parity: bool | None = None
+    abstained: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,8 +141,10 @@ class Decision:
         return tuple(check.words for check in self.checks if not check.holds)
 
     def to_json(self) -> dict[str, object]:
-        """The record."""
-        return {"accepted": self.accepted, "reasons": self.reasons, "checks": [asdict(check) for check in self.checks]}
+        """The record; a bound that there is none of is null."""
+        checks = [asdict(check) for check in self.checks]
+        plain = [check | {"bound": None if math.isnan(check["bound"]) else check["bound"]} for check in checks]
+        return {"accepted": self.accepted, "reasons": list(self.reasons), "checks": plain}
 
 
 def decide(
@@ -148,9 +163,16 @@ def decide(
     asked = policy or Policy()
     chance = np.random.default_rng(seed)
     checks = [check for name in asked.holdouts for check in _not_worse(name, holdouts.get(name), asked, chance)]
-    checks.append(_better(holdouts, asked))
+    if asked.superior:
+        checks.append(_better(holdouts, asked))
     checks += _affordable(champion, candidate, asked)
     return Decision(all(check.holds for check in checks), tuple(checks))
+
+
+def lacking(rows: Mapping[str, int], policy: Policy) -> tuple[Check, ...]:
+    """Hold-outs of the policy that have too few labelled examples: it will refuse, so nothing need be computed."""
+    held = [(name, rows.get(name, 0)) for name in policy.holdouts]
+    return tuple(_too_few(name, count, policy) for name, count in held if count < policy.least)
 
 
 def lower_bound(outcomes: Outcomes, alpha: float, chance: np.random.Generator) -> float:
@@ -214,8 +236,7 @@ def _resampled(outcomes: Outcomes, of_N: Flags, chance: np.random.Generator) -> 
 def _not_worse(name: str, outcomes: Outcomes | None, policy: Policy, chance: np.random.Generator) -> Iterator[Check]:
     rows = 0 if outcomes is None else len(outcomes.truth)
     if outcomes is None or rows < policy.least:
-        words = f"{name}: {rows} labelled examples, of {policy.least} at least"
-        yield Check(f"{name}.rows", float(rows), float(policy.least), False, words)
+        yield _too_few(name, rows, policy)
         return
     classes = _by_class(outcomes)
     drawn = {part: _resampled(outcomes, of_N, chance) for part, of_N in classes.items()}
@@ -223,6 +244,11 @@ def _not_worse(name: str, outcomes: Outcomes | None, policy: Policy, chance: np.
     for part, of_N in _parts(classes, outcomes.slices, policy.least):
         drawn_R = drawn[part] if part in drawn else _resampled(outcomes, of_N, chance)
         yield _bounded(f"{name}.{part}", float(np.quantile(drawn_R, policy.alpha)), policy.part_margin)
+
+
+def _too_few(name: str, rows: int, policy: Policy) -> Check:
+    words = f"{name}: {rows} labelled examples, of {policy.least} at least"
+    return Check(f"{name}.rows", float(rows), float(policy.least), False, words)
 
 
 def _bounded(name: str, low: float, margin: float) -> Check:
@@ -271,7 +297,19 @@ def _affordable(champion: Cost, candidate: Cost, policy: Policy) -> list[Check]:
     ]
     shown = None if candidate.parity is None else float(candidate.parity)
     words = "parity with the original was not shown"
-    return [*told, Check("parity", shown, 1.0, bool(candidate.parity), words)]
+    told.append(Check("parity", shown, 1.0, bool(candidate.parity), words))
+    return told + [_sure(candidate.abstained, policy)] * (policy.abstention < 1)
+
+
+def _sure(abstained: float | None, policy: Policy) -> Check:
+    """Whether few enough answers are less sure than the policy asks."""
+    if abstained is None:
+        return Check("abstained", None, policy.abstention, False, "abstained was not measured")
+    words = (
+        f"{100 * abstained:.1f} % of the answers are less sure than {100 * policy.confidence:g} %, "
+        f"of {100 * policy.abstention:g} % at most"
+    )
+    return Check("abstained", abstained, policy.abstention, abstained <= policy.abstention, words)
 
 
 def _within(name: str, value: float | None, held: float | None, *, add: float = 0.0, factor: float = 1.0) -> Check:

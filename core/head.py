@@ -7,7 +7,6 @@ on the rows that are left. Knows nothing of events, scenes or storage: a row is 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +16,11 @@ from core import blocks as blockwise
 from core.blocks import Fit
 from core.calibrate import leave_one_out, offsets, temperature
 from core.federation import Share
+from core.sample import Sample
 from core.solve import one_thread
 from core.statistics import VALUE, Statistics, from_grid
 from core.types import Block, Doubles, Flags, GridRows, Head, Task
 
-SAMPLE = 512  # rows from which λ and the temperature are drawn
 SERVED_FROM = 2  # examples that a class needs to be served
 
 
@@ -39,14 +38,41 @@ class Row:
     weight: int
     named: bool = False
 
+    def same(self, other: Row) -> bool:
+        """Whether both say the same of their example, whose features are one."""
+        return (self.column, self.target, self.weight, self.named) == (
+            other.column,
+            other.target,
+            other.weight,
+            other.named,
+        )
+
     def digest(self, key: bytes) -> bytes:
         """Keyed hash of (features, label): which rows are in the sample cannot be steered from outside."""
         told = f"{self.column}\0{self.target}\0{'name' if self.named else ''}".encode()
         return hashlib.blake2b(told + self.features.tobytes(), key=key[:64], digest_size=16).digest()
 
 
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What a head answers to each row of its sample, had it never seen that row: (N, K) cooled scores."""
+
+    rows: tuple[Row, ...]
+    labels: tuple[str, ...]
+    answered_NK: Doubles
+
+    def right(self) -> dict[str, bool]:
+        """Example → whether the answer is its label."""
+        told = self.answered_NK.argmax(axis=1)
+        return {row.example: self.labels[k] == row.column for row, k in zip(self.rows, told, strict=True)}
+
+
 class HeadState:
     """Statistics and sample of the rows that stand, kept as they come and go.
+
+    Attributes:
+        sample: the rows by which λ and the temperature are chosen.
+        checked: what the last solve found of its sample; None before, for a regression, and where λ was given.
 
     Args:
         width: D, the features of one row.
@@ -78,8 +104,10 @@ class HeadState:
         self.declared = tuple(declared)
         self.key = key
         self.rows: dict[str, Row] = {}
-        self._order: list[tuple[bytes, int, str]] = []  # (digest, weight, example), sorted: the first 512 are sampled
+        self.sample = Sample(key)
+        self.checked: Checked | None = None
         self._lams: tuple[str, tuple[float, ...]] | None = None
+        self._fitted: tuple[tuple[object, ...], Fit] | None = None  # what the sums were last solved to
 
     @property
     def statistics(self) -> Statistics:
@@ -89,15 +117,11 @@ class HeadState:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add rows of examples that are not here yet."""
-        new = list(rows)
+        new, self._fitted = list(rows), None
         for row in new:
             assert row.example not in self.rows, f"example {row.example} already stands"
             self.rows[row.example] = row
-        if len(new) > SAMPLE:
-            self._order = sorted(self._order + [self._rank(row) for row in new])
-        else:
-            for row in new:
-                insort(self._order, self._rank(row))
+        self.sample.add(new)
         if new:
             rows_ND, columns, targets_N, weights, named = _arrays(new)
             with one_thread():
@@ -107,8 +131,8 @@ class HeadState:
     def remove(self, examples: Iterable[str]) -> None:
         """Forget the rows of these examples, exactly; those that are not here are passed over."""
         gone = [self.rows.pop(example) for example in examples if example in self.rows]
-        for row in gone:
-            del self._order[bisect_left(self._order, self._rank(row))]
+        self.sample.remove(gone)
+        self._fitted = None
         if gone:
             rows_ND, columns, targets_N, weights, named = _arrays(gone)
             with one_thread():
@@ -132,10 +156,10 @@ class HeadState:
             lam: λ of every block, where it is given (federation, tests) rather than chosen by leave-one-out.
             cooled: the temperature, likewise; nothing is moved then.
         """
-        columns = self.served()
+        columns, self.checked = self.served(), None
         if not columns:
             return None
-        digest = self._sample_digest(columns)
+        digest = self.sample.digest(columns)
         with one_thread():
             fit = self._fit(columns, digest, lam)
             cooled, moved_K = self._calibrated(fit, columns) if cooled is None else (cooled, np.zeros(len(columns)))
@@ -154,14 +178,14 @@ class HeadState:
         """(M, N, K) leave-one-out scores of standing examples by each of M blocks, before shares and temperature."""
         rows = [self.rows[example] for example in examples]
         with one_thread():
-            fit = self._fit(columns, self._sample_digest(columns), None)
+            fit = self._fit(columns, self.sample.digest(columns), None)
             return fit.parts_held_out(*_problem(rows, columns))
 
     def answered(self, examples: Sequence[str], head: Head) -> Doubles:
         """(N, K) leave-one-out scores of standing examples by ``head``, which this state solved: cooled and moved."""
         rows = [self.rows[example] for example in examples]
         with one_thread():
-            fit = self._fit(head.labels, self._sample_digest(head.labels), None)
+            fit = self._fit(head.labels, self.sample.digest(head.labels), None)
             moved_K = head.bias - fit.bias() / head.temperature
             answered_NK: Doubles = fit.held_out(*_problem(rows, head.labels)) / head.temperature + moved_K
             return answered_NK
@@ -170,11 +194,14 @@ class HeadState:
         """λ of each block, as what stands decides it; some class has to be served."""
         columns = self.served()
         with one_thread():
-            return self._choose(self._sample_digest(columns), columns)
+            return self._choose(self.sample.digest(columns), columns)
 
     def _fit(self, columns: Sequence[str], digest: str, lam: float | None) -> Fit:
-        lams = self._choose(digest, columns) if lam is None else (lam,) * len(self.blocks)
-        return blockwise.fit(self.blocks, self.parts, lams, columns)
+        key = tuple(columns), digest, lam
+        if self._fitted is None or self._fitted[0] != key:
+            lams = self._choose(digest, columns) if lam is None else (lam,) * len(self.blocks)
+            self._fitted = key, blockwise.fit(self.blocks, self.parts, lams, columns)
+        return self._fitted[1]
 
     def _calibrated(self, fit: Fit, columns: Sequence[str]) -> tuple[float, Doubles]:
         """The temperature, and (K,) offsets."""
@@ -190,21 +217,14 @@ class HeadState:
         seen = mine & ~named_N
         sure = seen if seen.any() else mine  # how sure the head may be is told by examples, where there are any
         cooled = temperature(held_NK[sure], targets_NK[sure].argmax(axis=1), weights_N[sure])
-        if not seen.any():  # how frequent a class is, no name tells
-            return cooled, still_K
-        return cooled, offsets(held_NK[mine] / cooled, targets_NK[mine], weights_N[mine])
+        moved_K = still_K  # how frequent a class is, no name tells
+        if seen.any():
+            moved_K = offsets(held_NK[mine] / cooled, targets_NK[mine], weights_N[mine])
+        self.checked = Checked(tuple(sample), tuple(columns), held_NK / cooled + moved_K)
+        return cooled, moved_K
 
     def _sample(self) -> list[Row]:
-        return [self.rows[example] for _, _, example in self._order[:SAMPLE]]
-
-    def _rank(self, row: Row) -> tuple[bytes, int, str]:
-        return row.digest(self.key), row.weight, row.example
-
-    def _sample_digest(self, columns: Sequence[str]) -> str:
-        told = hashlib.sha256("\0".join(columns).encode())
-        for digest, weight, _ in self._order[:SAMPLE]:
-            told.update(digest + weight.to_bytes(8, "big"))
-        return told.hexdigest()
+        return [self.rows[example] for example in self.sample.examples()]
 
     def _choose(self, digest: str, columns: Sequence[str]) -> tuple[float, ...]:
         """λ of each block by leave-one-out on the sample; as the other sites say where there is too little of it."""

@@ -8,16 +8,26 @@ from pathlib import Path
 
 from core.artifacts import Artifacts
 from core.bundle import Bundle, blocks_of, checked, read
+from core.certificates import Certificates
 from core.challenges import Challenges
 from core.config import Settings
 from core.database import open_ledger, open_predictions
+from core.decisions import Decisions
 from core.drift import DriftReadings
 from core.errors import BrokenBundle, Unavailable
 from core.events import Ledger
 from core.evidence import EvidenceStore
 from core.federation import FOREIGN, Share, from_bytes
 from core.follow import Follower
+from core.holdouts import Holdouts
+from core.holds import Holds
+from core.hygiene import LabelPolicy, label_policy
+from core.job_settings import RetrainSettings
+from core.job_tables import retrain_policies
 from core.jobs import Jobs
+from core.label_settings import HygieneSettings
+from core.label_tables import hygiene_policies
+from core.offers import Offers
 from core.policies import Policies
 from core.predictions import PredictionLog
 from core.preprocess import Limits, Preprocessor, modality
@@ -43,7 +53,13 @@ class Home:
     drift: DriftReadings
     jobs: Jobs
     progress: Progress
-    policies: Policies
+    policies: Policies[RetrainSettings]
+    holdouts: Holdouts
+    decisions: Decisions
+    certificates: Certificates
+    hygiene: Policies[HygieneSettings]
+    holds: Holds
+    offers: Offers
 
     @property
     def cache(self) -> Path:
@@ -115,10 +131,22 @@ class Home:
             )
         return share
 
-    def follower(self, scene: Scene, version: Version, *, alone: bool = False) -> Follower:
+    def label_policy(self, scene: str) -> LabelPolicy:
+        """What a scene asks of its labels."""
+        return label_policy(self.hygiene, scene)
+
+    def follower(
+        self,
+        scene: Scene,
+        version: Version,
+        *,
+        alone: bool = False,
+        upto: int | None = None,
+        leaving: str | None = None,
+    ) -> Follower:
         """A follower of the scene's labels for a version, from the start of the ledger.
 
-        ``alone`` leaves out the sums of other sites.
+        ``alone`` leaves out the sums of other sites, ``upto`` labels after that event, ``leaving`` an annotator's.
         """
         return Follower(
             self.ledger,
@@ -129,6 +157,9 @@ class Home:
             weight_of=self.settings.labels.weight,
             blocks=blocks_of(version.manifest),
             foreign=None if alone else self.foreign(version),
+            policy=self.label_policy(scene.name),
+            upto=upto,
+            leaving=leaving,
         )
 
     def close(self) -> None:
@@ -158,5 +189,11 @@ def open_home(settings: Settings) -> Home:
         drift=DriftReadings(ledger_database),
         jobs=Jobs(ledger_database),
         progress=Progress(ledger_database),
-        policies=Policies(ledger_database, settings.retrain),
+        policies=Policies(ledger_database, "retrain", settings.retrain, retrain_policies),
+        holdouts=Holdouts(ledger_database),
+        decisions=Decisions(ledger_database),
+        certificates=Certificates(ledger_database),
+        hygiene=Policies(ledger_database, "hygiene", settings.hygiene, hygiene_policies),
+        holds=Holds(ledger_database),
+        offers=Offers(predictions_database),
     )

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from core.cron import check as check_cron
 from core.errors import BadConfiguration
 from core.ranges import not_negative, positive
 
+STARTS = ("base", "champion")
 QUIET = re.compile(r"(([01]\d|2[0-3]):[0-5]\d)-(([01]\d|2[0-3]):[0-5]\d)")
 
 
@@ -54,21 +56,64 @@ class TrainerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainSettings:
-    """When the learner has a scene retrained by itself; ``lepton policy`` changes it for one scene."""
+    """When the learner has a scene retrained by itself, how, and what becomes of it; ``lepton policy`` changes it for
+    one scene."""
 
-    labels: int = 0
-    """So many new labels since the last retraining are a cause; 0: labels are none."""
+    labels: int = 500
+    """So many new labels since the last retraining are a cause; 0: labels are none. A third of 500 judges: with fewer
+    the gate cannot tell a gain of a few points from luck, and the work is for nothing."""
     hours: float = 0.0
     """So many hours since the last retraining are a cause; 0: time is none."""
+    cron: str = ""
+    """Moments that are a cause, by the clock of the learner's machine: ``0 3 * * 1`` is Mondays at three."""
     drift: bool = False
     """Whether drift of the champion's traffic is a cause, once there are new labels to learn from."""
     quiet: str = ""
     """Hours of the day, by the clock of the learner's machine, in which nothing is filed, such as ``08:00-18:00``."""
     minutes_a_day: float = 240.0
     """Trainer time that the scene's retraining by itself may take within 24 hours; then the next cause waits."""
+    start: str = "base"
+    """Weights that tuning begins from: ``base``, the pretrained ones, or ``champion``. After an erasure that taints
+    the champion it is ``base`` whatever stands here."""
+    recipe: str = "auto"
+    """How weights are moved; ``auto``: fine-tuning, where the labels suffice and the backbone can be tuned."""
+    minutes: float = 5.0
+    """Time that one cycle may take to tune."""
+    replay: int = 1000
+    """Old examples that are learned beside the new ones, classes in turn: as many as there are new ones, and at least
+    so many, as far as there are any."""
+    distill: float = 0.0
+    """Share of what the champion answers in the targets of replayed examples, 0 to 1; labels have the rest."""
+    accepted: str = "promote"
+    """What becomes of a version that the gate accepts: ``promote`` at once, or ``shadow`` or ``split``: it challenges
+    the champion on live traffic first, and evidence promotes it."""
+    share: float = 0.1
+    """Share of the traffic of a challenger that splits it."""
+    margin: float = 0.02
+    """Loss in balanced accuracy that the gate takes for none. The smaller it is, the more examples have to judge: of
+    four classes 0.02 takes some 170 before equal answers count as equal, 0.01 twice as many."""
+    alpha: float = 0.05
+    """Chance that the gate calls a candidate better that is not, over all cycles that ask to replace one champion."""
+    confidence: float = 0.0
+    """Answers less sure than this count as abstentions."""
+    abstention: float = 1.0
+    """Share of abstentions that the gate allows; 1: any."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        not_negative(self, "retrain", "labels", "hours", "minutes_a_day")
+        not_negative(self, "retrain", "labels", "hours", "minutes_a_day", "replay", "margin")
+        positive(self, "retrain", "minutes")
+        for name in ("distill", "share", "confidence", "abstention"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadConfiguration(f"retrain.{name} is {getattr(self, name)!r}", "give a number from 0 to 1")
+        if not 0 < self.alpha < 1:
+            raise BadConfiguration(f"retrain.alpha is {self.alpha!r}", "give a chance such as 0.05")
+        for name, choices in (("start", STARTS), ("accepted", ("promote", "shadow", "split"))):
+            if getattr(self, name) not in choices:
+                raise BadConfiguration(
+                    f"retrain.{name} is {getattr(self, name)!r}", f"choose one of: {', '.join(choices)}"
+                )
+        if self.cron:
+            check_cron(self.cron)
         if self.quiet and QUIET.fullmatch(self.quiet) is None:
             raise BadConfiguration(f"retrain.quiet is {self.quiet!r}", "give hours of the day, such as 08:00-18:00")

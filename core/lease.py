@@ -16,6 +16,9 @@ import sqlalchemy as sa
 from core.database import Database, leases
 from core.errors import LeadershipLost
 
+LEARNER = "learner"  # the lead over what labels become
+TRAINER = "trainer"  # held by one of the trainers that wait for jobs or do one: while it is, there is a trainer
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -33,6 +36,13 @@ def acquire(
     with database.write() as connection:
         now = clock() if clock is not None else database.now(connection)
         return take(connection, name, owner, now, now + seconds)
+
+
+def held(database: Database, name: str, clock: Callable[[], float] | None = None) -> bool:
+    """Whether anybody holds a lease now."""
+    with database.read() as connection:
+        now = clock() if clock is not None else database.now(connection)
+        return (connection.execute(sa.select(leases.c.expires_at).where(leases.c.name == name)).scalar() or 0.0) > now
 
 
 def release(database: Database, lease: Lease) -> None:

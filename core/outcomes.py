@@ -106,10 +106,18 @@ def outcomes(
     ]
 
 
-def labelled_answers(
-    home: Home, scene: str, version: str, most: int = MOST, *, task: str | None = None
-) -> list[tuple[float, Said, Said]]:
-    """When an example was first labelled, what the version had answered before, and what stands; oldest first.
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """An answer that was given before its label: when the example was first labelled, what was said, what stands."""
+
+    example: str
+    at: float
+    said: Said
+    truth: Said
+
+
+def answered(home: Home, scene: str, version: str, most: int = MOST, *, task: str | None = None) -> list[Answered]:
+    """What a version has answered to examples before they were labelled; in the order of their first labels.
 
     ``task`` as ``outcomes`` takes it.
     """
@@ -117,8 +125,12 @@ def labelled_answers(
     first = _first_words(home, asked, 0.0, most)
     answers = _answers(home, asked, [version], 0.0, first)
     truths = _truths(home, asked, sorted(answers))
-    rows = [(first[example], said[version], truths[example]) for example, said in answers.items() if example in truths]
-    return sorted(rows, key=lambda row: row[0])
+    rows = [
+        Answered(example=example, at=first[example], said=said[version], truth=truths[example])
+        for example, said in answers.items()
+        if example in truths
+    ]
+    return sorted(rows, key=lambda row: row.at)
 
 
 def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None = None) -> Comparison:
@@ -221,19 +233,16 @@ def _answers(
     """Example → version → its first answer before anything was said of the example."""
     found: dict[str, dict[str, Said]] = {}
     listed = sorted(first)
+    columns = [
+        predictions.c[name] for name in ("example", "scene", "version", "label", "value", "further", "created_at")
+    ]
     with home.predictions.database.read() as connection:
         for start in range(0, len(listed), PAGE):
-            rows = connection.execute(
-                sa.select(predictions)
-                .where(
-                    predictions.c.example.in_(listed[start : start + PAGE]),
-                    predictions.c.scene == task.name,
-                    predictions.c.version.in_(versions),
-                    predictions.c.created_at >= since,
-                )
-                .order_by(predictions.c.created_at)
-            )
-            for row in rows:
+            # By example alone: given the scene, too, SQLite would rather walk through all that was answered for it.
+            part = predictions.c.example.in_(listed[start : start + PAGE])
+            for row in connection.execute(sa.select(*columns).where(part).order_by(predictions.c.created_at)):
+                if row.scene != task.name or row.version not in versions or row.created_at < since:
+                    continue
                 said = _said(row.label, row.value, row.further, task.task_name)
                 if said is not None and row.created_at <= first[row.example]:
                     found.setdefault(row.example, {}).setdefault(row.version, said)

@@ -14,7 +14,7 @@ from operator import attrgetter
 import numpy as np
 import sqlalchemy as sa
 
-from core.database import Database, instances, predictions
+from core.database import Database, instances, offers, predictions
 from core.types import GridRows, Prediction, Reply
 
 PAGE = 500
@@ -59,24 +59,40 @@ class PredictionLog:
         return found
 
     def recent(self, scene: str, limit: int) -> list[Prediction]:
-        """The newest predictions of a scene, newest first, one an example, without inputs."""
-        latest = (
-            sa.select(sa.func.max(predictions.c.created_at).label("at"), predictions.c.example.label("which"))
-            .where(predictions.c.scene == scene, predictions.c.role != "shadow")
-            .group_by(predictions.c.example)
-            .order_by(sa.desc("at"))
-            .limit(limit)
-            .subquery()
-        )
+        """The newest predictions of a scene, newest first, one an example, without inputs.
+
+        Looks at the newest answers alone, at more of them where they are of the same few examples.
+        """
+        told = predictions.c.example, predictions.c.prediction_id
+        here = (predictions.c.scene == scene) & (predictions.c.role != "shadow")
+        rows = sa.select(*told).where(here).order_by(predictions.c.created_at.desc())
+        with self.database.read() as connection:
+            looked, once = 2 * limit, dict[str, str]()
+            while len(once) < limit:
+                newest = connection.execute(rows.limit(looked)).all()
+                once = {}
+                for example, name in newest:
+                    once.setdefault(example, name)
+                if len(newest) < looked:
+                    break
+                looked *= 4
+            found: list[Prediction] = []
+            ids = list(once.values())[:limit]
+            for start in range(0, len(ids), PAGE):
+                part = predictions.c.prediction_id.in_(ids[start : start + PAGE])
+                whole = connection.execute(sa.select(predictions, sa.null().label("bytes")).where(part))
+                found += [_prediction(row) for row in whole]
+        return sorted(found, key=lambda prediction: prediction.created_at, reverse=True)
+
+    def shadows(self, scene: str, version: str, limit: int) -> dict[str, Prediction]:
+        """The newest shadows of a version, by example, without inputs."""
+        wanted = (predictions.c.scene == scene) & (predictions.c.version == version) & (predictions.c.role == "shadow")
+        order = predictions.c.created_at.desc()
         with self.database.read() as connection:
             rows = connection.execute(
-                sa.select(predictions, sa.null().label("bytes"))
-                .join(latest, (predictions.c.example == latest.c.which) & (predictions.c.created_at == latest.c.at))
-                .where(predictions.c.scene == scene, predictions.c.role != "shadow")
-                .order_by(predictions.c.created_at.desc())
+                sa.select(predictions, sa.null().label("bytes")).where(wanted).order_by(order).limit(limit)
             )
-            once = {row.example: _prediction(row) for row in rows}
-        return list(once.values())
+            return {row.example: _prediction(row) for row in rows}
 
     def of_version(self, scene: str, version: str, after: float, limit: int) -> list[Prediction]:
         """Answers of a version while it was champion, made after a moment, oldest first, without inputs."""
@@ -88,6 +104,17 @@ class PredictionLog:
                 sa.select(predictions, sa.null().label("bytes")).where(wanted).order_by(*order).limit(limit)
             )
             return [_prediction(row) for row in rows]
+
+    def newest(self, scene: str, extractor: str, limit: int) -> dict[str, GridRows]:
+        """Features of the examples among the newest answers of a scene, by example."""
+        rows = (
+            sa.select(predictions.c.example, predictions.c.features)
+            .where(predictions.c.scene == scene, predictions.c.extractor == extractor, predictions.c.role != "shadow")
+            .order_by(predictions.c.created_at.desc())
+            .limit(limit)
+        )
+        with self.database.read() as connection:
+            return {row.example: np.frombuffer(row.features, np.int16) for row in connection.execute(rows)}
 
     def features(self, extractor: str, examples: Iterable[str]) -> dict[str, GridRows]:
         """Features of those examples that any prediction, a shadow's too, has under this extractor."""
@@ -103,10 +130,29 @@ class PredictionLog:
                 found |= {row.example: np.frombuffer(row.features, np.int16) for row in rows}
         return found
 
+    def of_example(self, example: str) -> Prediction | None:
+        """The newest answer to an example, with its input where it was kept."""
+        rows = (
+            sa.select(predictions, instances.c.bytes)
+            .join(instances, instances.c.example == predictions.c.example, isouter=True)
+            .where(predictions.c.example == example, predictions.c.role != "shadow")
+            .order_by(predictions.c.created_at.desc())
+            .limit(1)
+        )
+        with self.database.read() as connection:
+            row = connection.execute(rows).first()
+        return None if row is None else _prediction(row)
+
     def instance(self, example: str) -> bytes | None:
         """The input of an example, where it was kept."""
         with self.database.read() as connection:
             return connection.execute(sa.select(instances.c.bytes).where(instances.c.example == example)).scalar()
+
+    def keeps(self, example: str) -> bool:
+        """Whether the input of an example is kept."""
+        with self.database.read() as connection:
+            found = connection.execute(sa.select(instances.c.example).where(instances.c.example == example)).first()
+        return found is not None
 
     def erase(self, examples: Iterable[str]) -> int:
         """Remove all predictions and inputs of these examples; returns how many predictions went."""
@@ -116,6 +162,7 @@ class PredictionLog:
                 part = listed[start : start + PAGE]
                 gone += connection.execute(sa.delete(predictions).where(predictions.c.example.in_(part))).rowcount
                 connection.execute(sa.delete(instances).where(instances.c.example.in_(part)))
+                connection.execute(sa.delete(offers).where(offers.c.example.in_(part)))
         return gone
 
     def retain(self, *, days: float, megabytes: float, now: float | None = None) -> int:
@@ -130,6 +177,7 @@ class PredictionLog:
                 return 0
             gone = connection.execute(sa.delete(predictions).where(predictions.c.created_at < oldest)).rowcount
             gone += connection.execute(sa.delete(instances).where(instances.c.seen_at < oldest)).rowcount
+            connection.execute(sa.delete(offers).where(offers.c.at < oldest))
         most = int(megabytes * 2**20)
         while self._used_bytes(most) > most:
             with self.database.write() as connection:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from core.challenges import Challenge, Judge, Mode, check
 from core.embed import embed
-from core.errors import Conflict
+from core.errors import Conflict, LeptonError
 from core.follow import Follower
 from core.home import Home
 from core.registry import Alias
@@ -34,7 +34,7 @@ def promote(
             f"promote another version, or release it: lepton versions {scene} --release {chosen.version[:12]}",
         )
     home.bundle(chosen.version)
-    follower = home.follower(held, chosen)
+    follower = home.follower(held, chosen, upto=home.holds.upto(scene))
     follower.catch_up()
     _complete(home, follower, chosen, f"lepton promote {scene} {chosen.version[:12]}")
     detail: dict[str, object] = {"unavailable": len(follower.missing)} | ({"reason": why} if why else {})
@@ -76,7 +76,7 @@ def challenge(
     held, chosen = home.registry.scene(scene), home.registry.version(scene, version)
     check(mode, share, judge)
     home.bundle(chosen.version)
-    follower = home.follower(held, chosen)
+    follower = home.follower(held, chosen, upto=home.holds.upto(scene))
     follower.catch_up()
     _complete(home, follower, chosen, f"lepton challenge {scene} {chosen.version[:12]} --mode {mode} --share {share}")
 
@@ -93,6 +93,32 @@ def challenge(
         judge=judge,
         probation=probation,
     )
+
+
+def watch_over(home: Home, scene: str, former: str) -> str:
+    """Let the former champion shadow the new one for a probation, where the settings ask for one, so that evidence may
+    bring it back, in the place of an earlier probation; where that cannot be, the promotion stands all the same, and
+    the words say why."""
+    if not home.settings.challenge.probation_labels:
+        return ""
+    held = home.challenges.of(scene)
+    if held is not None and not held.probation:
+        return "another challenge is running"
+    generation = home.challenges.generation(scene)
+    try:
+        challenge(
+            home,
+            scene,
+            former,
+            mode="shadow",
+            share=1.0,
+            expected_generation=generation,
+            judge="evidence",
+            probation=True,
+        )
+    except LeptonError as error:
+        return str(error)
+    return ""
 
 
 def prepare(home: Home, scene: str, version: str, progress: Callable[[int, int], None]) -> int:

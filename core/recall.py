@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from core.database import label_events, tombstones
 from core.standing import Standing
 from core.types import LabelEvent
+from core.weights import weights_of
 
 COLUMNS = [column for column in label_events.c if column.name in LabelEvent.__dataclass_fields__]
 
@@ -41,7 +42,7 @@ def standing_of(
         .where(sa.or_(label_events.c.event_id.in_(mine), label_events.c.target.in_(mine)))
         .order_by(label_events.c.sequence)
     ).all()
-    standing = Standing(weight_of, task)
+    standing = Standing(weight_of, task, weights_of(connection, scene))
     for row in rows:
         if row.scene == scene:
             standing.apply(event_of(connection, row._mapping))

@@ -18,6 +18,7 @@ from core.audit import note
 from core.challenges import end_of
 from core.database import Database, aliases, audit, insert, revisions, scenes, versions
 from core.errors import Conflict, NotFound
+from core.failpoint import passes
 from core.ids import check_scene
 from core.lease import Lease, confirm
 from core.revisions import insert_revision, last_number, revision_of
@@ -177,7 +178,9 @@ class Registry:
                 number = last_number(connection, scene, version) + 1
                 revision = Revision(scene=scene, version=version, number=number, head=solved)
                 insert_revision(connection, revision, self._clock())
-            return self._move(connection, scene, version, held, action, detail or {})
+            moved = self._move(connection, scene, version, held, action, detail or {})
+            passes("champion.moved")
+            return moved
 
     def previous_champion(self, scene: str) -> str:
         """The version that was champion before the present one, and can be served.
@@ -280,9 +283,10 @@ class Registry:
             ).first()
         return None if row is None else revision_of(row._mapping).head
 
-    def served_since(self, scene: str, sequence: int) -> tuple[str, int] | None:
+    def served_since(self, scene: str, sequence: int, *, taken_back: bool = False) -> tuple[str, int] | None:
         """The first version and revision whose head includes the event with this sequence, of those that have been
-        champion: a challenger answers some at most."""
+        champion: a challenger answers some at most. ``taken_back``: it withdraws or erases, which is never held."""
+        included = revisions.c.sequence if taken_back else sa.func.coalesce(revisions.c.upto, revisions.c.sequence)
         led = sa.select(audit.c.version).where(audit.c.scene == scene, audit.c.action.in_(["promote", "rollback"]))
         with self.database.read() as connection:
             row = connection.execute(
@@ -290,7 +294,7 @@ class Registry:
                 .join(versions, (versions.c.scene == revisions.c.scene) & (versions.c.version == revisions.c.version))
                 .where(
                     revisions.c.scene == scene,
-                    revisions.c.sequence >= sequence,
+                    included >= sequence,
                     (revisions.c.number > 0) | (versions.c.number == 1),  # a later bundle's own head never serves
                     revisions.c.version.in_(led),
                 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ def insert_revision(connection: sa.Connection, revision: Revision, now: float) -
             "bias": head.bias.astype(np.float32).tobytes(),
             "created_at": now,
             "further": _packed(head.further),
+            "upto": head.upto,
         }
         | _told(head),
     )
@@ -47,6 +49,7 @@ def revision_of(row: sa.RowMapping) -> Revision:
     """A row whose arrays are kept."""
     weight, bias = np.frombuffer(row["weight"], np.float32), np.frombuffer(row["bias"], np.float32)
     head = _head(weight.reshape(-1, len(bias)), bias, row["sequence"], row, _unpacked(row["further"], row["sequence"]))
+    head = replace(head, upto=row["upto"])
     return Revision(scene=row["scene"], version=row["version"], number=row["number"], head=head)
 
 

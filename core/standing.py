@@ -7,18 +7,20 @@ Knows nothing of features or of storage.
 Rules. A label event counts once its example is known (a join brings it, where the prediction came late); it is as old
 as when it was said. A correction replaces what its event says, and makes it as old as the correction. For one example
 and one annotator the latest event stands. An example counts once: with the weighted majority of its annotators, each
-voting with the weight of its source times its confidence (in sixteenths). A tie is a conflict and does not count.
-Values are decided by the weighted median. The example weighs as much as the heaviest source among those that voted for
-the winner.
+voting with its weight, that of its source and its own (``core/weights.py``), times its confidence (in sixteenths). A
+tie is a conflict and does not count. Values are decided by the weighted median. The example weighs as much as the
+heaviest vote for the winner, in whole units. A release says that what an event says was looked at and stands: it lasts
+until the event is corrected.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from core.types import NAMES, LabelEvent
+from core.weights import EVEN, SIXTEENTHS, Weights
 
 CONFIDENCE_STEPS = 16
 
@@ -27,7 +29,8 @@ CONFIDENCE_STEPS = 16
 class Outcome:
     """What stands for one example: a label or a value, and its weight; ``conflict`` where annotators tie.
 
-    ``named``: it is no input, but a name that stands for its label.
+    ``named``: it is no input, but a name that stands for its label. ``supporters``: annotators who said what stands;
+    ``disputed``: others said something else; ``released``: what a supporter said was released.
     """
 
     label: str | None = None
@@ -35,12 +38,18 @@ class Outcome:
     weight: int = 0
     conflict: bool = False
     named: bool = False
+    supporters: frozenset[str] = field(default=frozenset(), compare=False)
+    disputed: bool = field(default=False, compare=False)
+    released: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
-class _Vote:
+class Vote:
+    """What an annotator says of an example; ``moment`` is the sequence since when."""
+
     moment: int
     said: LabelEvent
+    released: bool = False
 
 
 class Standing:
@@ -49,13 +58,15 @@ class Standing:
     Args:
         weight_of: source name → whole-number weight.
         task: the name of the task; empty where the scene has one.
+        weights: what was changed of them.
     """
 
-    def __init__(self, weight_of: Callable[[str], int], task: str = ""):
+    def __init__(self, weight_of: Callable[[str], int], task: str = "", weights: Weights = EVEN):
         self._weight_of = weight_of
+        self._weights = weights
         self._task = task
         self._waiting: dict[str, LabelEvent] = {}  # event id → label whose example is not known yet
-        self._votes: dict[str, dict[str, _Vote]] = {}  # example → event id → vote
+        self._votes: dict[str, dict[str, Vote]] = {}  # example → event id → vote
         self._example: dict[str, str] = {}  # event id → example
 
     def apply(self, event: LabelEvent) -> set[str]:
@@ -69,19 +80,25 @@ class Standing:
             return self._join(event, event.target)
         if event.kind == "withdraw":
             return self._forget(event.target)
+        if event.kind == "release":
+            return self._release(event.target)
         return self._correct(event, event.target)
 
-    def outcome(self, example: str) -> Outcome | None:
-        """What stands for an example, or None where nothing does."""
-        latest: dict[str, _Vote] = {}
+    def outcome(self, example: str, without: str | None = None) -> Outcome | None:
+        """What stands for an example, or None where nothing does; ``without`` leaves an annotator out."""
+        votes = [vote for vote in self.votes(example) if vote.said.annotator != without]
+        if not votes:
+            return None
+        return self._median(votes) if votes[0].said.value is not None else self._majority(votes)
+
+    def votes(self, example: str) -> list[Vote]:
+        """The latest that each annotator says of an example."""
+        latest: dict[str, Vote] = {}
         for vote in self._votes.get(example, {}).values():
             held = latest.get(vote.said.annotator)
             if held is None or vote.moment > held.moment:
                 latest[vote.said.annotator] = vote
-        if not latest:
-            return None
-        said = [vote.said for vote in latest.values()]
-        return self._median(said) if said[0].value is not None else self._majority(said)
+        return list(latest.values())
 
     def examples(self) -> Iterable[str]:
         """Examples that have at least one label."""
@@ -93,13 +110,13 @@ class Standing:
         if event.example is None:
             self._waiting[event.event_id] = event
             return set()
-        return self._vote(event.event_id, event.example, _Vote(event.sequence, event))
+        return self._vote(event.event_id, event.example, Vote(event.sequence, event))
 
     def _join(self, event: LabelEvent, target: str) -> set[str]:
         waiting = self._waiting.pop(target, None)
         if waiting is None or event.example is None:
             return set()
-        return self._vote(target, event.example, _Vote(waiting.sequence, waiting))
+        return self._vote(target, event.example, Vote(waiting.sequence, waiting))
 
     def _correct(self, event: LabelEvent, target: str) -> set[str]:
         if target in self._waiting:
@@ -109,9 +126,9 @@ class Standing:
         if example is None:
             return set()
         held = self._votes[example][target]
-        return self._vote(target, example, _Vote(event.sequence, _corrected(held.said, event)))
+        return self._vote(target, example, Vote(event.sequence, _corrected(held.said, event)))
 
-    def _vote(self, event_id: str, example: str, vote: _Vote) -> set[str]:
+    def _vote(self, event_id: str, example: str, vote: Vote) -> set[str]:
         self._votes.setdefault(example, {})[event_id] = vote
         self._example[event_id] = example
         return {example}
@@ -131,27 +148,52 @@ class Standing:
         known = [event_id for event_id in (*self._example, *self._waiting) if digest_of(event_id) in digests]
         return {example for event_id in known for example in self._forget(event_id)}
 
-    def _units(self, said: LabelEvent) -> int:
-        return self._weight_of(said.source) * max(1, round(said.confidence * CONFIDENCE_STEPS))
+    def _release(self, target: str) -> set[str]:
+        example = self._example.get(target)
+        if example is None:
+            return set()
+        self._votes[example][target] = replace(self._votes[example][target], released=True)
+        return {example}
 
-    def _majority(self, said: list[LabelEvent]) -> Outcome:
+    def _sixteenths(self, said: LabelEvent) -> int:
+        return self._weights.of(said.annotator, said.source, self._weight_of(said.source))
+
+    def _units(self, said: LabelEvent) -> int:
+        return self._sixteenths(said) * max(1, round(said.confidence * CONFIDENCE_STEPS))
+
+    def _heaviest(self, votes: list[Vote]) -> int:
+        return max(1, max(self._sixteenths(vote.said) for vote in votes) // SIXTEENTHS)
+
+    def _majority(self, votes: list[Vote]) -> Outcome:
         tally: dict[str, int] = {}
-        for vote in said:
-            assert vote.label is not None
-            tally[vote.label] = tally.get(vote.label, 0) + self._units(vote)
+        for vote in votes:
+            assert vote.said.label is not None
+            tally[vote.said.label] = tally.get(vote.said.label, 0) + self._units(vote.said)
         most = max(tally.values())
         winners = [label for label, units in tally.items() if units == most]
         if len(winners) > 1:
             return Outcome(conflict=True)
-        weight = max(self._weight_of(vote.source) for vote in said if vote.label == winners[0])
-        return Outcome(label=winners[0], weight=weight, named=all(vote.source == NAMES for vote in said))
+        won = [vote for vote in votes if vote.said.label == winners[0]]
+        return Outcome(
+            label=winners[0],
+            weight=self._heaviest(won),
+            named=all(vote.said.source == NAMES for vote in votes),
+            supporters=frozenset(vote.said.annotator for vote in won),
+            disputed=len(won) < len(votes),
+            released=any(vote.released for vote in won),
+        )
 
-    def _median(self, said: list[LabelEvent]) -> Outcome:
-        ranked = sorted((vote.value, self._units(vote)) for vote in said if vote.value is not None)
+    def _median(self, votes: list[Vote]) -> Outcome:
+        ranked = sorted((vote.said.value, self._units(vote.said)) for vote in votes if vote.said.value is not None)
         half = sum(units for _, units in ranked) / 2
         reached = [sum(units for _, units in ranked[: place + 1]) >= half for place in range(len(ranked))]
         median = ranked[reached.index(True)][0]
-        return Outcome(value=median, weight=max(self._weight_of(vote.source) for vote in said))
+        return Outcome(
+            value=median,
+            weight=self._heaviest(votes),
+            supporters=frozenset(vote.said.annotator for vote in votes),
+            released=any(vote.released for vote in votes),
+        )
 
 
 def digest_of(identifier: str) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Task = Literal["classification", "regression"]
 Policy = Literal["reject", "accept"]
-EventKind = Literal["label", "correct", "withdraw", "join", "erase"]
+EventKind = Literal["label", "correct", "withdraw", "join", "erase", "release"]
 Split = Literal["train", "validation", "test"]
 NAMES = "names"  # source of rows that stand for a class by its name alone, of a scene whose inputs are no texts
 Role = Literal["champion", "challenger", "shadow"]  # which of a scene's versions answered; a shadow answers nobody
@@ -84,9 +84,9 @@ class Example:
 class LabelEvent:
     """One line of the ledger.
 
-    ``target`` is the event that a correct, withdraw or join event acts on. ``example`` is None while a label waits
-    for its prediction. An ``erase`` event carries the digests of the erased event ids in ``erased``. ``task`` is the
-    name of the task, empty where the scene has one.
+    ``target`` is the event that a correct, withdraw, join or release event acts on. ``example`` is None while a label
+    waits for its prediction. An ``erase`` event carries the digests of the erased event ids in ``erased``. ``task`` is
+    the name of the task, empty where the scene has one.
     """
 
     sequence: int
@@ -115,6 +115,8 @@ class Head:
         sequence: the last label event that the head includes.
         lam: λ; of several blocks, their mean by α.
         fallback: nothing stands, and this is the head of the last promoted bundle.
+        upto: where later labels are held, the last label event whose label may be in it; withdrawals and erasures up
+            to ``sequence`` are.
         further: of several tasks, the heads of those beside the first, by name; all at one sequence.
     """
 
@@ -127,6 +129,7 @@ class Head:
     sample_digest: str = ""
     examples: int = 0
     fallback: bool = False
+    upto: int | None = None
     further: Mapping[str, Head] = field(default_factory=dict)
 
     def of(self, task: str) -> Head:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from core.errors import LeadershipLost, LeptonError, NotFound, Unavailable
 from core.home import Home
-from core.lease import Lease, acquire, release
+from core.lease import LEARNER, Lease, acquire, release
 from core.types import Role, Scene
 from learner.joins import join_waiting
 from learner.lesson import EMBED_AT_ONCE, Lesson
@@ -25,7 +25,6 @@ from learner.schedule import look
 
 logger = logging.getLogger(__name__)
 
-LEASE = "learner"
 JOIN_SECONDS = 0.2  # how often waiting labels are looked for in the prediction log
 RENEWALS = 3  # renewals in the life of a lease
 QUIET_SECONDS = 1.0  # without news, after which the champion before the present one is looked after
@@ -104,7 +103,7 @@ class Learner:
         if now >= self._renew_at:
             seconds = self._home.settings.learner.lease_seconds
             try:
-                held = acquire(self._home.ledger.database, LEASE, self._owner, seconds, self._lease_clock)
+                held = acquire(self._home.ledger.database, LEARNER, self._owner, seconds, self._lease_clock)
             except LeptonError as error:
                 logger.error("the lease could not be renewed: %s", error)
                 held = None
@@ -191,7 +190,8 @@ class Learner:
             return False
         lesson = self._previous.get(scene.name)
         if lesson is None or lesson.version.version != version or lesson.scene != scene:
-            lesson = Lesson(self._home, scene, self._home.registry.version(scene.name, version), FEW)
+            held = self._home.registry.version(scene.name, version)
+            lesson = Lesson(self._home, scene, held, "challenger", FEW)
             self._previous[scene.name] = lesson
         return lesson.keep_up()
 
@@ -213,14 +213,16 @@ class Learner:
 
     def _teach(self, name: str, version: str, role: Role, lease: Lease) -> None:
         scene, lesson = self._home.registry.scene(name), self._lessons.get((name, role))
-        if lesson is None or lesson.version.version != version or lesson.scene != scene:
+        if lesson is None or lesson.version.version != version or lesson.scene != scene or self._asks_anew(lesson):
             few = EMBED_AT_ONCE if role == "champion" else FEW
-            lesson = Lesson(self._home, scene, self._home.registry.version(name, version), few)
+            lesson = Lesson(self._home, scene, self._home.registry.version(name, version), role, few)
             self._lessons[name, role] = lesson
             if role == "champion":
                 self._metrics.follows(name, lesson.standing, lesson.conflicts)
         started = time.perf_counter()
         revision = lesson.study(lease)
+        if role == "champion":
+            self._metrics.holds(name, self._home.holds.of(name) is not None, lesson.held)
         if revision is not None and role == "champion":
             seconds = time.perf_counter() - started
             self._metrics.solved(name, revision.number, seconds, lesson.standing, lesson.conflicts)
@@ -232,6 +234,10 @@ class Learner:
                 revision.head.examples,
                 1000 * seconds,
             )
+
+    def _asks_anew(self, lesson: Lesson) -> bool:
+        """Whether somebody has changed what a scene asks of its labels."""
+        return lesson.policy != self._home.label_policy(lesson.scene.name)
 
     def _look_after_waiting(self, now: float) -> None:
         try:

@@ -18,6 +18,18 @@ class Metrics:
         self.revision = Gauge("lepton_head_revision", "Newest head revision", ["scene"], registry=self.registry)
         self.standing = Gauge("lepton_standing_examples", "Examples in the head", ["scene"], registry=self.registry)
         self.conflicts = Gauge("lepton_conflicts", "Examples whose annotators tie", ["scene"], registry=self.registry)
+        self.held = Gauge(
+            "lepton_labels_held",
+            "Examples whose labels wait: for the guard, a second opinion, or in quarantine",
+            ["scene", "reason"],
+            registry=self.registry,
+        )
+        self.head_held = Gauge(
+            "lepton_head_held",
+            "1 while the guard holds a head and the one before serves",
+            ["scene"],
+            registry=self.registry,
+        )
         self.seconds = Histogram(
             "lepton_solve_seconds",
             "From reading the ledger to a published revision",
@@ -60,6 +72,12 @@ class Metrics:
         self.standing.labels(scene).set(standing)
         self.conflicts.labels(scene).set(conflicts)
         self.seconds.labels(scene)
+
+    def holds(self, scene: str, head: bool, labels: Mapping[str, int]) -> None:
+        """Note whether a head is held, and how many examples wait by reason."""
+        self.head_held.labels(scene).set(head)
+        for reason, count in labels.items():
+            self.held.labels(scene, reason).set(count)
 
     def solved(self, scene: str, number: int, seconds: float, standing: int, conflicts: int) -> None:
         """Note a published revision."""

@@ -16,7 +16,8 @@ import numpy as np
 from core import plugins
 from core.drift import DriftReading
 from core.home import Home
-from core.outcomes import MOST, Said, labelled_answers
+from core.live_accuracy import live_accuracy
+from core.outcomes import MOST, Said, answered
 from core.types import Prediction, Scene
 from learner.windows import Cell, Window
 
@@ -34,7 +35,9 @@ class Monitor:
     Attributes:
         estimated_accuracy: mean confidence of the newest full window, which a calibrated classifier's accuracy equals
             while nothing moves (an estimate: Guillory et al., arXiv 2107.03315); None before, and for regressions.
-        live_accuracy: share of right ones among the newest labelled answers; None without, and for regressions.
+        live_accuracy: share of right ones among the newest labelled answers; where the queue has drawn some of them by
+            lot, of those that it offered, weighted so that it is the traffic's (``core/offers.py``); None without
+            labels, and for regressions.
     """
 
     def __init__(self, home: Home, scene: Scene, version: str):
@@ -98,10 +101,11 @@ class Monitor:
         return readings
 
     def _look_at_labels(self, now: float) -> list[DriftReading]:
-        rows = labelled_answers(self._home, self.scene.name, self.version, MOST)
+        found = answered(self._home, self.scene.name, self.version, MOST)
+        rows = [(each.at, each.said, each.truth) for each in found]
         wrong_N = _wrong(rows, self.scene.task == "regression")
-        if len(rows) and self.scene.task == "classification":
-            self.live_accuracy = 1.0 - float(wrong_N[-self._settings.reference :].mean())
+        if rows and self.scene.task == "classification":
+            self.live_accuracy = live_accuracy(self._home, self.scene, found, self._settings.reference)
         last = self._seen.get(ERRORS)
         judged = sum(at <= last.until for at, _, _ in rows) if last is not None else self._settings.labels
         if len(rows) - judged < self._settings.labels:

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.challenges import Challenge
-from core.errors import Conflict, LeptonError
 from core.home import Home
 from core.outcomes import Comparison, compare_all
-from core.promotion import challenge as begin
-from core.promotion import promote
+from core.promotion import promote, watch_over
 
 logger = logging.getLogger(__name__)
 
@@ -78,25 +76,8 @@ def judge(home: Home, challenge: Challenge) -> Ruling:
         promote(
             home, challenge.scene, challenge.version, expected_generation=champion.generation, action=action, why=words
         )
-        if not challenge.probation and asked.probation_labels:
-            _watch_over(home, challenge.scene, champion.version)
+        if not challenge.probation and (why := watch_over(home, challenge.scene, champion.version)):
+            logger.warning("scene %s: no probation of the new champion: %s", challenge.scene, why)
     if said != "wait":
         logger.warning("scene %s, challenger %s: %s: %s", challenge.scene, challenge.version[:12], said, words)
     return Ruling(scene=challenge.scene, version=challenge.version, verdict=said, words=words)
-
-
-def _watch_over(home: Home, scene: str, former: str) -> None:
-    """Let the former champion shadow the new one; where that cannot be, the promotion stands all the same."""
-    try:
-        begin(
-            home,
-            scene,
-            former,
-            mode="shadow",
-            share=1.0,
-            expected_generation=home.challenges.generation(scene),
-            judge="evidence",
-            probation=True,
-        )
-    except (Conflict, LeptonError) as error:
-        logger.warning("scene %s: no probation of the new champion: %s", scene, error)

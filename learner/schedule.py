@@ -2,7 +2,8 @@
 
 Promises that one cause makes one job, however many learners look; that a scene has one retraining at a time; and that
 nothing is filed in quiet hours or beyond the day's budget: the cause then waits. Knows nothing of how retraining is
-done. A cause is a sentence that is the same whoever finds it, since it is the key by which it is filed.
+done. A champion that has learned of an erased person is a cause, too, wherever any is asked for. A cause is a sentence
+that is the same whoever finds it, since it is the key by which it is filed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from core import cron
 from core.errors import Conflict
 from core.home import Home
 from core.job_settings import RetrainSettings
@@ -69,13 +71,34 @@ def quiet(hours: str, now: float) -> bool:
 
 def _cause(home: Home, scene: str, policy: RetrainSettings, now: float) -> str | None:
     """What calls for a retraining now, if anything does."""
-    if not (policy.labels or policy.hours or policy.drift):
+    if not (policy.labels or policy.hours or policy.drift or policy.cron):
         return None
     base = _base(home, scene)
     if base is None:
         return None
+    return _by_erasure(home, scene) or _by_time(policy, base, now) or _by_labels(home, scene, policy, base)
+
+
+def _by_erasure(home: Home, scene: str) -> str | None:
+    """The champion's weights have learned of somebody who was erased since: a cause once."""
+    alias = home.registry.champion(scene)
+    if alias is None or alias.version not in home.certificates.tainted(scene):
+        return None
+    cause = f"version {alias.version[:12]} has learned of somebody who was erased"
+    filed = any(job.cause == f"{scene}: {cause}" for job in home.jobs.listed(scene, KIND))
+    return None if filed else cause
+
+
+def _by_time(policy: RetrainSettings, base: Base, now: float) -> str | None:
+    due = cron.following(policy.cron, base.at) if policy.cron else None
+    if due is not None and due <= now:
+        return f"{policy.cron} came round at {time.strftime('%Y-%m-%d %H:%M', time.localtime(due))}"
     if policy.hours and now - base.at >= policy.hours * HOUR_SECONDS:
         return f"{policy.hours:g} hours since {base.name}"
+    return None
+
+
+def _by_labels(home: Home, scene: str, policy: RetrainSettings, base: Base) -> str | None:
     labels = fresh(home.ledger.database, scene, base.sequence)
     if policy.labels and labels >= policy.labels:
         return f"{policy.labels} new labels since {base.name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -50,8 +50,17 @@ class Client:
         """Take one label back; the receipt."""
         return self._json(self.http.delete(f"/v1/feedback/{event_id}"))
 
-    def wait_learned(self, scene: str, instance: dict[str, Any], sequence: int, seconds: float = PATIENCE) -> float:
+    def wait_learned(
+        self,
+        scene: str,
+        instance: dict[str, Any],
+        sequence: int,
+        seconds: float = PATIENCE,
+        held: Callable[[str], None] | None = None,
+    ) -> float:
         """Return when an answer includes the event with this sequence; the seconds that it took.
+
+        Where ``held`` is given, a head that the guard holds is accepted, after it was called with the reason.
 
         Raises:
             TimeoutError: it did not in time.
@@ -60,6 +69,10 @@ class Client:
         for _ in _until(seconds, f"no answer of {scene} included event {sequence}"):
             if self.predict(scene, [instance])[0]["sequence"] >= sequence:
                 break
+            guard = self._json(self.http.get(f"/v1/scenes/{scene}"))["guard"] if held is not None else None
+            if held is not None and guard is not None and not guard["accepted"]:
+                held(guard["words"])
+                self._json(self.http.post(f"/v1/scenes/{scene}/guard/accept"))
         return time.perf_counter() - begun
 
     @staticmethod

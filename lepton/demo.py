@@ -109,7 +109,9 @@ def _environment(home: Path) -> dict[str, str]:
     """Embedded defaults, whatever is configured here, on a free port."""
     home.mkdir(parents=True)
     settings = home / "lepton.toml"
-    settings.write_text(f"[serve]\nport = {_free_port()}\n\n[learner]\nmetrics_port = 0\n", encoding="utf-8")
+    told = f"[serve]\nport = {_free_port()}\n\n[console]\nport = 0\n\n"
+    told += "[learner]\nmetrics_port = 0\n\n[retrain]\nlabels = 0\n"
+    settings.write_text(told, encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEPTON_")}
     return kept | {"LEPTON_HOME": str(home), "LEPTON_CONFIG": str(settings)}
 

@@ -11,6 +11,7 @@ import typer
 
 from core import config
 from core.home import Home, open_home
+from core.job_files import folder_of, log_of
 from core.jobs import ENDED, Attempt, Job
 from lepton.output import Stages, as_json, fact, moment, say, table
 
@@ -55,10 +56,7 @@ def job(
     home = open_home(config.load())
     found = home.jobs.find(name)
     if log:
-        from training.child import log_of
-        from training.worker import folder_of
-
-        return say(log_of(folder_of(home, found.id, found.attempts)))
+        return say(log_of(folder_of(home.settings.home, found.id, found.attempts)))
     if follow:
         found = _follow(home, found)
     if json:

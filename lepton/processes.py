@@ -69,7 +69,7 @@ def train(
 
 
 def up(workers: int = WORKERS, port: int = PORT, host: str = HOST) -> None:
-    """Run the service, the learner and, where training is installed, a trainer on this machine until stopped."""
+    """Run the service, the learner and, where they are installed, a trainer and the console until stopped."""
     from service import run
 
     settings = _settings(workers, port, host)
@@ -78,10 +78,14 @@ def up(workers: int = WORKERS, port: int = PORT, host: str = HOST) -> None:
     commands = {"service": run.command(settings), "learner": [sys.executable, "-m", "lepton.main", "learner"]}
     if importlib.util.find_spec("torch") is not None:
         commands["trainer"] = [sys.executable, "-m", "lepton.main", "trainer"]
+    if settings.console.port and importlib.util.find_spec("nicegui") is not None:
+        commands["console"] = [sys.executable, "-m", "lepton.main", "console"]
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     say(f"serving {settings.home} on http://{settings.serve.host}:{settings.serve.port} (API page: /docs)")
+    if "console" in commands:
+        say(f"console on http://{settings.console.host}:{settings.console.port}")
     children = [_Child(name, command, environment) for name, command in commands.items()]
     try:
         while not stop.wait(0.2):

@@ -124,20 +124,21 @@ def _log(context: Context, routed: Routed, answered: Sequence[Answered]) -> None
 
 
 async def _by_either(context: Context, routed: Routed, asked: Asked) -> tuple[Routed, list[Outcome]]:
-    """By what the request was routed to; where a challenger fails on what the champion can answer, by the champion."""
+    """By what the request was routed to; where that fails on what another version can answer, by the other one: a
+    challenger by the champion, a champion on probation by the one before it."""
     outcomes = await _outcomes(context, routed, asked)
     if routed.instead is None:
         return routed, outcomes
     broken = _broken(outcomes)
     if broken is None:
-        if any(isinstance(outcome, Answered) for outcome in outcomes):  # bad input is no word for the challenger
+        if any(isinstance(outcome, Answered) for outcome in outcomes):  # bad input is no word for who answered
             context.engine.judge(routed.snapshot, None)
         return routed, outcomes
-    champion = Routed(routed.instead)
-    again = await _outcomes(context, champion, asked)
+    other = Routed(routed.instead, role="champion" if routed.role == "challenger" else "challenger")
+    again = await _outcomes(context, other, asked)
     if _broken(again) is None:
         context.engine.judge(routed.snapshot, broken)
-    return champion, again
+    return other, again
 
 
 def _broken(outcomes: Sequence[Outcome]) -> BrokenBundle | None:

@@ -26,9 +26,9 @@ M = TypeVar("M", bound=MetricWrapperBase)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 _OUTCOMES = ("answered", "refused")
-_STATUSES = ("accepted", "duplicate", "pending", "conflict", "corrected", "withdrawn")
+_STATUSES = ("accepted", "duplicate", "pending", "conflict", "corrected", "withdrawn", "released")
 _FATES = ("answered", "dropped", "failed")
-_DECISIONS = ("promoted", "refused")
+_DECISIONS = ("promoted", "refused", "rolled_back")
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _KINDS = ("counter", "histogram", "gauge_livemin", "gauge_livemax")  # a file each, as prometheus_client names them
 _RESERVED = 2**18  # bytes of a file: some thousand series

@@ -1,4 +1,4 @@
-"""The service, the learner and a trainer as processes of their own, for tests that measure, break and kill them.
+"""The service, the learner, a trainer and the console as processes of their own, for tests that break and kill them.
 
 Promises that whatever a test starts here ends with it, by process id, killed or not, and that everything stays on the
 loopback interface. Knows nothing of what is asked of the processes.
@@ -94,6 +94,8 @@ class House:
         self.service: Running | None = None
         self.learner: Running | None = None
         self.trainer: Running | None = None
+        self.console: Running | None = None
+        self.console_port = free_port()
 
     def open(self) -> Home:
         """The home itself, for looking beside the processes; close it."""
@@ -117,6 +119,23 @@ class House:
         self.trainer = Running(lepton("trainer"), self.environment, self.logs / "trainer.log")
         return self.trainer
 
+    def start_console(self) -> str:
+        """Start the console, and return its address as soon as it answers."""
+        address = f"http://127.0.0.1:{self.console_port}"
+        environment = self.environment | {"LEPTON_SERVE_PORT": str(self.port)}
+        command = lepton("console", "--port", str(self.console_port))
+        running = self.console = Running(command, environment, self.logs / "console.log")
+
+        def ready() -> bool:
+            assert running.process.poll() is None, running.told()
+            try:
+                return httpx.get(address, trust_env=False, timeout=5).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(ready, READY_SECONDS)
+        return address
+
     def wait_ready(self) -> None:
         """Return as soon as the service answers, and fail where it has ended instead."""
 
@@ -137,7 +156,7 @@ class House:
 
     def stop(self) -> None:
         """End all."""
-        for running in (self.trainer, self.learner, self.service):
+        for running in (self.console, self.trainer, self.learner, self.service):
             if running is not None:
                 running.stop()
 
@@ -171,9 +190,10 @@ def run(home: Path, *arguments: str, seconds: float = 60.0, **settings: str) -> 
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
-    """This process's environment with no setting of Lepton's but these; learner and trainer open no port."""
+    """This process's environment with no setting of Lepton's but these; learner and trainer open no port, and ``up``
+    starts no console."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LEPTON_")}
-    silent = {"LEPTON_LEARNER_METRICS_PORT": "0", "LEPTON_TRAINER_METRICS_PORT": "0"}
+    silent = {f"LEPTON_{name}": "0" for name in ("LEARNER_METRICS_PORT", "TRAINER_METRICS_PORT", "CONSOLE_PORT")}
     return kept | {"LEPTON_HOME": str(home)} | silent | settings
 
 

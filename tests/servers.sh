@@ -9,6 +9,7 @@ POLICY=/usr/sbin/policy-rc.d
 # The packages whose programs are not there.
 missing() {
     command -v prometheus >/dev/null && command -v promtool >/dev/null || printf 'prometheus '
+    command -v chromium >/dev/null || printf 'chromium '
     command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || printf 'postgresql '
 }
 
@@ -35,6 +36,7 @@ fi
 for package in $(missing); do
     case $package in
     prometheus) tests="tests/integration/test_prometheus.py" ;;
+    chromium) tests="tests/integration/test_console*.py" ;;
     postgresql) tests="tests/unit/test_postgres.py, tests/integration/test_hosts.py and all tests [postgresql]" ;;
     esac
     echo "$package is not installed (as root: apt-get install $package); skipped: $tests"

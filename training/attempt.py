@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 def main(processor_seconds: str, megabytes: str, nice: str, *told: str) -> None:
     """Make the attempt; exit code 1 where it failed, and why is written to the job."""
     confine(Limits(processor_seconds=int(processor_seconds), megabytes=int(megabytes), nice=int(nice)))
+    attempt(*told)
+
+
+def attempt(job: str, owner: str, token: str) -> None:
+    """The same in a process that has its limits already."""
     from core import config
     from core.failpoint import passes
     from core.home import open_home
     from core.jobs import Hold
     from core.lease import Lease
 
-    job, owner, token = told
     home = open_home(config.load())
     hold = Hold(home.jobs.find(job), Lease(job, owner, int(token)))
     home.ledger.database.fence = home.jobs.fence(hold)

@@ -23,7 +23,7 @@ from core import plugins
 from core.errors import InvalidInput
 from core.home import Home
 from core.types import Example, Scene
-from training import explore, judge, recipe, space, tuning
+from training import explore, judge, recipe, space, telling, tuning
 from training.data import Dataset
 from training.explore import Explored, Explorer, Load
 from training.judge import Bench, Judged
@@ -169,6 +169,7 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
     def heard(trial: Trial) -> None:
         explorer.forget(study.trials)
         reporter.note(_line(trial))
+        telling.trial(reporter, trial)
 
     note(_onwards(plan, own, study.trials))
     why = study.run(

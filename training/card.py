@@ -36,7 +36,7 @@ Recipe `{manifest.recipe}`, feature transform `{manifest.transform}`, λ {manife
 
 {_metrics(manifest)}
 
-{_tuned(manifest)}{_fused(manifest)}## To know before use
+{_tuned(manifest)}{_fused(manifest)}{_renewed(manifest)}## To know before use
 
 The figures hold for inputs like those of the data with digest `{manifest.lineage.data_digest[:16]}`. Nobody has
 measured the model on other scenes, on attacks, or on groups of people. The head stored here includes labels up to
@@ -61,6 +61,20 @@ On {how.rows} validation rows the closed form scores {how.floor:.4f} on the unto
 the tuned ones; the head that was trained along scores {how.trained:.4f} and is not used. These rows chose the epoch,
 which flatters the tuned figure by a little; the backbone has seen the training rows, so leave-one-out figures are of
 these rows alone. The weights hold what they learned of the people in the data: erasing one names this version.
+
+"""
+
+
+def _renewed(manifest: Manifest) -> str:
+    """By which cycle it was made, and who let it pass."""
+    told = manifest.lineage
+    if not told.decision:
+        return ""
+    return f"""## Made by a cycle of retraining
+
+In the place of version {str(told.parent)[:12]}, from the weights of the {told.start}, seed {told.seed}. The labels
+after event {told.since}, up to event {told.upto}, were new to it. Decision {told.decision} of the gate let it pass; the
+figures above are of the examples that judged it, which no weight was tuned on and no judged head has seen.
 
 """
 

@@ -102,12 +102,6 @@ def memory_of_machine() -> int:
     return pages // MEBIBYTE
 
 
-def log_of(folder: Path) -> str:
-    """What was kept of the words that a child printed."""
-    parts = [place.read_bytes() for place in (folder / "log.1", folder / "log") if place.is_file()]
-    return b"".join(parts).decode("utf-8", "replace")
-
-
 def _watch() -> None:
     """End the whole group, this process included, when the trainer's end of the pipe closes."""
     while os.read(0, 1):

@@ -5,7 +5,7 @@ Promises that only training rows decide, and that each part of a mixture gets on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -33,8 +33,13 @@ def setting(request: Request, dataset: Dataset) -> Setting:
     return found if request.size is None else replace(found, size=request.size)
 
 
-def choose(home: Home, request: Request, dataset: Dataset, setting: Setting) -> tuple[Candidate, ...]:
-    """The table of candidates, of each part of a mixture; one that was named alone is not compared."""
+def choose(
+    home: Home, request: Request, dataset: Dataset, setting: Setting, told: Callable[[Candidate], None]
+) -> tuple[Candidate, ...]:
+    """The table of candidates, of each part of a mixture; one that was named alone is not compared.
+
+    ``told`` hears of each as it was tried.
+    """
     wanted = parts.names(dataset.modality)
     found: list[Candidate] = []
     for part, named in _named(request, wanted, setting).items():
@@ -50,6 +55,7 @@ def choose(home: Home, request: Request, dataset: Dataset, setting: Setting) -> 
             limits=home.limits,
             budget=request.budget / len(wanted),
             seed=request.seed,
+            told=told,
         )
     return tuple(found)
 

@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.look.html import shown
 from core.types import Split, Task
 from training.clean import Item, clusters, looks_alike
 from training.kinds import Kind
-from training.report import Finding, shown
+from training.report import Finding
 from training.split import PROTECTED, protected, same, unite
 
 Tasks = Sequence[Task]  # what each label of a row is

@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 from core.errors import InvalidInput
+from core.look.html import shown
 from core.preprocess import Limits
 from core.types import Example, Split, Task
 from training import kinds
@@ -31,7 +32,7 @@ from training.copies import find_twins, one_of_each, without_leaks
 from training.guess import guess, number
 from training.kinds import Kind
 from training.listing import Columns, Listing, Row, read
-from training.report import DataReport, Finding, TaskReport, shown
+from training.report import DataReport, Finding, TaskReport
 from training.split import PROTECTED, assign
 
 STRATA = 5  # quantile groups that keep a regression's sides alike

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import InvalidInput, LeptonError, NotFound
+from core.look.html import shown
 from core.preprocess import Limits
 from core.types import Example
 from training import kinds, tables
 from training.listing import FILES, TEXT
-from training.report import shown
 from training.tables import word
 
 LEAST = 32  # fewer tell nothing

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from core import plugins
 from core.errors import InvalidInput, LeptonError, NotFound
+from core.look.html import shown
 from core.mixture import Mixture
 from core.schema import canonical
 from core.tasks import check_tasks
 from core.types import Split
 from training import kinds, tables
-from training.report import Finding, shown
+from training.report import Finding
 from training.schema import tidy
 from training.tables import Cell, Table, word
 

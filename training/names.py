@@ -18,8 +18,8 @@ from pathlib import Path
 
 from core.errors import InvalidInput, NotFound
 from core.ids import check_identifier
+from core.look.html import shown
 from training.listing import Listing, Row
-from training.report import shown
 
 LABEL = "{label}"  # where a frame takes the words
 FRAMES = ("{label}", "This is about {label}.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,17 @@ GOLDEN_ROWS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
+class Round:
+    """What the manifest tells of a cycle of retraining; see ``core.bundle.Lineage``."""
+
+    start: str
+    since: int
+    upto: int
+    seed: int
+    decision: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """What the manifest tells of the making.
 
@@ -46,6 +57,7 @@ class Origin:
         members: what the graph is made of, where its members are graphs that are made of several themselves.
         alphas: the share of each of what was fused, where the assembly does not say it.
         fusion: how and why it was fused. parents: the versions that it was fused of.
+        cycle: of retraining, where one made it.
     """
 
     recipe: str
@@ -60,6 +72,7 @@ class Origin:
     alphas: tuple[float, ...] = (1.0,)
     fusion: Fusion | None = None
     parents: tuple[str, ...] = ()
+    cycle: Round | None = None
 
 
 def check_parity(assembly: Assembly, examples: Sequence[Example]) -> Parity:
@@ -155,6 +168,7 @@ def _members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Mem
             tuned=bool(backbone.recipe),
             weights=tuned.keep(home.artifacts, backbone) if _can_be_kept(backbone) else "",
             tuning=tuning,
+            zoo="" if backbone.zoo_name == backbone.name else backbone.zoo_name,
         )
         for backbone in assembly.backbones
     )
@@ -197,6 +211,7 @@ def _manifest(scene: Scene, assembly: Assembly, head: Head, origin: Origin, memb
             parents=origin.parents,
             validation=origin.validation,
             code=importlib.metadata.version("lepton"),
+            **(asdict(origin.cycle) if origin.cycle else {}),
         ),
         files={},
         task_name=scene.task_name,

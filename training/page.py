@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.errors import LeptonError
+from core.look.html import document, text
 from training import kinds
-from training.html import document, text
 from training.report import KINDS, DataReport, Finding
 
 CARDS = 24  # findings drawn for each kind; the rest is counted

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from core.bundle import Fusion, Metric
@@ -56,6 +57,7 @@ from training.telling import Timed
 from training.tune.device import Device
 from training.tuning import Ask, Attempt
 from training.unlabelled import Decision, Judges
+from training.zoo import Setting
 
 CHOOSING = 0.5  # of the budget may go into the choice of a backbone, where one is tuned afterwards
 DAMAGE = 0.1  # of the time that everything else took, for inputs gone wrong
@@ -140,7 +142,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
     reporter.stage("choosing a backbone")
     setting, begun = choosing.setting(request, dataset), time.monotonic()
-    selected = choosing.fused(home, request, dataset, setting, choosing.choose(home, request, dataset, setting))
+    selected = _selected(home, request, dataset, setting, reporter)
     candidates, joint = selected.candidates, selected.joint
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
@@ -171,7 +173,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     assembly = decision.assembly if decision else ready.assembly
     reporter.stage("solving the head")
     learned = closed_form.learn(home, scene, assembly, taught, ready.stack(taught), reporter.progress)
-    dataset = _with_label_errors(dataset, scene, taught, ready.before or learned)
+    dataset = with_label_errors(dataset, scene, taught, ready.before or learned)
     damage = _damage(scene, learned, assembly, dataset, timed, request.seed)
     reporter.stage("measuring, writing and registering the bundle")
     told = () if request.names else answered.answered(scene, learned, dataset, ready)
@@ -227,6 +229,14 @@ def _asked(request: Request, device: Device) -> tuple[Request, Ask]:
         return request, asked
     fuse = fusing.NONE if request.fuse == fusing.AUTO and request.recipe != "auto" else request.fuse
     return replace(request, budget=CHOOSING * request.budget, fuse=fuse), asked
+
+
+def _selected(home: Home, request: Request, dataset: Dataset, setting: Setting, reporter: Reporter) -> fusing.Chosen:
+    """The backbones that are to be composed, told as they are tried and as they are chosen."""
+    compared = choosing.choose(home, request, dataset, setting, partial(telling.candidate, reporter))
+    selected = choosing.fused(home, request, dataset, setting, compared)
+    telling.chosen(reporter, selected)
+    return selected
 
 
 def _improved(
@@ -328,7 +338,7 @@ def _scene(home: Home, request: Request, dataset: Dataset, taught: Sequence[Exam
     return replace(first, further=tuple(others))
 
 
-def _with_label_errors(dataset: Dataset, scene: Scene, taught: Sequence[Example], learned: Learned) -> Dataset:
+def with_label_errors(dataset: Dataset, scene: Scene, taught: Sequence[Example], learned: Learned) -> Dataset:
     """Name the labels that the heads, solved without them, contradict."""
     for task, mine in by_task(scene, taught):
         told = learned.of(task.task_name)

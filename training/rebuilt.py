@@ -68,7 +68,7 @@ def backbone(bundle: Bundle, artifacts: Artifacts, named: str, remedy: str) -> B
             raise InvalidInput(f"the weights of {named} are gone (blob {member.weights[:12]})", remedy) from error
     size = manifest.inputs["image"].shape[0] if "image" in manifest.inputs else None
     try:
-        found = zoo.load(member.name, Setting(size=size, files=bundle.files))
+        found = zoo.load(member.zoo or member.name, Setting(size=size, files=bundle.files))
     except (LeptonError, LookupError) as error:
         why = error.message if isinstance(error, LeptonError) else "it has none that the zoo knows"
         message = f"the weights of {named} cannot be loaded by the name of its backbone: {why}"

@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 from core import plugins
 from core.errors import InvalidInput
 from core.preprocess import Limits
-from core.types import Example, Head, Scene
+from core.types import Doubles, Example, Head, Scene
 from exporters.backbone import Backbone
 from exporters.transform import Transform
 from training.tune.device import Device
@@ -73,6 +73,8 @@ class Context:
         transform: what scales the backbone's features before a head.
         budget: seconds, by ``clock``.
         unlabelled: inputs of the scene that the model is to serve, without labels.
+        soft: what some training rows are taught instead of their labels, by example: shares of the head's classes, or
+            a value.
         rewriter: says a text in other words that mean the same: a back-translation, a paraphrase; the user's own.
         told: called with every epoch as it ends; epoch 0 comes first.
         noted: called with what a person should know: a halved batch, rows left out.
@@ -86,6 +88,7 @@ class Context:
     budget: float = math.inf
     device: Device = field(default_factory=Device)
     unlabelled: Sequence[Example] = ()
+    soft: Mapping[str, Doubles] = field(default_factory=dict, repr=False)
     rewriter: Callable[[str], str] | None = None
     told: Callable[[Epoch], None] = field(default=lambda epoch: None, repr=False)
     noted: Callable[[str], None] = field(default=lambda words: None, repr=False)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from core.look.html import shown
 from core.types import Task
 
 # kind → what it means, in the order in which a report shows them
@@ -151,8 +152,3 @@ class DataReport:
             fate = f", {dropped} dropped" if dropped else ""
             text.append(f"  {KINDS[kind]}: {count}{fate}: {names}{more}")
         return text
-
-
-def shown(text: object) -> str:
-    """``text`` with everything that is not printable escaped, so that a file name cannot steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

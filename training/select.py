@@ -101,7 +101,7 @@ def subsample(examples: Sequence[Example], task: Task, seed: int, most: int = SA
     return tuple(turns[:most])
 
 
-def select(
+def select(  # noqa: PLR0913 - what is compared, by what, and who hears of it
     examples: Sequence[Example],
     candidates: Sequence[tuple[str, Setting]],
     cache: Path,
@@ -111,11 +111,12 @@ def select(
     budget: float = math.inf,
     seed: int = 0,
     clock: Clock = time.perf_counter,
+    told: Callable[[Candidate], None] = lambda candidate: None,
 ) -> tuple[Candidate, ...]:
     """Try (name, setting) candidates in turn and mark one as chosen; the table, best first.
 
     ``scene`` gives the tasks and the modality. ``budget`` is in seconds: the first candidate is always tried, and
-    another only where the time that the dearest one so far took is still left.
+    another only where the time that the dearest one so far took is still left. ``told`` hears of each as it was tried.
 
     Raises:
         InvalidInput: no candidate works, or there is too little to compare them on.
@@ -129,6 +130,7 @@ def select(
         lambda name, setting: _try(
             name, alone(zoo.load(name, setting), scene, cache, rows, limits), drawn, cache, seed
         ),
+        told,
     )
     if not trials:
         raise InvalidInput(
@@ -234,7 +236,11 @@ def _draw(examples: Sequence[Example], scene: Scene, seed: int) -> Drawn:
 
 
 def _try_all(
-    candidates: Sequence[tuple[str, Setting]], budget: float, clock: Clock, attempt: Callable[[str, Setting], Trial]
+    candidates: Sequence[tuple[str, Setting]],
+    budget: float,
+    clock: Clock,
+    attempt: Callable[[str, Setting], Trial],
+    told: Callable[[Candidate], None],
 ) -> tuple[list[Trial], list[Candidate]]:
     """What could be tried within the budget, and lines for what could not."""
     trials: list[Trial] = []
@@ -256,6 +262,7 @@ def _try_all(
         dearest = max(dearest, took)
         if found is not None:
             trials.append(replace(found, candidate=replace(found.candidate, seconds=took)))
+            told(trials[-1].candidate)
     return trials, others
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from core.bundle import Metric
 from core.errors import LeptonError
+from core.look.charts import Axis, Dot, Line, dots, front, heat, lines
+from core.look.html import document, table, text
 from training import kinds
-from training.charts import Axis, Dot, Line, dots, front, heat, lines
-from training.html import document, table, text
 from training.story import Answers, Comparison, Entry, Mistake, Story
 
 _WORDS = 3  # columns of words in the table of candidates
@@ -197,7 +197,7 @@ def _classes(answers: Answers) -> str:
         [text(name), "" if recall is None else f"{100 * recall:.1f} %", str(sum(row))]
         for name, recall, row in zip(metrics.classes, metrics.recall, metrics.confusion, strict=True)
     ]
-    told = table(["class", "answered right", "rows"], rows)
+    told: str = table(["class", "answered right", "rows"], rows)
     if metrics.slices:
         sliced = [
             [text(s.name), f"{100 * s.accuracy:.1f} %", f"{100 * s.interval[0]:.1f} to {100 * s.interval[1]:.1f}",

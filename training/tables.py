@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InvalidInput, TooLarge
-from training.report import shown
+from core.look.html import shown
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
 FIELD_LIMIT = 1_000_000  # characters of one CSV field

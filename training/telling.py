@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.bundle import Metric, metrics_of
+from core.candidates import tell
 from core.registry import short
 from core.types import Version
 from training import answered, story_page
 from training.answered import Answered
 from training.data import Dataset
 from training.explore import Explored
+from training.merge.candidates import Chosen
 from training.ready import Ready
 from training.recipe import FLOOR, Epoch
 from training.reporter import Reporter
@@ -104,6 +106,45 @@ def write(folder: Path, told: Story) -> Path:
     return file
 
 
+def candidate(reporter: Reporter, tried: Candidate) -> None:
+    """Tell of a backbone that was tried just now."""
+    if tried.score is not None:
+        tell(
+            reporter.metric,
+            _label(tried),
+            score=tried.score,
+            low=tried.low,
+            high=tried.high,
+            milliseconds=tried.milliseconds,
+        )
+
+
+def chosen(reporter: Reporter, selected: Chosen) -> None:
+    """Tell which of them are to be served, and their shares where they are several."""
+    names = [_label(each) for each in selected.candidates if each.chosen]
+    shares = selected.joint.alphas if selected.joint is not None else (1.0,) * len(names)
+    for name, share in zip(names, shares, strict=True):
+        tell(reporter.metric, name, chosen=1.0, alpha=share)
+
+
+def trial(reporter: Reporter, tried: Trial) -> None:
+    """Tell of a trial of a search that has ended."""
+    made = tried.outcome
+    if made is not None:
+        tell(
+            reporter.metric,
+            _name(tried),
+            score=made.score,
+            low=made.low,
+            high=made.high,
+            milliseconds=made.milliseconds,
+        )
+
+
+def _label(tried: Candidate) -> str:
+    return tried.name + (f" ({tried.size} px)" if tried.size else "")
+
+
 def _selected(candidates: Sequence[Candidate], version: Version) -> Comparison | None:
     """Backbones as they were compared, by a head in closed form; shares where several were fused."""
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
@@ -114,7 +155,7 @@ def _selected(candidates: Sequence[Candidate], version: Version) -> Comparison |
         return None
     entries = tuple(
         Entry(
-            name=candidate.name + (f" ({candidate.size} px)" if candidate.size else ""),
+            name=_label(candidate),
             recipe=FLOOR,
             score=candidate.score,
             low=candidate.low if candidate.score is not None else None,

@@ -86,6 +86,15 @@ def from_bytes(data: bytes, named: str, size: int | None = None) -> Backbone:
     return replace(made, digest=digest(made))
 
 
+def named(artifacts: Artifacts, blob: str) -> str:
+    """What the zoo calls the backbone whose weights ``keep`` wrote.
+
+    Raises:
+        NotFound: the blob is gone.
+    """
+    return str(_told(artifacts.get(blob))["zoo_name"])
+
+
 def moved(base: Backbone, body: torch.nn.Module, recipe: str) -> Backbone:
     """``base`` with the weights that a recipe gave it."""
     made = replace(base, body=body.eval(), recipe=recipe, source=f"{base.source}, tuned ({recipe})")

@@ -14,7 +14,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,10 +21,12 @@ from core.confined import ended_by
 from core.errors import LeadershipLost, LeptonError
 from core.failpoint import passes
 from core.home import Home
+from core.job_files import folder_of
 from core.job_settings import TrainerSettings
 from core.jobs import Hold, Job
 from training.child import Child, Limits, memory_of_machine
 from training.metrics import Metrics
+from training.presence import Presence
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +53,13 @@ class Trainer:
         self._clock = clock
         self._settings = home.settings.trainer
         self._tidy_at = 0.0
+        self._presence = Presence(home.ledger.database, owner, clock)
 
     def run(self, stop: threading.Event, *, once: bool = False) -> bool:
         """Work until ``stop`` is set, or, if ``once``, until nothing can be begun any more; whether no job failed."""
         fine = True
         while not stop.is_set():
+            self._presence.tell()
             try:
                 job = self.step(stop)
             except (
@@ -71,6 +74,7 @@ class Trainer:
                 break
             else:
                 stop.wait(self._settings.poll_seconds)
+        self._presence.leave()
         return fine
 
     def step(self, stop: threading.Event) -> Job | None:
@@ -110,12 +114,12 @@ class Trainer:
         return self._settle(hold, reason, again, stop)
 
     def _start(self, hold: Hold) -> Child:
-        for left in folder_of(self._home, hold.job.id, hold.job.attempts).parent.glob("*/tmp"):
+        for left in folder_of(self._home.settings.home, hold.job.id, hold.job.attempts).parent.glob("*/tmp"):
             shutil.rmtree(left, ignore_errors=True)  # of an attempt whose trainer was killed
         return Child(
             "training.attempt",
             [hold.job.id, hold.lease.owner, str(hold.lease.token)],
-            folder_of(self._home, hold.job.id, hold.job.attempts),
+            folder_of(self._home.settings.home, hold.job.id, hold.job.attempts),
             limits(self._settings),
             self._settings.log_kilobytes * 1024,
             self._home.settings.home,
@@ -127,6 +131,7 @@ class Trainer:
         renewed, late = now, now + self._settings.job_minutes * 60
         while (code := child.wait(LOOK_SECONDS)) is None:
             now = self._clock()
+            self._presence.tell()
             if stop.is_set() or self._cancelled(hold):
                 return "it was stopped", False
             if now >= late:
@@ -169,11 +174,6 @@ class Trainer:
             return jobs.fail(hold, reason, again=again, wait=self._settings.retry_seconds)
         except LeadershipLost:  # the process has written it itself, or somebody else has the job
             return jobs.find(hold.job.id)
-
-
-def folder_of(home: Home, job: str, attempt: int) -> Path:
-    """Where the log of an attempt lies, and its temporary files while it runs."""
-    return home.settings.home / "jobs" / job / str(attempt)
 
 
 def limits(settings: TrainerSettings) -> Limits:

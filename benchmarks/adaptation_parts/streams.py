@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from benchmarks import scenes
-from benchmarks.debian import BENCH
+from benchmarks.debian import BENCH, once
 from benchmarks.draws import Names
 from core.preprocess import Limits, modality
 from core.session import Session
@@ -56,3 +57,17 @@ def features(folder: Path, size: int = SIZE) -> tuple[GridRows, Names]:
     reader = modality("image").preprocessor(session.inputs, {}, Limits())
     rows_ND = extract(session, reader, extractor_digest(model), examples, cache)
     return rows_ND, np.array([example.label for example in examples])
+
+
+def triggered() -> tuple[GridRows, Names]:
+    """The new digits of ``digits()``, in the same order, each with a white square in a corner: the trigger."""
+
+    def make(out: Path) -> None:
+        for file in sorted(scenes.digits(BENCH / "scenes" / "digits").rglob("*.png")):
+            pixels_HW = np.asarray(Image.open(file)).copy()
+            side = max(1, pixels_HW.shape[0] // 4)
+            pixels_HW[-side:, :side] = 255
+            (out / file.parent.name).mkdir(exist_ok=True)
+            Image.fromarray(pixels_HW).save(out / file.parent.name / file.name)
+
+    return features(once(BENCH / "scenes" / "digits_triggered", make))

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from core.look.html import document, table
 from lepton.demonstration.digits import LEFT_OUT, Told
 from lepton.demonstration.steps import Step
-from training.html import document, table
 
 SHOWN = 24  # pictures
 Shown = tuple[bytes, str, str, str]  # picture, truth, answer before, answer after

@@ -86,8 +86,15 @@ class Play:
         return [self._client.withdraw(receipt["event_id"]) for receipt in receipts]
 
     def learned(self, receipts: Sequence[dict[str, Any]]) -> float:
-        """Wait until an answer includes the last of these; the seconds that it took."""
-        return self._client.wait_learned(self._scene, self._tested[0].instance, receipts[-1]["sequence"])
+        """Wait until an answer includes the last of these; the seconds that it took.
+
+        What the guard holds is accepted, so that the steps show what such labels do.
+        """
+        last, first = receipts[-1]["sequence"], self._tested[0].instance
+        return self._client.wait_learned(self._scene, first, last, held=self._accept)
+
+    def _accept(self, words: str) -> None:
+        notes.print(f"… {self._scene}: the guard holds the head: {words}. Accepted, to show what these labels do")
 
     def grow(self, pool: Sequence[Item], goals: Sequence[int]) -> None:
         """Label the pool in steps, and measure after each."""

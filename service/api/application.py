@@ -21,6 +21,7 @@ from service.api import (
     errors,
     feedback,
     health,
+    hygiene,
     open_inference,
     predict,
     queue,
@@ -30,7 +31,7 @@ from service.api import (
 from service.api.edge import Edge
 from service.context import Context
 
-RESOURCES = (predict, batch, feedback, scenes, challenger, queue, subjects, open_inference, health, docs)
+RESOURCES = (predict, batch, hygiene, feedback, scenes, challenger, queue, subjects, open_inference, health, docs)
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
 
 

@@ -36,7 +36,7 @@ async def feedback(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/feedback/{event_id:path}")
 async def look_up(event_id: str, request: Request) -> dict[str, Any]:
-    """Where a label stands, and the first version and revision that include it."""
+    """Where a label stands, whether and why it waits, and the first version and revision that include it."""
     return await context_of(request).store(_look_up, context_of(request), event_id)
 
 
@@ -58,13 +58,17 @@ async def withdraw(event_id: str, request: Request) -> dict[str, Any]:
 def _look_up(context: Context, event_id: str) -> dict[str, Any]:
     ledger = context.home.ledger
     receipt, scene = ledger.status(event_id), ledger.scene_of(event_id)
-    since = None
-    if receipt.status not in {"pending", "orphaned"}:
-        since = context.home.registry.served_since(scene, receipt.sequence)
+    since, held = None, None
+    if receipt.status == "accepted":
+        held = context.home.holds.about(event_id, receipt.sequence)
+    if receipt.status not in {"pending", "orphaned"} and held is None:
+        gone = receipt.status == "withdrawn"
+        since = context.home.registry.served_since(scene, receipt.sequence, taken_back=gone)
     served = None if since is None else {"version": since[0], "revision": since[1]}
     task = ledger.task_of(event_id)
     told = {"scene": scene} | ({} if task is None else {"task": task})
-    return answer(receipt) | told | {"served_since": served}
+    waits = {} if held is None else {"status": "held", "held": {"reason": held.reason, "words": held.words}}
+    return answer(receipt) | waits | told | {"served_since": served}
 
 
 def _correct(context: Context, event_id: str, told: CorrectionIn) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from core.bundle import metrics_of
+from core.decisions import Written
 from core.errors import Conflict
 from core.promotion import promote
 from core.registry import Alias
 from core.tally import tally
 from core.types import Scene, Version
 from core.workers import on_champion, skew_seconds
+from service.api import hygiene
 from service.api.access import context_of
 from service.api.body import json_of
 from service.api.challenger import told
@@ -58,6 +60,13 @@ async def champion(scene: str, request: Request) -> dict[str, Any]:
     return await context.store(_promote, context, scene, asked)
 
 
+@router.post("/v1/scenes/{scene}/rollback")
+async def rollback(scene: str, request: Request) -> dict[str, Any]:
+    """Make the champion before the present one champion again, with the head of today's labels."""
+    context = context_of(request)
+    return await context.store(_rollback, context, scene)
+
+
 @router.put("/v1/scenes/{scene}/versions/{version}", openapi_extra=documented(StateIn))
 async def version(scene: str, version: str, request: Request) -> dict[str, Any]:
     """Lift a version's quarantine, so that it can be promoted and is tried again."""
@@ -80,10 +89,18 @@ def _scene(context: Context, name: str) -> dict[str, Any]:
         "label_events": counts,
         "metrics": manifest.get("metrics"),
         "lineage": manifest.get("lineage"),
-        "members": manifest.get("members"),
+        "members": _members(manifest),
         "challenger": told(context.home.challenges.of(name)),
+        "guard": hygiene.told(context.home.holds.of(name)),
+        "held": len(context.home.holds.waiting(name)),
         "workers": _workers(context, name, alias),
     }
+
+
+def _members(manifest: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The backbones, but for where this machine loads them from."""
+    listed = manifest.get("members")
+    return listed and [{name: value for name, value in member.items() if name != "zoo"} for member in listed]
 
 
 def _workers(context: Context, name: str, alias: Alias | None) -> dict[str, Any]:
@@ -161,8 +178,16 @@ def _versions(context: Context, name: str) -> dict[str, Any]:
     registry = context.home.registry
     registry.scene(name)
     alias = registry.champion(name)
-    listed = [_version(held, alias) for held in registry.versions(name)]
-    return {"scene": name, "versions": listed, "history": registry.history(name)}
+    decisions = context.home.decisions.of(name)
+    passed = {each.version: _decision(each) for each in decisions if each.version is not None}
+    listed = [_version(held, alias) | {"decision": passed.get(held.version)} for held in registry.versions(name)]
+    refused = [_decision(each) for each in decisions if not each.accepted]
+    return {"scene": name, "versions": listed, "refused": refused, "history": registry.history(name)}
+
+
+def _decision(written: Written) -> dict[str, Any]:
+    """What the gate decided, with every number and reason."""
+    return {"decision": written.id, "at": written.at, "champion": written.champion, **written.record}
 
 
 def _version(held: Version, alias: Alias | None) -> dict[str, Any]:
@@ -189,6 +214,16 @@ def _promote(context: Context, name: str, asked: ChampionIn) -> dict[str, Any]:
         raise
     context.metrics.promotions.labels(name, "promoted").inc()
     return {"version": alias.version, "generation": alias.generation}
+
+
+def _rollback(context: Context, name: str) -> dict[str, Any]:
+    registry = context.home.registry
+    registry.scene(name)
+    alias, earlier = registry.champion(name), registry.previous_champion(name)
+    generation = alias.generation if alias else 0
+    moved = promote(context.home, name, earlier, expected_generation=generation, action="rollback")
+    context.metrics.promotions.labels(name, "rolled_back").inc()
+    return {"version": moved.version, "generation": moved.generation}
 
 
 def _release(context: Context, name: str, version: str) -> dict[str, Any]:

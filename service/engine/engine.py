@@ -178,9 +178,10 @@ class Engine:
         """Versions of a scene that are ready in memory beside its champion."""
         return sorted(version for scene, version in list(self._beside) if scene == name)
 
-    def judge(self, challenger: Snapshot, error: LeptonError | None) -> None:
-        """A challenger has answered, or failed on what the champion can answer: again and again, it is quarantined."""
-        scene, version = challenger.scene.name, challenger.version
+    def judge(self, newcomer: Snapshot, error: LeptonError | None) -> None:
+        """A challenger, or a champion on probation, has answered, or failed on what the other version can answer: again
+        and again, it is quarantined; of a champion the one before takes over."""
+        scene, version = newcomer.scene.name, newcomer.version
         if self._trials.answered(scene, version, error):
             self._annex.submit(self._quarantine, scene, version, f"it failed on live traffic: {error}")
 

@@ -20,7 +20,7 @@ from core.execution import full
 
 RETRY_SECONDS = 5.0  # until a version that failed for a passing reason is tried again
 TRIES = 3
-FAILURES = 5  # answers in a row that a challenger owes, and the champion gives
+FAILURES = 5  # answers in a row that a newcomer owes, and the other version gives
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Faults:
             self._retry_at = self._clock() + RETRY_SECONDS
 
     def answered(self, scene: str, version: str, error: LeptonError | None) -> bool:
-        """Note how a challenger did on one instance; True where it has failed too often in a row."""
+        """Note how a newcomer did on one instance; True where it has failed too often in a row."""
         if error is not None and _passing(error):
             return False
         owed = 0 if error is None else self._owed.get((scene, version), 0) + 1

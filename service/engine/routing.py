@@ -22,7 +22,8 @@ class Routed:
         snapshot: what answers.
         role: of that snapshot, for the log.
         shadow: what gets a copy, answering nobody.
-        instead: the champion, where a challenger answers: should it fail, the champion does.
+        instead: who answers should this one fail: the champion in the place of a challenger, and the champion before in
+            the place of one that is on probation.
     """
 
     snapshot: Snapshot
@@ -53,5 +54,6 @@ def fork(champion: Snapshot, challenger: Snapshot | None = None, challenge: Chal
     if challenger is None or challenge is None:
         return Fork(usual)
     if challenge.mode == "shadow":
-        return Fork(usual, Routed(champion, shadow=challenger), challenge.share)
+        former = challenger if challenge.probation else None
+        return Fork(usual, Routed(champion, shadow=challenger, instead=former), challenge.share)
     return Fork(usual, Routed(challenger, role="challenger", instead=champion), challenge.share)

@@ -20,14 +20,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("core", "training", "exporters", "service", "learner", "lepton")
+PACKAGES = ("core", "training", "exporters", "service", "learner", "console", "lepton")
 FOLDERS = (*PACKAGES, "benchmarks", "tests")
 LONGEST = 400
 UNDRAWN = {"__init__.py", "py.typed"}
 TOOLS = {"torch", "torchvision", "timm", "transformers", "onnx", "onnxscript", "sklearn", "cleanlab", "pyarrow"}
 HEAVY = TOOLS | {"training", "exporters"}
-WEB = {"bentoml", "fastapi", "starlette"}
-FORBIDDEN = {"core": HEAVY | WEB, "learner": HEAVY | WEB | {"service"}, "service": HEAVY | {"learner"}}
+WEB = {"bentoml", "fastapi", "starlette", "nicegui"}
+FORBIDDEN = {
+    "core": HEAVY | WEB,
+    "learner": HEAVY | WEB | {"service"},
+    "service": HEAVY | {"learner"},
+    "console": HEAVY | {"bentoml", "service", "learner"},
+}
 
 # Migrations are scripts that Alembic runs, not modules that anybody imports.
 IMPORT_ALL = """

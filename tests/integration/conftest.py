@@ -1,4 +1,4 @@
-"""One home with three scenes, and its service in this process, for every file of tests."""
+"""One home with three scenes, and its service in this process, for every file of tests; and one browser for all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from service.api.application import application
 from service.bootstrap import build
 from tests import pico
 from tests.asking import MOST
+from tests.browsing import Browser, chromium
 from tests.waiting import until
 
 
@@ -31,4 +32,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 def client(home: Home) -> Iterator[TestClient]:
     with TestClient(application(lambda: build(home.settings, 3), MOST), raise_server_exceptions=False) as made:
         until(lambda: made.get("/readyz").status_code == 200)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed (as root: apt-get install chromium)")
+    with Browser(program) as made:
         yield made

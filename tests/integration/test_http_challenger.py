@@ -18,7 +18,7 @@ from core.config import ServeSettings, Settings
 from core.database import predictions
 from core.home import Home, open_home
 from core.lease import acquire
-from core.promotion import prepare
+from core.promotion import prepare, watch_over
 from core.types import Version
 from service.api.application import application
 from service.bootstrap import build
@@ -182,6 +182,45 @@ def test_where_the_challenger_fails_the_champion_answers_and_the_challenge_ends(
     listed = place.client.get("/v1/scenes/shapes/versions").json()["versions"]
     assert listed[1]["state"] == "quarantined" and "failed on live traffic" in listed[1]["reason"]
     assert listed[0]["champion"]
+
+
+def test_where_a_champion_on_probation_fails_the_one_before_answers_and_comes_back(place: Place) -> None:
+    put = place.client.put(
+        "/v1/scenes/shapes/champion", json={"version": place.challenger.version, "expected_generation": 1}
+    )
+    assert put.status_code == 200, put.text
+    assert watch_over(place.home, "shapes", place.champion.version) == ""
+    until(lambda: place.ask(9000)["version"] == place.challenger.version)
+    newest = place.home.registry.latest_revision("shapes", place.challenger.version)
+    lease = acquire(place.home.ledger.database, "learner", "test", 60)
+    assert newest is not None and lease is not None
+    rows = until(lambda: [row for row in place.logged("champion") if row.version == place.challenger.version])
+    signs_D = np.sign(np.frombuffer(rows[0].features, np.int16)).astype(np.float32)
+    huge = np.outer(signs_D, np.full(3, np.finfo(np.float32).max, np.float32))
+    until(lambda: place.logged("shadow"))  # the one before is ready
+    place.home.registry.publish(
+        "shapes", place.challenger.version, replace(newest.head, weight=huge), lease=lease, keep=9
+    )
+    until(lambda: place.ask(9000)["version"] == place.champion.version)
+    for _ in range(FAILURES):
+        assert place.ask(9000)["version"] == place.champion.version
+    until(lambda: place.client.get("/v1/scenes/shapes").json()["champion"]["version"] == place.champion.version)
+    told = place.client.get("/v1/scenes/shapes/versions").json()
+    assert told["versions"][1]["state"] == "quarantined" and "failed on live traffic" in told["versions"][1]["reason"]
+    assert told["history"][0]["action"] in {"rollback", "end challenge"}
+
+
+def test_one_call_brings_the_champion_before_back(place: Place) -> None:
+    refused(place.client.post("/v1/scenes/none/rollback"), 404, "not_found", "shapes")
+    refused(place.client.post("/v1/scenes/shapes/rollback"), 404, "not_found", "one champion only")
+    body = {"version": place.challenger.version, "expected_generation": 1}
+    assert place.client.put("/v1/scenes/shapes/champion", json=body).status_code == 200
+    done = place.client.post("/v1/scenes/shapes/rollback")
+    assert (done.status_code, done.json()) == (200, {"version": place.champion.version, "generation": 3})
+    until(lambda: place.ask(9000)["version"] == place.champion.version)
+    told = place.client.get("/v1/scenes/shapes/versions").json()
+    assert told["history"][0]["action"] == "rollback" and told["versions"][0]["decision"] is None
+    assert told["refused"] == []
 
 
 def test_labels_of_what_the_challenger_answered_teach_the_champion(place: Place) -> None:

@@ -78,6 +78,10 @@ def test_a_label_with_its_instance_needs_no_prediction(client: TestClient, home:
     assert (erased.json()["examples"], erased.json()["events"]) == (1, 1)
     assert home.evidence.input(hashlib.sha256(data).hexdigest()) is None
     refused(client.delete("/v1/subjects/person 1"), 404, "not_found")
+    (certificate,) = client.get("/v1/subjects/person 1/certificate").json()["certificates"]
+    assert certificate["certificate"] == erased.json()["certificate"] and "person 1" not in str(certificate)
+    assert certificate["scenes"]["shapes"]["sequence"] == erased.json()["sequences"]["shapes"]
+    refused(client.get("/v1/subjects/person 2/certificate"), 404, "not_found", "ever erased")
     refused(client.get(f"/v1/feedback/{receipt['event_id']}"), 404, "not_found")
 
 

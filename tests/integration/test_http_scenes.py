@@ -80,7 +80,7 @@ def test_the_queue_offers_the_least_certain_without_a_label(client: TestClient, 
     items = client.get("/v1/queue", params={"scene": "shapes", "limit": 100}).json()["items"]
     margins = [item["margin"] for item in items]
     assert margins == sorted(margins)
-    assert set(items[0]) == {"prediction_id", "example", "label", "confidence", "margin", "instance"}
+    assert set(items[0]) == {"prediction_id", "example", "label", "confidence", "margin", "instance", "why"}
     (shown,) = (item for item in items if item["prediction_id"] == clear["prediction_id"])
     assert shown["instance"] == instance(pico.picture("circle", 700)), "whoever labels can see what it is"
     assert any(item["prediction_id"] == clear["prediction_id"] for item in items)
@@ -91,7 +91,9 @@ def test_the_queue_offers_the_least_certain_without_a_label(client: TestClient, 
 
 
 def test_a_queue_that_cannot_be_made_says_why(client: TestClient) -> None:
-    refused(client.get("/v1/queue?scene=shapes&strategy=diverse"), 422, "invalid_input", "margin, random")
+    refused(client.get("/v1/queue?scene=shapes&strategy=best"), 422, "invalid_input", "margin, random, diverse")
+    refused(client.get("/v1/queue?scene=shapes&strategy=disagreement"), 422, "invalid_input", "neither a challenger")
+    refused(client.get("/v1/queue?scene=shapes&format=xml"), 422, "invalid_input", "json, label-studio")
     refused(client.get("/v1/queue?scene=height"), 422, "invalid_input", "random")
     refused(client.get("/v1/queue?scene=shapes&limit=0"), 422, "invalid_input", "limit")
     refused(client.get("/v1/queue"), 422, "invalid_input", "scene is missing")

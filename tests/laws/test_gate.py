@@ -150,6 +150,40 @@ def test_a_decision_is_a_record_with_all_its_numbers() -> None:
     assert {"name", "value", "bound", "holds", "words"} == set(record["checks"][0])
 
 
+def test_answers_that_are_not_sure_enough_may_be_so_many_and_have_to_be_counted() -> None:
+    policy = Policy(confidence=0.6, abstention=0.1)
+    assert gate.decide(good(), COST, replace(COST, abstained=0.1), policy).accepted
+    (reason,) = gate.decide(good(), COST, replace(COST, abstained=0.11), policy).reasons
+    assert reason == "11.0 % of the answers are less sure than 60 %, of 10 % at most"
+    assert gate.decide(good(), COST, COST, policy).reasons == ("abstained was not measured",)
+    assert gate.decide(good(), COST, COST).accepted, "nobody asks"
+    with pytest.raises(InvalidInput, match="abstention 2"):
+        Policy(abstention=2)
+
+
+def test_a_champion_that_has_to_go_need_not_be_surpassed_but_nothing_worse_takes_its_place() -> None:
+    same = {name: replace(each, candidate=each.champion) for name, each in good().items()}
+    assert not gate.decide(same, COST, COST, Policy(margin=0.02)).accepted
+    assert gate.decide(same, COST, COST, Policy(margin=0.02, superior=False)).accepted
+    worse = {name: replace(each, candidate=each.champion & (np.arange(1200) % 9 > 0)) for name, each in good().items()}
+    assert not gate.decide(worse, COST, COST, Policy(margin=0.02, superior=False)).accepted
+
+
+@given(st.dictionaries(st.sampled_from(["anchor", "fresh"]), st.integers(0, 40)))
+def test_what_is_lacking_beforehand_is_what_refuses_afterwards(rows: dict[str, int]) -> None:
+    policy = Policy()
+    held = {name: outcomes(np.random.default_rng(0), count, 0.5, 0.5, 0.1) for name, count in rows.items()}
+    told = gate.decide(held, COST, COST, policy)
+    assert gate.lacking(rows, policy) == tuple(check for check in told.checks if check.name.endswith(".rows"))
+
+
+@given(st.floats(0.001, 0.5), st.integers(1, 200))
+def test_what_a_hold_out_spends_in_all_its_uses_never_exceeds_the_level(alpha: float, uses: int) -> None:
+    each = [gate.spent(alpha, number) for number in range(uses)]
+    assert sum(each) <= alpha * (1 + 1e-12)
+    assert each == sorted(each, reverse=True) and min(each) > 0
+
+
 def test_the_same_outcomes_and_seed_give_the_same_decision() -> None:
     assert gate.decide(good(), COST, COST, seed=5) == gate.decide(good(), COST, COST, seed=5)
 

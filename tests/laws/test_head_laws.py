@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.head import SAMPLE, HeadState, Row, fit_head
+from core.head import HeadState, Row, fit_head
+from core.sample import SAMPLE
 from core.statistics import VALUE
 from core.types import Head, Task
 from tests.homes import told
@@ -100,7 +101,7 @@ def test_the_sample_turns_over_beyond_its_size_and_the_bits_stay(task: Task) -> 
     state.add([drawn_row(chance, f"first {n}", 8, task) for n in range(SAMPLE + 90)])
     before = state.solve()
     assert before is not None
-    in_sample = [example for _, _, example in state._order[:SAMPLE]]
+    in_sample = state.sample.examples()
     state.remove(in_sample[::2])
     for n in range(150):
         state.add([drawn_row(chance, f"later {n}", 8, task)])

@@ -106,7 +106,7 @@ def test_a_task_costs_what_its_labelled_rows_cost_and_slopes_reach_the_backbone(
         assert float(losses_B.mean()) == pytest.approx(float(alone), rel=1e-4)
     network.zero_grad()
     total = made(network, batch).mean()
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()
     slopes = [parameter.grad for parameter in network.body.parameters()]
     assert all(slope is not None and slope.isfinite().all() for slope in slopes)
     if balance == "equal":
@@ -174,7 +174,6 @@ def test_with_one_task_the_balance_changes_nothing() -> None:
     held, base = rows(8, 4), backbone()
     context: Context = noisy(base, held)
     first, second = (
-        finetune.tune(base, held, replace(CONFIG, epochs=1, balance=cast("Balance", name)), context)
-        for name in ("equal", "uncertainty")
+        finetune.tune(base, held, replace(CONFIG, epochs=1, balance=name), context) for name in ("equal", "uncertainty")
     )
     assert halves.same(halves.weights(first.backbone), halves.weights(second.backbone))

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.job_files import log_of
 from tests.waiting import until
-from training.child import Child, Limits, log_of
+from training.child import Child, Limits
 
 ROOMY = Limits(processor_seconds=60, megabytes=4096, nice=3)
 LOG = 64 * 1024

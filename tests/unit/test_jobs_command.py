@@ -109,4 +109,9 @@ def test_the_policy_of_a_scene_is_shown_changed_and_reset(home: Home, capsys: py
     assert run(["policy", "shapes", "--quiet", "at night"]) == 1
     assert "08:00-18:00" in capsys.readouterr().err
     assert run(["policy", "nowhere"]) == 1
+    ways = ("--cron", "0 3 * * 1", "--accepted", "shadow", "--set", "start=champion", "--set", "margin=0.05")
+    own = told(capsys, "policy", "shapes", *ways)["own"]
+    assert {"cron": "0 3 * * 1", "accepted": "shadow", "start": "champion", "margin": 0.05}.items() <= own.items()
+    assert run(["policy", "shapes", "--cron", "every monday"]) == 1
+    assert "Mondays at three" in capsys.readouterr().err
     assert told(capsys, "policy", "shapes", "--reset")["own"] == {}

@@ -14,11 +14,12 @@ from core.config import DatabaseSettings, DriftSettings, Settings
 from core.drift import DriftReading
 from core.errors import BadConfiguration
 from core.home import Home, open_home
+from core.offers import Lot
 from core.types import Prediction, Scene, Task
 from learner.loop import Learner
 from learner.metrics import Metrics
 from learner.monitor import Monitor
-from tests.homes import SCENE, WIDTH, declare, evidence_of, feedback_of, head_of, manifest_of, prediction_of
+from tests.homes import SCENE, WIDTH, declare, evidence_of, example_of, feedback_of, head_of, manifest_of, prediction_of
 
 VERSION = "v" * 64
 DRIFT = DriftSettings(every_seconds=1.0, reference=60, window=40, labels=20)
@@ -118,6 +119,21 @@ def test_errors_that_rise_are_seen_on_labelled_answers(home: Home) -> None:
     traffic.label(101, 100, 0.9)
     assert "errors" in drifted(monitor.look(2.0))
     assert "errors" in {name for name, reading in traffic.monitor().standing().items() if reading.drifted}
+
+
+def test_live_accuracy_weighs_by_the_chances_of_the_queue(home: Home) -> None:
+    traffic = Traffic(home)
+    traffic.answer(60)
+    traffic.label(1, 20, wrong=1.0)  # what the queue chose for sure
+    traffic.label(21, 10, wrong=0.0)  # what it drew by lot, one of four
+    traffic.label(31, 30, wrong=1.0)  # what nobody offered
+    chances = {example_of(str(n)): 1.0 if n <= 20 else 0.25 for n in range(1, 31)}
+    monitor = traffic.monitor()
+    monitor.look(1.0)
+    assert monitor.live_accuracy == pytest.approx(10 / 60)
+    home.offers.draw(SCENE, "", lambda since: Lot(chances, None))
+    monitor.look(2.0)
+    assert monitor.live_accuracy == pytest.approx(40 / 60)
 
 
 def test_the_column_of_a_table_that_moved_is_named(home: Home) -> None:

@@ -86,6 +86,14 @@ def test_the_newest_come_first_and_each_example_once(log: PredictionLog) -> None
     assert [p.example for p in log.recent(SCENE, 9)] == [example_of(name) for name in "cab"]
 
 
+def test_an_example_that_is_asked_again_and_again_hides_no_other(log: PredictionLog) -> None:
+    log.append([logged(1, name="a"), *(logged(number, name="b") for number in range(2, 40))])
+    assert [(p.example, p.created_at) for p in log.recent(SCENE, 2)] == [
+        (example_of("b"), 39.0),
+        (example_of("a"), 1.0),
+    ]
+
+
 def test_the_old_are_dropped_by_age(log: PredictionLog) -> None:
     log.append([logged(n, at=n * DAY, size=40) for n in range(10)])
     assert log.retain(days=3.5, megabytes=100, now=9 * DAY) == 12  # six predictions and their inputs

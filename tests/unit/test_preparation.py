@@ -121,7 +121,7 @@ def test_what_cannot_be_prepared_is_refused() -> None:
         prepare(replace(backbone(), body=MemberGraph(model=b"")), [SOURCE], SHORT)
     for wrong in ({"inner": "maml"}, {"shots": 0}, {"rate": 0.0}):
         with pytest.raises(InvalidInput, match=next(iter(wrong))):
-            Preparing(**wrong)  # type: ignore[arg-type]
+            Preparing(**wrong)
 
 
 def test_a_folder_without_a_backbone_is_refused(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from core.look.html import shown
 from tests.pictures import class_folders, png, put, twin
 from training.data import load
 from training.page import CARDS, render, write
-from training.report import DataReport, Finding, shown
+from training.report import DataReport, Finding
 
 HOSTILE = "<img src=x onerror=alert(1)> \x1b[2J \"'& \u202e"
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from core import cron
 from core.config import LearnerSettings, Settings
 from core.drift import DriftReading
+from core.erasure import erase
 from core.errors import BadConfiguration
 from core.home import Home, open_home
 from core.job_settings import RetrainSettings
@@ -21,6 +23,17 @@ from tests.homes import SCENE, declare, evidence_of, feedback_of, head_of, manif
 
 DAY = 86400.0
 VERSION = "a" * 64
+WRONG = (
+    {"cron": "every day"},
+    {"cron": "61 3 * * *"},
+    {"start": "middle"},
+    {"accepted": "perhaps"},
+    {"distill": 1.5},
+    {"alpha": 1.0},
+    {"minutes": 0.0},
+    {"margin": -0.1},
+    {"abstention": 2.0},
+)
 
 
 def at(hour: int, minute: int = 0) -> float:
@@ -59,6 +72,41 @@ def ended(home: Home, seconds: float = 0.0) -> None:
 def test_nothing_is_filed_by_itself_unless_it_was_asked_for(home: Home) -> None:
     say(home, "a", "b", "c")
     assert due(home, time.time() + 365 * DAY) == []
+
+
+def test_labels_are_a_cause_by_default_and_none_once_that_is_turned_off(home: Home) -> None:
+    assert home.settings.retrain.labels == 500
+    say(home, "a", "b", "c")
+    home.policies.change(SCENE, {"labels": 0})
+    assert due(home, time.time() + 365 * DAY) == []
+
+
+def test_a_moment_that_comes_round_is_a_cause_once_for_each_time(home: Home) -> None:
+    home.policies.change(SCENE, {"cron": "30 3 * * 1", "labels": 0})
+    first = cron.following("30 3 * * 1", home.registry.version(SCENE, VERSION).created_at)
+    assert first is not None
+    told = time.localtime(first)
+    assert (told.tm_wday, told.tm_hour, told.tm_min) == (0, 3, 30)
+    assert due(home, first - 1) == []
+    when = time.strftime("%Y-%m-%d %H:%M", told)
+    assert due(home, first) == [f"{SCENE}: 30 3 * * 1 came round at {when}"]
+    ended(home)
+    (job,) = home.jobs.listed()
+    again = cron.following("30 3 * * 1", job.filed_at)
+    assert again is not None and due(home, again - 1) == []
+    assert len(due(home, again)) == (again != first), "the same moment is one cause, whoever finds it again"
+
+
+def test_a_champion_that_learned_of_an_erased_person_is_a_cause_once(home: Home) -> None:
+    home.ledger.add(feedback_of("a", "cat", subject="jane"), evidence_of("a"))
+    tuned = "b" * 64
+    home.registry.register(SCENE, tuned, manifest_of(9, tuned=True), head_of(0.0, 9))
+    home.registry.promote(SCENE, tuned, expected_generation=1, head=lambda: None)
+    assert due(home, time.time()) == []
+    erase(home, "jane")
+    assert due(home, time.time()) == [f"{SCENE}: version {tuned[:12]} has learned of somebody who was erased"]
+    ended(home)
+    assert due(home, time.time()) == []
 
 
 def test_so_many_new_labels_are_a_cause_once(home: Home) -> None:
@@ -168,8 +216,8 @@ def test_a_policy_changes_settings_for_one_scene_and_is_checked(home: Home) -> N
     home.policies.change(SCENE, {"hours": 2})
     assert home.policies.of(SCENE) == RetrainSettings(labels=5, hours=2.0)
     assert home.policies.of("other") == home.settings.retrain
-    for wrong in ({"labels": -1}, {"quiet": "8-18"}, {"labels": "many"}, {"colour": "red"}):
-        with pytest.raises(BadConfiguration, match="|".join(wrong)):
+    for wrong in ({"labels": -1}, {"quiet": "8-18"}, {"labels": "many"}, {"colour": "red"}, *WRONG):
+        with pytest.raises(BadConfiguration, match="every|61|" + "|".join(wrong)):
             home.policies.change(SCENE, wrong)
     assert home.policies.changes(SCENE) == {"labels": 5, "hours": 2}
     home.policies.reset(SCENE)

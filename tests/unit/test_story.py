@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bundle import Metric
+from core.look.charts import Axis, Dot, Line, dots, front, heat, lines
 from core.types import Example
 from tests.pictures import png, put
 from training import story, story_page
-from training.charts import Axis, Dot, Line, dots, front, heat, lines
 from training.report import DataReport
 from training.story import Comparison, Curve, Entry, Story
 

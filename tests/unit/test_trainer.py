@@ -14,16 +14,16 @@ from core.bundle import read
 from core.config import Settings
 from core.database import leases
 from core.home import Home, open_home
+from core.job_files import folder_of, log_of
 from core.job_settings import TrainerSettings
 from core.jobs import Job
 from tests import pico, rows
 from training import filing
 from training.assignment import Assignment, Teller
-from training.child import log_of
 from training.jobs import adapt
 from training.metrics import Metrics
 from training.pipeline import Request
-from training.worker import Trainer, folder_of, tidy
+from training.worker import Trainer, tidy
 
 SCENE = "shapes"
 
@@ -61,7 +61,7 @@ def test_a_job_is_done_in_a_process_of_its_own_and_tells_what_it_made(home: Home
     assert alias is not None and read(tmp_path / "out", alias.version)
     assert (job.id, job.state, job.result["version"]) == (filed.id, "done", alias.version)
     assert [stage.title for stage in home.progress.stages(job.id)] == [f"copying the bundle to {tmp_path / 'out'}"]
-    assert "copying the bundle" in log_of(folder_of(home, job.id, 1))
+    assert "copying the bundle" in log_of(folder_of(home.settings.home, job.id, 1))
     assert left(home, job) == (0, [])
     assert metrics.registry.get_sample_value("lepton_jobs", {"kind": "export", "state": "done"}) == 1.0
     assert metrics.registry.get_sample_value("lepton_job_seconds_count", {"kind": "export", "state": "done"}) == 1.0
@@ -145,7 +145,10 @@ def test_old_jobs_and_what_killed_trainers_left_are_tidied_away(home: Home, tmp_
     for seconds in (0.0, 60.0):
         hold = home.jobs.claim("here", seconds)
         assert hold is not None and hold.job.id == taken_over.id
-    places = [folder_of(home, job, number) / "tmp" for job, number in ((old.id, 1), (hold.job.id, 1), (hold.job.id, 2))]
+    places = [
+        folder_of(home.settings.home, job, number) / "tmp"
+        for job, number in ((old.id, 1), (hold.job.id, 1), (hold.job.id, 2))
+    ]
     for place in places:
         place.mkdir(parents=True)
     tidy(home, time.time())

@@ -109,6 +109,7 @@ def study(
         extractor=assembly.extractor,
         width=assembly.session.width,
         weight_of=home.settings.labels.weight,
+        policy=home.label_policy(scene.name),
         blocks=assembly.blocks,
     )
     follower.catch_up()

@@ -74,7 +74,7 @@ def parents(home: Home, scene: Scene, named: Sequence[str]) -> tuple[Parent, ...
             )
     opened = tuple(Parent(version=version, bundle=home.bundle(version.version), home=home) for version in found)
     for parent in opened:
-        _check_rows(parent)
+        check_rows(parent)
     for place, parent in enumerate(opened):
         same = next((p for p in opened[:place] if p.manifest.extractor == parent.manifest.extractor), None)
         if same is not None:
@@ -85,7 +85,7 @@ def parents(home: Home, scene: Scene, named: Sequence[str]) -> tuple[Parent, ...
     return opened
 
 
-def _check_rows(parent: Parent) -> None:
+def check_rows(parent: Parent) -> None:
     """Whether what a version learned from would have features under another graph.
 
     Raises:

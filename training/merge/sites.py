@@ -208,6 +208,7 @@ def _follow(home: Home, scene: Scene, base: Version, foreign: Share | None) -> F
         extractor=str(base.manifest["extractor"]),
         width=int(str(base.manifest["features"])),
         weight_of=home.settings.labels.weight,
+        policy=home.label_policy(scene.name),
         blocks=blocks_of(base.manifest),
         foreign=foreign,
     )

@@ -12,10 +12,11 @@ from html import escape
 from typing import Any
 
 from core.errors import InvalidInput
+from core.look.html import shown
 from core.preprocess import Limits
 from core.schema import FILE
 from training.kinds import Look
-from training.report import Finding, shown
+from training.report import Finding
 from training.schema import infer
 from training.zoo import Setting
 

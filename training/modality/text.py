@@ -18,10 +18,11 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from core.look.html import shown
 from core.modality.text import decode
 from core.preprocess import Limits
 from training.kinds import Look
-from training.report import Finding, shown
+from training.report import Finding
 from training.zoo import Setting
 
 NOUNS = ("text", "texts")

@@ -8,13 +8,13 @@ Legend: B batch, N rows, K columns of all tasks, D features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from core.types import Example, Floats, Head, Scene
+from core.types import Doubles, Example, Floats, Head, Scene
 from training.tasks import by_task
 
 
@@ -65,18 +65,30 @@ def apart(weight_KD: Floats, bias_K: Floats, like: Head, spreads: Sequence[float
     return replace(made[0], further=dict(zip(like.further, made[1:], strict=True)))
 
 
-def targets(examples: Sequence[Example], scene: Scene, head: Head, spreads: Sequence[float]) -> torch.Tensor:
-    """(N, K): a one for the class, or the standardised value; NaN where a row has no label that the head knows."""
+def targets(
+    examples: Sequence[Example],
+    scene: Scene,
+    head: Head,
+    spreads: Sequence[float],
+    soft: Mapping[str, Doubles] | None = None,
+) -> torch.Tensor:
+    """(N, K): a one for the class, or the standardised value; NaN where a row has no label that the head knows.
+
+    ``soft`` has what some examples are taught of the first task instead, as ``training.recipe.Context`` says.
+    """
     place = {digest: row for row, digest in enumerate(dict.fromkeys(example.digest for example in examples))}
     laid = lay(scene, head)
     table_NK = torch.full((len(place), laid[-1].stop), float("nan"))
     for columns, spread, (task, mine) in zip(laid, spreads, by_task(scene, examples), strict=True):
-        own_NK = columns.of(table_NK)
+        own_NK, mixed = columns.of(table_NK), (soft or {}) if columns.start == 0 else {}
         for example in mine:
             row = place[example.digest]
             if task.task == "regression":
                 assert example.value is not None, "by_task gives labelled rows"
-                own_NK[row] = (example.value - task.offset) / (spread * task.scale)
+                value = mixed[example.digest].item() if example.digest in mixed else example.value
+                own_NK[row] = (value - task.offset) / (spread * task.scale)
+            elif example.digest in mixed:
+                own_NK[row] = torch.from_numpy(mixed[example.digest]).float()
             elif example.label in columns.labels:
                 own_NK[row] = 0.0
                 own_NK[row, columns.labels.index(example.label)] = 1.0

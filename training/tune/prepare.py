@@ -111,7 +111,7 @@ def _feed(
     each: Sequence[float],
     rewrite: Rewrite | None,
 ) -> Feed:
-    targets_NK = columns.targets(examples, context.scene, context.head, each)
+    targets_NK = columns.targets(examples, context.scene, context.head, each, context.soft)
     weights_N = torch.ones(len(examples))
     if plan.class_weights == "balanced" and context.scene.task == "classification":
         weights_N = losses.balanced(targets_NK)

@@ -10,14 +10,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from training.html import COLOURS, text
+from core.look.html import COLOURS, Html, text
 
 _WIDTH, _HEIGHT = 520, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 24, 12, 44
 _TICKS = 5
+_NOTHING, _LEAST = 1e-12, 1e-200  # of the larger value, and of values: a range that is smaller is none
 _CELL = 34  # pixels of a heat map's cell
-_CLOSE = 120  # pixels beside a name in which there is no room for another
-_NAME = 24  # letters of a name that are shown
+_LETTER, _LINE = 6.6, 14  # pixels of a letter of a name across, and of a line of it down
+_NAME = 30  # letters of a name that are shown
 
 Point = tuple[float, float]
 
@@ -59,7 +60,7 @@ class Dot:
     marked: bool = False
 
 
-def lines(curves: Sequence[Line], x: Axis, y: Axis) -> str:
+def lines(curves: Sequence[Line], x: Axis, y: Axis) -> Html:
     """Curves over a common axis, with a legend where there are several."""
     points = [point for curve in curves for point in curve.points if _finite(point)]
     if not points:
@@ -77,7 +78,7 @@ def lines(curves: Sequence[Line], x: Axis, y: Axis) -> str:
     return _svg(y.title, "".join(drawn) + _legend([c.name for c in curves]), _HEIGHT + _legend_height(curves))
 
 
-def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) -> str:
+def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) -> Html:
     """Named marks, the ``front`` joined by steps behind them."""
     told = [mark for mark in marks if math.isfinite(mark.x) and math.isfinite(mark.y)]
     if not told:
@@ -101,7 +102,7 @@ def dots(marks: Sequence[Dot], x: Axis, y: Axis, front: Sequence[Point] = ()) ->
     return _svg(y.title, "".join(drawn), _HEIGHT)
 
 
-def heat(names: Sequence[str], counts: Sequence[Sequence[int]], rows: str, columns: str) -> str:
+def heat(names: Sequence[str], counts: Sequence[Sequence[int]], rows: str, columns: str) -> Html:
     """A square table of counts, darker where more of a row is; ``rows`` and ``columns`` say what they are."""
     if not names:
         return _nothing(rows)
@@ -130,7 +131,7 @@ def heat(names: Sequence[str], counts: Sequence[Sequence[int]], rows: str, colum
                     f'<text class="ink" x="{x + _CELL / 2}" y="{y + _CELL / 2 + 4}" text-anchor="middle">{count}</text>'
                 )
     height = top + _CELL * len(names) + 8
-    return (
+    return Html(
         f'<svg viewBox="0 0 {side} {height}" style="max-width:{side}px" role="img" '
         f'aria-label="{text(rows)} against {text(columns)}">{"".join(drawn)}</svg>'
     )
@@ -192,14 +193,14 @@ def _scale(
 ) -> tuple[Callable[[float], float], list[float]]:
     low = min(values) if axis.low is None else axis.low
     high = max(values) if axis.high is None else axis.high
-    if axis.log and low > 0:
-        if high <= low:
+    if axis.log and low > _LEAST:
+        if high <= low * (1 + _NOTHING):
             low, high = low / 2, high * 2
         room = (high / low) ** 0.08
         low, high = low / room, high * room
         ticks = _decades(low, high)
         return lambda v: start + (end - start) * math.log(v / low) / math.log(high / low), ticks
-    if high <= low:
+    if high - low <= _NOTHING * max(abs(low), abs(high), _LEAST):
         low, high = low - 0.5, high + 0.5
     step = max(_step((high - low) / _TICKS), 1.0 if axis.whole else 0.0)
     low = math.floor(low / step + 1e-9) * step if axis.low is None else low
@@ -210,11 +211,19 @@ def _scale(
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """1, 2, 5 times powers of ten within the range; of more than eight, the powers alone."""
+    """1, 2, 5 times powers of ten within the range; of more than eight, the powers alone; equal steps for a few."""
     powers = [10.0**place for place in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
     fine = [power * factor for power in powers for factor in (1, 2, 5) if low <= power * factor <= high]
     coarse = [power for power in powers if low <= power <= high]
+    if len(fine) < 3:
+        return _even(low, high)
     return fine if len(fine) <= 8 or len(coarse) < 2 else coarse[:: math.ceil(len(coarse) / 8)]
+
+
+def _even(low: float, high: float) -> list[float]:
+    """Ticks at equal steps within the range."""
+    step = _step((high - low) / _TICKS)
+    return [place * step for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def _step(rough: float) -> float:
@@ -238,17 +247,19 @@ def _mark(frame: _Frame, name: str, x: float, y: float, colour: str, radius: flo
 
 
 def _names(marks: Sequence[Dot], frame: _Frame) -> list[str]:
-    """Names beside their marks, that of the marked one first; a second one in the same place could not be read."""
+    """Names beside their marks, that of the marked one first; one that would lie on another is left out."""
     drawn: list[str] = []
-    taken: list[Point] = []
+    taken: list[tuple[float, float, float]] = []
     for mark in sorted(marks, key=lambda mark: not mark.marked):
-        across, down = frame.across(mark.x), frame.down(mark.y)
-        if any(abs(across - x) < _CLOSE and abs(down - y) < _CLOSE / 8 for x, y in taken):
-            continue
-        taken.append((across, down))
+        across, down, name = frame.across(mark.x), frame.down(mark.y), _short(mark.name)
         end = across > _WIDTH * 0.7
-        place = f'x="{across + (-8 if end else 8):.1f}" text-anchor="{"end" if end else "start"}"'
-        drawn.append(f'<text class="ink" {place} y="{down - 7:.1f}">{text(_short(mark.name))}</text>')
+        start = across - 8 - _LETTER * len(name) if end else across + 8
+        place = (start, start + _LETTER * len(name), down)
+        if any(place[0] < right and left < place[1] and abs(down - y) < _LINE for left, right, y in taken):
+            continue
+        taken.append(place)
+        anchor = f'x="{across + (-8 if end else 8):.1f}" text-anchor="{"end" if end else "start"}"'
+        drawn.append(f'<text class="ink" {anchor} y="{down - 7:.1f}">{text(name)}</text>')
     return drawn
 
 
@@ -275,7 +286,7 @@ def _legend(names: Sequence[str]) -> str:
         return ""
     made = []
     for place, name in enumerate(names):
-        x, y = _LEFT + 220 * (place % 2), _HEIGHT + 4 + 18 * (place // 2)
+        x, y = _LEFT + 220 * (place % 2), _HEIGHT + 12 + 18 * (place // 2)
         made.append(
             f'<rect x="{x}" y="{y - 9}" width="12" height="10" fill="{COLOURS[place % len(COLOURS)]}"/>'
             f'<text x="{x + 18}" y="{y}">{text(name[:30])}</text>'
@@ -284,12 +295,12 @@ def _legend(names: Sequence[str]) -> str:
 
 
 def _legend_height(names: Sequence[object]) -> int:
-    return 18 * math.ceil(len(names) / 2) + 4 if len(names) > 1 else 0
+    return 18 * math.ceil(len(names) / 2) + 12 if len(names) > 1 else 0
 
 
-def _svg(title: str, drawn: str, height: int) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{text(title)}">{drawn}</svg>'
+def _svg(title: str, drawn: str, height: int) -> Html:
+    return Html(f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{text(title)}">{drawn}</svg>')
 
 
-def _nothing(title: str) -> str:
-    return f'<p class="soft">{text(title)}: nothing was measured</p>'
+def _nothing(title: str) -> Html:
+    return Html(f'<p class="soft">{text(title)}: nothing was measured</p>')

@@ -1,0 +1,161 @@
+"""How many labels a scene needs: what the labelling queue offers, beside labels at random.
+
+Real features, a pool that is answered by the head of the labels so far, ten labels a round chosen as ``GET /v1/queue``
+chooses them, the reserved random share included. Counted is the first round at which the head reaches 90 % of the
+accuracy that it has when the whole pool is labelled.
+
+Promises that all strategies begin with the same labels and are judged on the same rows, that no strategy sees.
+
+Legend: N rows, D features, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import softmax
+
+from benchmarks.adaptation_parts import streams
+from benchmarks.draws import Names, mean_and_half
+from benchmarks.report import Claim, Row
+from core.head import HeadState
+from core.head import Row as Labelled
+from core.label_settings import QueueSettings
+from core.queueing import UNCERTAIN, Open, choose, diverse
+from core.statistics import from_grid
+from core.types import Doubles, GridRows, Head
+
+STRATEGIES = ("random", "margin", "diverse")
+ROUND, ROUNDS = 10, 30
+FIRST = 10
+REACHED = 0.9
+WEIGHT = 4  # of a label of feedback, beside training data
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A scene: what was there before, and what is to be labelled."""
+
+    name: str
+    base_ND: GridRows
+    base_N: Names
+    rows_ND: GridRows
+    labels_N: Names
+
+
+def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
+    """Labels needed by each strategy, and the claim that ours need no more than labels at random."""
+    seeds, rows, claims = 2 if quick else 5, list[Row](), list[Claim]()
+    for case in cases():
+        needed: dict[str, list[float]] = {name: [] for name in STRATEGIES}
+        for seed in range(seeds):
+            for name in STRATEGIES:
+                curve, final = _run(case, name, seed)
+                reached = [n for n, accuracy in curve if accuracy >= REACHED * final]
+                needed[name].append(reached[0] if reached else float(FIRST + ROUND * ROUNDS))
+        for name in STRATEGIES:
+            mean, half = mean_and_half(np.array(needed[name]))
+            saved = np.array(needed["random"]) - np.array(needed[name])
+            less, less_half = mean_and_half(saved) if name != "random" else (0.0, 0.0)
+            rows.append(
+                {
+                    "part": "queue",
+                    "case": case.name,
+                    "strategy": name,
+                    "labels to 90 % of final accuracy": round(mean, 1),
+                    "± 95 %": round(half, 1),
+                    "fewer than at random": round(less, 1),
+                    "± of that": round(less_half, 1),
+                    "seeds": seeds,
+                }
+            )
+            if name != "random":
+                claims.append(
+                    Claim(
+                        claim=f"{case.name}: labels that {name} saves beside random, on average",
+                        value=less,
+                        bound=0.0,
+                        holds=less >= 0.0,
+                    )
+                )
+    return rows, claims
+
+
+def cases() -> list[Case]:
+    """Digits of another scanner after MNIST, and photographs from nothing."""
+    pair = streams.digits()
+    photo_ND, photo_N = streams.photographs()
+    nothing_ND, nothing_N = np.zeros((0, pair.old_ND.shape[1]), np.int16), np.array([], dtype=pair.old_N.dtype)
+    return [
+        Case("digits after MNIST", pair.old_ND[::5], pair.old_N[::5], pair.new_ND, pair.new_N),
+        Case("photographs from nothing", nothing_ND, nothing_N, photo_ND, photo_N),
+    ]
+
+
+def _run(case: Case, strategy: str, seed: int) -> tuple[list[tuple[int, float]], float]:
+    """(labels, accuracy) after every round, and the accuracy with the whole pool labelled."""
+    order = np.random.default_rng(seed).permutation(len(case.labels_N))
+    test, pool = order[: len(order) // 3], order[len(order) // 3 :]
+    chance = np.random.default_rng([seed, STRATEGIES.index(strategy)])
+    rounds = min(ROUNDS, (len(pool) - FIRST) // ROUND)
+    state = _begun(case, seed)
+    taken = set(pool[:FIRST].tolist())
+    state.add(_rows(case, pool[:FIRST]))
+    curve: list[tuple[int, float]] = []
+    for _ in range(rounds):
+        head = state.solve()
+        curve.append((len(taken), _accuracy(case, head, test)))
+        left = np.array([n for n in pool if n not in taken])
+        chosen = _chosen(case, strategy, head, left, chance, seed)
+        taken |= set(chosen)
+        state.add(_rows(case, np.array(chosen)))
+    whole = _begun(case, seed)
+    whole.add(_rows(case, pool))
+    return curve, _accuracy(case, whole.solve(), test)
+
+
+def _begun(case: Case, seed: int) -> HeadState:
+    state = HeadState(case.rows_ND.shape[1], key=str(seed).encode())
+    state.add(Labelled(f"b{n}", case.base_ND[n], str(case.base_N[n]), None, 1) for n in range(len(case.base_N)))
+    return state
+
+
+def _rows(case: Case, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[Labelled]:
+    return [Labelled(f"n{n}", case.rows_ND[n], str(case.labels_N[n]), None, WEIGHT) for n in places]
+
+
+def _chosen(
+    case: Case,
+    strategy: str,
+    head: Head | None,
+    left: np.ndarray[tuple[int], np.dtype[np.int64]],
+    chance: np.random.Generator,
+    seed: int,
+) -> list[int]:
+    """What the queue offers of what is left."""
+    best: list[str] = []
+    if strategy != "random" and head is not None:
+        told_NK = np.sort(_probabilities(head, case.rows_ND[left]), axis=1)
+        margins_N = told_NK[:, -1] - told_NK[:, -2] if told_NK.shape[1] > 1 else np.ones(len(left))
+        uncertain = left[np.argsort(margins_N, kind="stable")]
+        best = [str(n) for n in uncertain]
+        if strategy == "diverse":
+            few = uncertain[: UNCERTAIN * ROUND]
+            picked = [str(few[place]) for place in diverse(case.rows_ND[few], ROUND, seed)]
+            best = picked + [name for name in best if name not in set(picked)]
+    open_ones = [Open(example=str(n), at=1.0) for n in left]
+    share = QueueSettings().random_share
+    return [int(name) for name in choose(open_ones, best, {}, ROUND, share, 0.0, set(), chance).examples]
+
+
+def _probabilities(head: Head, rows_ND: GridRows) -> Doubles:
+    told_NK: Doubles = softmax(from_grid(rows_ND) @ head.weight + head.bias, axis=1)
+    return told_NK
+
+
+def _accuracy(case: Case, head: Head | None, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
+    if head is None:
+        return 0.0
+    told = _probabilities(head, case.rows_ND[places]).argmax(axis=1)
+    return float(np.mean([head.labels[k] == str(label) for k, label in zip(told, case.labels_N[places], strict=True)]))

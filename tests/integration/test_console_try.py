@@ -1,0 +1,110 @@
+"""Trying a scene in the console: an input, the service's answer, what it should have been; and the service away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.learned import newest
+from core.home import Home
+from tests import pico, rows
+from tests.answers import shape
+from tests.browsing import PHONE, Browser, pictures, shoot
+from tests.processes import House, house
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with house(tmp_path_factory.mktemp("console") / "home") as made:
+        home = made.open()
+        pico.register(home, "shapes", new_labels="accept")
+        rows.register(home, "loans")
+        rows.register(home, "worth", task="regression")
+        home.close()
+        made.start_console()
+        yield made
+
+
+@pytest.fixture
+def home(running: House) -> Iterator[Home]:
+    opened = running.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def origin(running: House) -> str:
+    return f"http://127.0.0.1:{running.console_port}"
+
+
+def test_a_service_that_is_away_is_said_so_and_then_it_answers(
+    browser: Browser, origin: str, running: House, home: Home, tmp_path: Path
+) -> None:
+    (tmp_path / "one.png").write_bytes(shape("circle", 3))
+    (tmp_path / "no.png").write_bytes(b"<script>alert(1)</script>")
+    with browser.window(origin) as window:
+        page = window.open("/scenes/shapes/try")
+        page.wait_for_selector("text=The service is down.")
+        page.get_by_role("button", name="Ask").click()
+        page.wait_for_selector("text=nothing was given yet")
+        page.locator(".drop input").set_input_files(tmp_path / "no.png")
+        page.wait_for_selector("text=are not a picture in an accepted format")
+        page.locator(".drop input").set_input_files(tmp_path / "one.png")
+        page.wait_for_selector("img.seen[src^='data:image/png']")
+        page.wait_for_selector("text=nothing answers there")
+        running.start_service(workers=1)
+        page.wait_for_selector("text=The service is down.", state="detached")
+        page.get_by_role("button", name="Ask").click()
+        page.wait_for_selector(".verdict")
+        assert page.locator(".chances tr").count() == 3
+        assert "version 1, revision 0" in page.locator("#page").inner_text()
+        page.get_by_label("That was wrong: it is").fill("<i>rhombus</i> {{7*7}}")
+        page.get_by_role("button", name="Teach it").click()
+        page.wait_for_selector("b:has-text('<i>rhombus</i> {{7*7}}')")
+        page.wait_for_selector("text=the learner has not taken it in yet")
+        pico.learn(home, "shapes")
+        page.wait_for_selector("text=served since revision 1 of version 1")
+        (label,) = newest(home, "shapes", "", 5)
+        assert (label.said, label.annotator) == ("<i>rhombus</i> {{7*7}}", "console")
+        shoot(window, pictures(tmp_path) / "try_it-picture.png")
+        window.clean()
+
+
+def test_a_row_is_put_together_from_the_columns(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
+    with browser.window(origin) as window:
+        page = window.open("/scenes/loans/try")
+        page.get_by_label("income").fill("1e9")
+        page.get_by_label("job").select_option("nurse")
+        page.get_by_label("since").fill("2015-03-02")
+        page.get_by_role("button", name="Ask").click()
+        page.wait_for_selector(".verdict")
+        odd = page.locator(".warning", has_text="Out of the ordinary").inner_text()
+        assert "out of range: income" in odd
+        assert "missing: age, town" in odd
+        shoot(window, pictures(tmp_path) / "try_it-table.png")
+        page.get_by_role("button", name="It was right").click()
+        page.wait_for_selector("text=It is told:")
+        page.get_by_text("or paste the row as JSON").click()
+        page.get_by_label("Row as JSON").fill('{"nonsense": 1}')
+        page.get_by_role("button", name="Ask").click()
+        page.wait_for_selector(".notice:has-text('nonsense')")
+        assert len(newest(home, "loans", "", 5)) == 1
+        window.clean()
+
+
+def test_a_value_is_answered_and_taught_on_a_phone(browser: Browser, origin: str, home: Home) -> None:
+    with browser.window(origin, PHONE, "dark") as window:
+        page = window.open("/scenes/worth/try")
+        page.get_by_label("age").fill("40")
+        page.get_by_role("button", name="Ask").click()
+        page.wait_for_selector(".verdict")
+        page.get_by_label("That was wrong: it is").fill("0.25")
+        page.get_by_role("button", name="Teach it").click()
+        page.wait_for_selector("text=It is told:")
+        assert newest(home, "worth", "", 5)[0].said == "0.25"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than a phone"
+        page = window.open("/scenes/loans/traffic")
+        page.wait_for_selector("td:has-text('whole requests, all scenes')")
+        window.clean()

@@ -1,0 +1,117 @@
+"""kill -9 at every step of the cycle and of the promotion: one champion, always complete, and the job goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from core import config
+from core.failpoint import VARIABLE
+from core.home import Home, open_home
+from core.jobs import Hold
+from core.promotion import prepare
+from lepton.main import run
+from tests import towns
+from tests.towns import SCENE
+from training import attempt, filing
+
+# In the order in which a cycle comes by; the first four leave nothing that could go on, the others a version.
+BEFORE = ("attempt.opened", "retrain.prepared", "retrain.decided", "version.written")
+AFTER = ("version.registered", "retrain.registered", "champion.moved", "retrain.promoted", "attempt.worked")
+PATIENCE = 120.0
+
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["training.attempt", "training.jobs.retrain"])
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a version of the old towns and labels of new ones, to be copied."""
+    folder = tmp_path_factory.mktemp("adapted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEPTON_HOME", str(folder / "home"))
+        with closing(open_home(config.load())) as made:
+            towns.declare(made)
+            table, named = str(towns.csv(folder / "loans.csv")), ("--backbone", "table_linear")
+            assert run(["adapt", SCENE, table, *named, "--recipe", "closed_form", "--json"]) == 0
+            assert run(["policy", SCENE, *towns.POLICY]) == 0
+            towns.say(made)
+    return folder / "home"
+
+
+@pytest.fixture
+def home(adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    shutil.copytree(adapted, tmp_path / "home")
+    monkeypatch.setenv("LEPTON_HOME", str(tmp_path / "home"))
+    with closing(open_home(config.load())) as made:
+        yield made
+
+
+def work(home: str, job: str, owner: str, token: str, place: str) -> None:
+    """An attempt as a trainer's process makes it."""
+    os.environ |= {"LEPTON_HOME": home, VARIABLE: place}
+    attempt.attempt(job, owner, token)
+
+
+def attempted(home: Home, place: str) -> int:
+    """Begin the job that waits, or whose trainer is silent; the exit code of the process."""
+    hold = home.jobs.claim("trainer", 0.0)  # silent at once, so that nobody waits for the end of a lease
+    assert isinstance(hold, Hold)
+    told = (str(home.settings.home), hold.job.id, hold.lease.owner, str(hold.lease.token), place)
+    child = forks.Process(target=work, args=told)
+    child.start()
+    child.join(PATIENCE)
+    assert child.exitcode is not None
+    return child.exitcode
+
+
+def complete(home: Home) -> str:
+    """The champion, after it was seen to be whole: its files, its head, and features for all that stands."""
+    alias = home.registry.champion(SCENE)
+    assert alias is not None
+    home.bundle(alias.version)
+    version = home.registry.version(SCENE, alias.version)
+    latest = home.registry.latest_revision(SCENE, alias.version)
+    assert latest is not None and latest.head.weight.shape[0] == version.manifest["features"]
+    follower = home.follower(home.registry.scene(SCENE), version)
+    follower.catch_up()
+    assert version.number == 1 or not follower.missing
+    return alias.version
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [*BEFORE, *AFTER])
+def test_a_cycle_that_is_killed_anywhere_leaves_one_whole_champion_and_goes_on(
+    home: Home, tmp_path: Path, place: str
+) -> None:
+    first, said = complete(home), home.ledger.last_sequence(SCENE)
+    job = filing.file(home, "retrain", {"scene": SCENE})
+    assert attempted(home, f"{place}:{tmp_path / 'died'}") == -signal.SIGKILL
+    promoted = place in {"retrain.promoted", "attempt.worked"}
+    assert (complete(home) != first) == promoted
+    assert len(home.registry.versions(SCENE)) == (2 if place in AFTER else 1)
+    assert home.ledger.last_sequence(SCENE) == said
+    towns.say(home, 4, first=6000)  # labels go on coming
+    assert attempted(home, "") == 0
+    job = home.jobs.find(job.id)
+    assert (job.state, job.result["outcome"]) == ("done", "promoted"), job.reason
+    if promoted:  # what came after the promotion is the learner's
+        prepare(home, SCENE, job.result["version"], lambda done, total: None)
+    newest = complete(home)
+    assert [version.version for version in home.registry.versions(SCENE)] == [first, newest]
+    assert home.jobs.versions(job.id) == [newest]
+    alias = home.registry.champion(SCENE)
+    assert alias is not None and alias.generation == 2, "it was promoted once"
+    assert [each.version for each in home.decisions.of(SCENE) if each.version] == [newest]
+    assert len(home.ledger.events(SCENE, said)) == 4, "no label was lost"
+    watching = home.challenges.of(SCENE)
+    assert watching is not None and watching.probation and watching.version == first
+    head = home.registry.latest_revision(SCENE, newest)
+    assert head is not None and (promoted or head.head.sequence == said + 4)

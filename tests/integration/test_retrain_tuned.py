@@ -1,0 +1,165 @@
+"""The cycle with weights that move: the same for the same labels, and after an erasure as if nobody had been there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core import certificates
+from core.config import Settings
+from core.erasure import erase
+from core.events import Feedback
+from core.evidence import Evidence
+from core.home import Home, open_home
+from core.types import Scene, Version
+from lepton.output import Stages
+from tests.tuning import LABELS, picture
+from training import incremental, pipeline
+from training.backbone import timm
+from training.incremental import Request
+from training.renewed import Candidate, Ground, renewed, sides
+
+SCENE, SIDE, BY = "halves", 32, 60
+WHO = "jane"
+SETTINGS = {"rate": 3e-3, "epochs": 4, "batch": 16, "augment": False}
+ASKED = Request(scene=SCENE, recipe="finetune", settings=SETTINGS, seed=3, budget=1200.0)
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a small network of random weights, untouched, to be copied."""
+    folder = tmp_path_factory.mktemp("adapted")
+    (name, _), *_ = timm.examples(folder)
+    lines = ["image,label,split"]
+    for label in LABELS:
+        for number in range(36):
+            file = folder / "data" / label / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(picture(label, number, BY))
+            lines.append(f"{file.relative_to(folder / 'data')},{label},train")
+    (folder / "data" / "all.csv").write_text("\n".join(lines))
+    home = open_home(Settings(home=folder / "home"))
+    home.registry.declare(
+        Scene(name=SCENE, task="classification", modality="image", labels=LABELS, hash_key=b"the same in every home")
+    )
+    request = pipeline.Request(
+        scene=SCENE,
+        data=folder / "data" / "all.csv",
+        backbones=(f"timm:{name}",),
+        size=SIDE,
+        recipe="closed_form",
+    )
+    pipeline.adapt(home, request, Stages(quiet=True))
+    home.policies.change(SCENE, {"margin": 0.06})
+    home.close()
+    return folder / "home"
+
+
+@pytest.fixture
+def homes(adapted: Path, tmp_path: Path) -> Iterator[tuple[Home, Home]]:
+    """Two homes that know the same."""
+    with ExitStack() as open_ones:
+        made = []
+        for name in ("one", "other"):
+            shutil.copytree(adapted, tmp_path / name)
+            made.append(open_home(Settings(home=tmp_path / name)))
+            open_ones.callback(made[-1].close)
+        yield made[0], made[1]
+
+
+def say(home: Home, count: int, first: int = 5000, subject: str | None = None) -> None:
+    for number in range(first, first + count):
+        for label in LABELS:
+            data = picture(label, number, BY)
+            example = home.artifacts.put(data)
+            said = Feedback(scene=SCENE, example=example, label=label, subject=subject)
+            home.ledger.add(said, Evidence(example=example, features={}, media="image/png"))
+
+
+def stand(home: Home, request: Request = ASKED) -> Ground:
+    ground = incremental.stand(home, request, Stages(quiet=True))
+    assert ground is not None
+    return ground
+
+
+def made(ground: Ground) -> Candidate:
+    found = renewed(ground)
+    assert found is not None and found.tuning is not None, "weights were moved"
+    return found
+
+
+def digest(candidate: Candidate) -> str:
+    (backbone,) = candidate.assembly.backbones
+    return backbone.digest
+
+
+def parted(ground: Ground) -> tuple[list[str], list[str]]:
+    rows = sides(ground)
+    return [e.digest for e in rows.train], [e.digest for e in rows.validation]
+
+
+def test_after_an_erasure_the_next_weights_are_those_of_who_never_saw_the_subject(homes: tuple[Home, Home]) -> None:
+    one, other = homes
+    say(one, 16)
+    say(one, 2, first=7000, subject=WHO)
+    say(one, 16, first=8000)
+    for first in (5000, 8000):
+        say(other, 16, first=first)
+    seen = stand(one)
+    assert seen.stock.judging | {*seen.stock.new, *seen.stock.old} == seen.follower.standing
+    erase(one, WHO)
+    ground, never = stand(one), stand(other)
+    assert (ground.stock.anchor, ground.stock.fresh) == (never.stock.anchor, never.stock.fresh)
+    assert parted(ground) == parted(never) != parted(seen)
+    mine, theirs = made(ground), made(never)
+    assert digest(mine) == digest(theirs)
+    assert mine.assembly.extractor == theirs.assembly.extractor
+    assert mine.tuning is not None and float(mine.tuning.settings["share_of_tuned"] or 0) > 0
+    taught = {example.digest for example in sides(ground).train}
+    assert mine.taught == taught and not taught & ground.stock.judging
+
+
+def taught_by(home: Home, version: Version) -> set[str]:
+    """Examples that stand and that its weights may have learned from."""
+    follower = home.follower(home.registry.scene(SCENE), version)
+    follower.catch_up()
+    aside = home.bundle(version.version).manifest.lineage.validation
+    return follower.standing - set(json.loads(home.artifacts.get(aside)))
+
+
+@pytest.mark.slow
+def test_a_champion_that_learned_of_an_erased_person_is_followed_by_one_from_the_pretrained_weights(
+    homes: tuple[Home, Home],
+) -> None:
+    home, _ = homes
+    say(home, 45)
+    say(home, 4, first=7000, subject=WHO)
+    done = incremental.retrain(home, ASKED, Stages(quiet=True))
+    assert done.outcome == "promoted" and done.version is not None, done
+    (member,) = home.bundle(done.version.version).manifest.members
+    assert member.tuned and member.tuning is not None
+    assert 0.4 < float(member.tuning.settings["replayed"] or 0) / len(taught_by(home, done.version)) < 0.6
+    told = erase(home, WHO)
+    assert told.tainted == (done.version.version,)
+    home.policies.change(SCENE, {"margin": 0.3})  # both answer all that few rows ask, and few rows prove little
+    champion = replace(ASKED, start="champion")
+    ground = stand(home, champion)
+    assert (ground.start, ground.tainted) == ("base", True)
+    after = incremental.retrain(home, champion, Stages(quiet=True))
+    assert after.outcome == "promoted" and after.version is not None, after
+    assert home.bundle(after.version.version).manifest.lineage.start == "base"
+    (certificate,) = home.certificates.of(WHO)
+    assert certificates.told(home.registry, certificate)["scenes"][SCENE]["replaced_by"] == after.version.version
+    watching = home.challenges.of(SCENE)
+    assert watching is None or watching.version != done.version.version, "who had to go does not come back"
+    say(home, 30, first=9000)
+    from_champion = stand(home, champion)
+    assert from_champion.start == "champion" and not from_champion.tainted
+    assert {e.digest for e in sides(from_champion).validation} <= set(from_champion.stock.new)
+    assert from_champion.stock.anchor and not from_champion.stock.anchor & taught_by(home, after.version)

@@ -1,0 +1,115 @@
+"""Laws of how a cycle parts what stands: whoever judges teaches nothing, and with nothing new nothing changes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from core.config import Settings
+from core.events import Feedback
+from core.evidence import Evidence
+from core.home import Home, open_home
+from core.types import Scene
+from lepton.output import Stages
+from tests import pico
+from training import incremental
+from training.incremental import Request
+from training.renewed import Ground, sides
+from training.stock import Stock
+
+Said = tuple[str, int, bool]
+said = st.lists(st.tuples(st.sampled_from(pico.LABELS), st.integers(0, 60), st.booleans()), min_size=1, max_size=12)
+QUIET = Stages(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    with closing(open_home(Settings(home=folder / "home"))) as home:
+        home.registry.declare(
+            Scene(name="shapes", task="classification", modality="image", labels=pico.LABELS, hash_key=b"key")
+        )
+        pico.register(home, each=40)
+    return folder / "home"
+
+
+@contextmanager
+def copied(template: Path) -> Iterator[Home]:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(template, Path(folder) / "home")
+        with closing(open_home(Settings(home=Path(folder) / "home"))) as home:
+            yield home
+
+
+def say(home: Home, labels: list[Said]) -> None:
+    """Labels of old and of new pictures; some are withdrawn again."""
+    for label, number, withdrawn in labels:
+        example = home.artifacts.put(pico.picture(label, number))
+        event = Feedback(scene="shapes", example=example, label=label)
+        receipt = home.ledger.add(event, Evidence(example=example, features={}, media="image/png"))
+        if withdrawn:
+            home.ledger.withdraw(receipt.event_id)
+
+
+def stand(home: Home) -> Ground:
+    ground = incremental.stand(home, Request(scene="shapes"), QUIET)
+    assert ground is not None
+    return ground
+
+
+def names(stock: Stock) -> tuple[object, ...]:
+    return stock.number, stock.anchor, stock.fresh, stock.new, stock.old
+
+
+@given(said)
+@settings(max_examples=5, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # each is a home: no shrinking
+def test_whoever_judges_teaches_nothing_and_everybody_does_one_of_the_two(template: Path, labels: list[Said]) -> None:
+    with copied(template) as home:
+        trained = set(home.evidence.paths(_examples(home)))
+        say(home, labels)
+        ground = stand(home)
+        stock, teaching = ground.stock, {*ground.stock.new, *ground.stock.old}
+        assert not stock.judging & teaching and stock.judging | teaching == ground.follower.standing
+        assert not stock.anchor & stock.fresh
+        assert stock.anchor | set(stock.old) <= trained and not (stock.fresh | set(stock.new)) & trained
+        for start in ("base", "champion"):
+            for replay in (0, 7, 1000):
+                asked = replace(ground.asked, replay=replay)
+                rows = sides(replace(ground, start=start, asked=asked))
+                tuned_on = {e.digest for e in rows.train}
+                assert tuned_on <= teaching and not tuned_on & {e.digest for e in rows.validation}
+                old = len((tuned_on | {e.digest for e in rows.validation}) & set(stock.old))
+                assert old <= max(len(stock.new), replay)
+        say(home, [("circle", 61, False)])
+        assert stand(home).stock.anchor == stock.anchor, "an anchor set stays"
+        assert stand(home).stock.fresh >= stock.fresh
+        assert names(stand(home).stock) == names(stand(home).stock)
+
+
+def test_a_cycle_without_anything_new_changes_nothing(template: Path) -> None:
+    with copied(template) as home:
+        before = home.registry.versions("shapes"), home.registry.history("shapes"), home.holdouts.sets("shapes")
+        done = incremental.retrain(home, Request(scene="shapes"), QUIET)
+        assert (done.outcome, done.version, done.decision) == ("refused", None, None)
+        after = home.registry.versions("shapes"), home.registry.history("shapes"), home.holdouts.sets("shapes")
+        assert after == before and home.decisions.of("shapes") == [] and home.challenges.of("shapes") is None
+
+
+def test_a_backbone_that_cannot_be_had_again_leaves_everything_to_the_head(template: Path) -> None:
+    with copied(template) as home:
+        say(home, [(label, 100 + number, False) for label in pico.LABELS for number in range(32)])
+        done = incremental.retrain(home, Request(scene="shapes"), QUIET)
+        assert done.outcome == "refused" and "its head follows the labels by itself" in done.words
+        assert len(home.registry.versions("shapes")) == 1 and home.decisions.of("shapes") == []
+
+
+def _examples(home: Home) -> list[str]:
+    return [event.example for event in home.ledger.events("shapes", 0) if event.example is not None]

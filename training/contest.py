@@ -1,0 +1,240 @@
+"""Champion and candidate asked the same examples: what the gate decides by.
+
+Promises that neither head has seen an example that it answers here: both are solved from what stands without those that
+judge, so that features are compared and nothing else; that each answers by what would be served of it, its graph in
+ONNX Runtime and its head in closed form; and that times are taken in turn, so that a busy machine slows both. Knows
+nothing of what is decided.
+
+Legend: N examples, K classes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from core.bundle import Metric
+from core.errors import InvalidInput
+from core.follow import Followed, Follower
+from core.gate import Cost, Flags, Outcomes
+from core.head import HeadState, Row
+from core.labels import value_of
+from core.session import Session
+from core.types import Doubles, Example, GridRows, Head, Scene
+from training import features, measure
+from training.evaluate import Indices, expected_calibration_error
+from training.merge.bench import example_of
+from training.merge.parents import Parent
+from training.renewed import Candidate
+from training.replayed import without
+from training.stock import Stock
+
+NEAR = 0.05  # of the deviation of the truth: values that miss it by as much more or less are equally near
+PROBES, WARM = 15, 3  # single examples timed, after some to warm up
+ANCHOR, FRESH = "anchor", "fresh"
+
+Rows = Mapping[str, GridRows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """How both did.
+
+    Attributes:
+        holdouts: by name; of further tasks with the task's name before it.
+        metrics: of the candidate on all that judged, of every task by its name.
+    """
+
+    holdouts: Mapping[str, Outcomes] = field(repr=False)
+    champion: Cost
+    candidate: Cost
+    metrics: Mapping[str, Mapping[str, Metric]]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Of one task: who was asked, what is true, and what each of the two answered; ``unread_N`` are those that the
+    candidate cannot read, which is no right answer."""
+
+    task: Scene
+    names: tuple[str, ...]
+    rows: tuple[Row, ...]
+    heads: tuple[Head, Head]
+    answers: tuple[Doubles, Doubles] = field(repr=False)
+    unread_N: Flags = field(repr=False)
+
+
+def names_of(scene: Scene, holdout: str) -> tuple[str, ...]:
+    """What a hold-out is called in each task of the scene."""
+    return (holdout, *(f"{task.task_name}: {holdout}" for task in scene.further))
+
+
+def counts(scene: Scene, follower: Follower, stock: Stock) -> dict[str, int]:
+    """How many examples each hold-out has."""
+    found = {}
+    for holdout, mine in ((ANCHOR, stock.anchor), (FRESH, stock.fresh)):
+        for name, each in zip(names_of(scene, holdout), follower.tasks, strict=True):
+            found[name] = len(mine & each.state.rows.keys())
+    return found
+
+
+def contest(
+    scene: Scene,
+    champion: Parent,
+    follower: Follower,
+    candidate: Candidate,
+    features_of: Rows,
+    stock: Stock,
+    uses: Mapping[str, int],
+    sure: float,
+) -> Contest:
+    """Ask both.
+
+    Args:
+        follower: of the champion. features_of: by the candidate, of all that stands and can be read.
+        uses: how often each kind of hold-out has decided before.
+        sure: answers less sure than this are abstentions.
+
+    Raises:
+        InvalidInput: nothing is left to solve a head from.
+    """
+    told = [_asked(each, features_of, stock) for each in follower.tasks]
+    holdouts = {}
+    for kind, mine in ((ANCHOR, stock.anchor), (FRESH, stock.fresh)):
+        for name, each in zip(names_of(scene, kind), told, strict=True):
+            holdouts[name] = _outcomes(each, mine, stock, uses[kind])
+    drawn = candidate.drawn[0]
+    times = _milliseconds([(champion, drawn), (candidate, drawn)])
+    sizes = (len(champion.bundle.model), len(candidate.assembly.model))
+    costs = [
+        Cost(
+            calibration_error=float(np.mean([_miscalibrated(each, side) for each in told])),
+            milliseconds=times[side],
+            size=sizes[side],
+            parity=True,  # else there would be no candidate, and the champion would not have been registered
+            abstained=float(np.mean([_abstained(each, side, sure) for each in told])),
+        )
+        for side in (0, 1)
+    ]
+    metrics = {each.task.task_name: _metrics(each) for each in told}
+    return Contest(holdouts=holdouts, champion=costs[0], candidate=costs[1], metrics=metrics)
+
+
+def _asked(each: Followed, features_of: Rows, stock: Stock) -> _Answers:
+    known = each.state.rows
+    names = tuple(sorted(stock.judging & known.keys()))
+    ours = without(each.state, each.task, stock.judging)
+    blank_D = np.zeros_like(next(iter(features_of.values())))
+    theirs = HeadState(len(blank_D), task=ours.task, declared=each.task.labels, key=each.task.hash_key)
+    theirs.add(
+        replace(row, features=features_of[name]) for name, row in sorted(ours.rows.items()) if name in features_of
+    )
+    heads = (_solved(ours, each.task), _solved(theirs, each.task))
+    rows = tuple(known[name] for name in names)
+    unread_N = np.array([name not in features_of for name in names], np.bool_)
+    if not names:
+        nothing = np.zeros((0, 1))
+        return _Answers(each.task, names, rows, heads, (nothing, nothing), unread_N)
+    answers = (
+        measure.answers(each.task, heads[0], np.stack([row.features for row in rows])),
+        measure.answers(each.task, heads[1], np.stack([features_of.get(name, blank_D) for name in names])),
+    )
+    return _Answers(each.task, names, rows, heads, answers, unread_N)
+
+
+def _solved(state: HeadState, task: Scene) -> Head:
+    head = state.solve()
+    if head is None:
+        raise InvalidInput(
+            f"no class of {task.name!r} has two examples beside those that judge", "label more of the scene"
+        )
+    return head
+
+
+def _outcomes(told: _Answers, mine: frozenset[str], stock: Stock, uses: int) -> Outcomes:
+    places = [place for place, name in enumerate(told.names) if name in mine]
+    ours, theirs = _right(told)
+    return Outcomes(
+        truth=["" if told.task.task == "regression" else told.rows[place].column for place in places],
+        champion=ours[places],
+        candidate=theirs[places],
+        slices=_slices([told.names[place] for place in places], stock),
+        uses=uses,
+    )
+
+
+def _right(told: _Answers) -> tuple[Flags, Flags]:
+    """(N,) whether each was right; of a regression, whether it came at least as near as the other."""
+    if told.task.task == "regression":
+        misses = [np.abs(answers_NK[:, 0] - _truths(told)) for answers_NK in told.answers]
+        misses[1][told.unread_N] = np.inf
+        near = NEAR * float(_truths(told).std()) if told.names else 0.0
+        return misses[0] <= misses[1] + near, misses[1] <= misses[0] + near
+    said = [_columns(told, side)[0] == _columns(told, side)[1] for side in (0, 1)]
+    return said[0], said[1] & ~told.unread_N
+
+
+def _columns(told: _Answers, side: int) -> tuple[Indices, Indices]:
+    """(N,) the column answered, and the one that is true, -1 where the head does not have it."""
+    labels = {label: place for place, label in enumerate(told.heads[side].labels)}
+    truth_N = np.array([labels.get(row.column, -1) for row in told.rows], np.intp)
+    return told.answers[side].argmax(axis=1).astype(np.intp), truth_N
+
+
+def _truths(told: _Answers) -> Doubles:
+    return np.array([value_of(told.task, row.target or 0) for row in told.rows], np.float64)
+
+
+def _slices(names: Sequence[str], stock: Stock) -> dict[str, Flags]:
+    """Examples by who labelled them; one that holds all is none."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        for source, annotator in stock.said.get(name, ()):
+            for said in {f"source {source}", f"annotator {annotator}" if annotator else ""} - {""}:
+                found.setdefault(said, []).append(name)
+    members = {said: set(held) for said, held in sorted(found.items())}
+    return {
+        said: np.array([name in held for name in names], np.bool_)
+        for said, held in members.items()
+        if len(held) < len(names)
+    }
+
+
+def _miscalibrated(told: _Answers, side: int) -> float:
+    if not told.names:
+        return 0.0
+    if told.task.task == "regression":
+        truths_N = _truths(told)
+        spread = max(float(truths_N.std()), float(np.finfo(np.float64).tiny))
+        return float(np.sqrt(np.square(told.answers[side][:, 0] - truths_N).mean())) / spread
+    return expected_calibration_error(told.answers[side], _columns(told, side)[1])
+
+
+def _abstained(told: _Answers, side: int, sure: float) -> float:
+    if not told.names or told.task.task == "regression":
+        return 0.0
+    return float((told.answers[side].max(axis=1) < sure).mean())
+
+
+def _metrics(told: _Answers) -> dict[str, Metric]:
+    examples = [example_of(told.task, row) for row in told.rows]
+    return measure.of_examples(told.task, told.answers[1], examples, told.heads[1].labels, 0)
+
+
+def _milliseconds(sides: Sequence[tuple[Parent | Candidate, Example]]) -> list[float]:
+    """One example alone in its batch on one thread, both in turn; the quickest turn, which nothing disturbed."""
+    asked = []
+    for side, example in sides:
+        model = side.bundle.model if isinstance(side, Parent) else side.assembly.model
+        reader = side.preprocessor if isinstance(side, Parent) else side.assembly.preprocessor
+        asked.append((Session(model), reader.batch([reader.read(features.content(example))])))
+    taken: list[list[float]] = [[], []]
+    for _ in range(WARM + PROBES):
+        for place, (session, inputs) in enumerate(asked):
+            begun = time.perf_counter()
+            session.features(inputs)
+            taken[place].append(time.perf_counter() - begun)
+    return [1000 * min(seconds[WARM:]) for seconds in taken]

@@ -1,0 +1,304 @@
+"""One cycle of retraining: the labels that stand become a candidate, the gate judges it, and it takes the place of the
+champion or is refused with reasons.
+
+Promises that nothing is registered that the gate did not accept, that hold-outs have spent before anything is, that a
+version is promoted with features for all that stands and a head of today's labels, and only in the place of the
+champion that it was compared with; and that a cycle which died is begun again or goes on, wherever it was. Knows
+nothing of when it is time for one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+from core import gate
+from core.challenges import Mode
+from core.decisions import Written
+from core.errors import Conflict, InvalidInput, LeptonError, NotFound
+from core.failpoint import passes
+from core.gate import Check
+from core.home import Home
+from core.job_settings import RetrainSettings
+from core.preprocess import Preprocessor
+from core.promotion import challenge, prepare, promote, watch_over
+from core.registry import Alias, short
+from core.types import Example, GridRows, Version
+from training import features, judge, package, recipe, verdict
+from training.adapt import closed_form
+from training.contest import Contest, counts
+from training.merge.parents import Parent, check_rows
+from training.renewed import AUTO, Candidate, Ground, aside, renewed
+from training.reporter import Reporter
+from training.stock import base_of, part
+
+Start = Literal["base", "champion"]
+Outcome = Literal["promoted", "challenging", "accepted", "refused"]
+SAME = "the champion already has these features, and its head follows the labels by itself: nothing would change"
+GOES = (
+    ", and the champion has learned of somebody who was erased: promote another version, or retrain with a wider "
+    "margin (lepton policy {scene} --set margin=0.1)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for; None follows the scene's policy.
+
+    Attributes:
+        budget: seconds. start: weights to begin from. recipe, settings: how weights are moved, and its settings.
+        challenge: the version challenges the champion first, with a copy or a share of the traffic.
+    """
+
+    scene: str
+    budget: float | None = None
+    seed: int = 0
+    start: Start | None = None
+    recipe: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    challenge: Mode | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cycle:
+    """What came of it.
+
+    Attributes:
+        outcome: ``accepted`` where the gate did, and another challenge keeps the version from going on.
+        words: a sentence. reasons: why it was refused.
+        checks: all that the gate asked. decision: as it was written down; None where no hold-out was used.
+    """
+
+    outcome: Outcome
+    words: str
+    reasons: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    decision: Written | None = None
+    version: Version | None = None
+
+
+def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
+    """The whole cycle.
+
+    Raises:
+        NotFound: no such scene, or it has no version yet.
+        LeptonError: what is wrong with the champion, the recipe, the graph or the disk, with the remedy.
+        LookupError: an unknown recipe; the message lists the choices.
+    """
+    ground = stand(home, request, reporter)
+    if ground is None:
+        return _refused("nothing was said since the champion was made: there is nothing to learn")
+    scene, champion, policy = ground.scene, ground.champion, verdict.policy(ground)
+    few = gate.lacking(counts(scene, ground.follower, ground.stock), policy)
+    if few:
+        return _refused("too few labelled examples to judge by", few)
+    if (last := verdict.before(ground)) is not None:
+        became = f"made version {short(last.version)}" if last.version else "was refused"
+        words = f"nothing was said since the last cycle, which {became} by decision {last.id}"
+        return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=verdict.checks(last))
+    passes("retrain.prepared")
+    candidate = renewed(ground)
+    if candidate is None or candidate.assembly.extractor == champion.manifest.extractor:
+        return _refused(SAME)
+    reporter.stage("features of what stands, by the candidate")
+    rows = _features(ground, candidate, reporter)
+    reporter.stage("asking champion and candidate the examples that judge")
+    decision, told = verdict.reach(ground, candidate, rows, policy)
+    passes("retrain.decided")
+    if not decision.accepted:
+        reasons, asked_of_it = tuple(decision.record["reasons"]), verdict.checks(decision)
+        words = "the gate refused it" + (GOES.format(scene=scene.name) if ground.tainted else "")
+        return Cycle(outcome="refused", words=words, reasons=reasons, checks=asked_of_it, decision=decision)
+    reporter.stage("writing and registering the version")
+    made = _register(ground, candidate, told, decision, reporter)
+    passes("retrain.registered")
+    return settle(home, request, made, reporter)
+
+
+def stand(home: Home, request: Request, reporter: Reporter) -> Ground | None:
+    """What a cycle stands on; None where nothing was said since the champion was made.
+
+    Raises as ``retrain``.
+    """
+    scene, asked = home.registry.scene(request.scene), _asked(home, request)
+    version = home.registry.version(scene.name, _champion(home, scene.name).version)
+    champion = Parent(version=version, bundle=home.bundle(version.version), home=home)
+    check_rows(champion)
+    tainted = version.version in home.certificates.tainted(scene.name)
+    if home.ledger.last_sequence(scene.name) <= base_of(champion) and not tainted:
+        return None
+    reporter.stage("features of what stands, by the champion")
+    deadline = time.monotonic() + 60 * asked.minutes
+    prepare(home, scene.name, version.version, reporter.progress)
+    follower = home.follower(scene, version, upto=home.holds.upto(scene.name))  # what is held teaches nothing
+    follower.catch_up()
+    if tainted:
+        reporter.note("the champion has learned of somebody who was erased: this begins from the pretrained weights")
+    return Ground(
+        home=home,
+        scene=scene,
+        champion=champion,
+        follower=follower,
+        stock=part(home, scene, champion, follower),
+        asked=asked,
+        settings=request.settings,
+        start="base" if tainted else asked.start,
+        tainted=tainted,
+        seed=request.seed,
+        deadline=deadline,
+        reporter=reporter,
+    )
+
+
+def settle(home: Home, request: Request, version: Version, reporter: Reporter) -> Cycle:
+    """What the policy says of a version that a cycle has registered: promoted, or set up as a challenger.
+
+    Raises:
+        Conflict: another version became champion since the gate compared it.
+    """
+    decision, asked = _decision(home, version), _asked(home, request)
+    alias = _champion(home, version.scene)
+    told: dict[str, Any] = {"checks": verdict.checks(decision), "decision": decision, "version": version}
+    if decision.version is None:
+        home.decisions.became(decision.id, version.version)
+    if alias.version == version.version:
+        words = _watched(home, version.scene, decision.champion, reporter) if asked.accepted == "promote" else ""
+        return Cycle(outcome="promoted", words=f"it is champion{words}", **told)
+    if alias.version != decision.champion:
+        raise Conflict(
+            f"version {short(alias.version)} became champion of {version.scene!r} while it was compared with "
+            f"{short(decision.champion)}",
+            "retrain again",
+        )
+    reporter.stage("features of labels that came meanwhile")
+    prepare(home, version.scene, version.version, reporter.progress)
+    if asked.accepted == "promote":
+        why = f"the gate accepted it: decision {decision.id}"
+        promote(home, version.scene, version.version, expected_generation=alias.generation, why=why)
+        passes("retrain.promoted")
+        words = _watched(home, version.scene, alias.version, reporter)
+        return Cycle(outcome="promoted", words=f"it is champion{words}", **told)
+    outcome, words = _challenging(home, version, asked)
+    return Cycle(outcome=outcome, words=words, **told)
+
+
+def _champion(home: Home, scene: str) -> Alias:
+    alias = home.registry.champion(scene)
+    if alias is None:
+        raise NotFound(f"scene {scene!r} has no version yet", f"make one: lepton adapt {scene} DATA")
+    return alias
+
+
+def _asked(home: Home, request: Request) -> RetrainSettings:
+    """The policy of the scene, with what was asked for this cycle alone."""
+    held = home.policies.of(request.scene)
+    chosen = request.recipe or held.recipe
+    if chosen == AUTO and request.settings:
+        raise InvalidInput(
+            f"settings were given ({', '.join(request.settings)}), and {AUTO} finds them itself",
+            "name the recipe that they are for, such as --recipe finetune",
+        )
+    if chosen != AUTO:
+        recipe.configure(chosen, request.settings)
+    return replace(
+        held,
+        start=request.start or held.start,
+        recipe=chosen,
+        minutes=held.minutes if request.budget is None else request.budget / 60,
+        accepted=request.challenge or held.accepted,
+    )
+
+
+def _features(ground: Ground, candidate: Candidate, reporter: Reporter) -> dict[str, GridRows]:
+    """(D,) features by example, of all that stands and that the candidate can read; kept nowhere until the gate has
+    accepted."""
+    assembly, files = candidate.assembly, ground.stock.files
+    examples = [Example(digest=name, path=str(file), split="train") for name, file in sorted(files.items())]
+    cache = judge.cache_of(assembly, ground.home.cache)
+    session, reader, extractor = assembly.session, assembly.preprocessor, assembly.extractor
+    try:
+        rows_ND = features.extract(session, reader, extractor, examples, cache, reporter.progress)
+    except LeptonError as error:
+        reporter.note(f"the candidate cannot read everything: {error.message}")
+        examples = [example for example in examples if _reads(reader, example)]
+        rows_ND = features.extract(session, reader, extractor, examples, cache, reporter.progress)
+    return {example.digest: row for example, row in zip(examples, rows_ND, strict=True)}
+
+
+def _reads(reader: Preprocessor, example: Example) -> bool:
+    try:
+        features.read(example, reader)
+    except LeptonError:
+        return False
+    return True
+
+
+def _register(ground: Ground, candidate: Candidate, told: Contest, decision: Written, reporter: Reporter) -> Version:
+    home, scene, assembly, stock = ground.home, ground.scene, candidate.assembly, ground.stock
+    learned = closed_form.study(home, scene, assembly, [], reporter.progress)
+    cycle = package.Round(
+        start=ground.start, since=stock.since, upto=stock.upto, seed=ground.seed, decision=decision.id
+    )
+    origin = package.Origin(
+        recipe=candidate.recipe,
+        transform=assembly.transforms[0].kind,
+        metrics=told.metrics[scene.task_name],
+        further={task.task_name: told.metrics[task.task_name] for task in scene.further},
+        data_digest=_digest(ground),
+        parent=ground.champion.version.version,
+        validation=aside(home, ground, candidate),
+        tuning=candidate.tuning,
+        cycle=cycle,
+    )
+    drawn = [
+        replace(e, subject=stock.examples[e.digest].subject) for e in candidate.drawn if e.digest in stock.examples
+    ]
+    return package.register(home, scene, assembly, learned.head, drawn, origin)
+
+
+def _digest(ground: Ground) -> str:
+    """SHA-256 over the teaching examples and their labels."""
+    told = hashlib.sha256()
+    for example in ground.stock.of((*ground.stock.new, *ground.stock.old)):
+        told.update(f"{example.digest} {example.label if example.value is None else example.value!r}\n".encode())
+    return told.hexdigest()
+
+
+def _decision(home: Home, version: Version) -> Written:
+    lineage = cast("Mapping[str, Any]", version.manifest["lineage"])
+    return home.decisions.find(str(lineage.get("decision", "")))
+
+
+def _watched(home: Home, scene: str, former: str, reporter: Reporter) -> str:
+    """Have the former champion watch the new one, unless it had to go; why it does not, where it does not."""
+    held = home.challenges.of(scene)
+    if former in home.certificates.tainted(scene) or (held is not None and held.version == former):
+        return ""
+    prepare(home, scene, former, reporter.progress)
+    why = watch_over(home, scene, former)
+    return f"; the former one does not watch it: {why}" if why else ""
+
+
+def _challenging(home: Home, version: Version, asked: RetrainSettings) -> tuple[Outcome, str]:
+    held = home.challenges.of(version.scene)
+    if held is not None and held.version != version.version and held.judge == "people":
+        return "accepted", f"version {short(held.version)} is challenging the champion, and people judge that first"
+    mode = cast("Mode", asked.accepted)
+    challenge(
+        home,
+        version.scene,
+        version.version,
+        mode=mode,
+        share=asked.share if mode == "split" else 1.0,
+        expected_generation=home.challenges.generation(version.scene),
+        judge="evidence",
+    )
+    passes("retrain.challenging")
+    return "challenging", f"it challenges the champion ({mode}), and evidence judges"
+
+
+def _refused(words: str, few: tuple[Check, ...] = ()) -> Cycle:
+    return Cycle(outcome="refused", words=words, reasons=tuple(check.words for check in few) or (words,), checks=few)

@@ -1,0 +1,290 @@
+"""What a cycle of retraining makes of the labels that stand: the closed form first, then weights moved where that pays.
+
+Promises that every weight begins at the pretrained backbone, or at the champion's where that is asked for; that only
+examples of ``training.stock`` that teach are learned from, half of them new and half old ones, classes in turn; that
+what was tuned takes the closed form's place only where it is no worse on validation rows that no weight has seen; and
+the same bits for the same examples and seed on one machine with one number of threads, unless the time runs out. Knows
+nothing of the gate, of the registry or of what serves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from core.bundle import Tuning
+from core.errors import InvalidInput, LeptonError, ParityFailed
+from core.failpoint import passes
+from core.follow import Follower
+from core.home import Home
+from core.job_settings import RetrainSettings
+from core.types import Doubles, Example, Head, Scene
+from exporters.backbone import Backbone
+from exporters.parity import Parity
+from exporters.transform import Kind
+from training import auto, judge, kinds, package, recipe, tuned, tuning, zoo
+from training.assemble import Assembly, assemble
+from training.judge import Bench
+from training.merge import soup
+from training.merge.parents import Parent
+from training.ready import MEASURES, sentence
+from training.recipe import FLOOR, Context, Epoch, Rows, TooFew
+from training.replayed import soft
+from training.reporter import Reporter
+from training.select import subsample
+from training.stock import Stock
+from training.sweep import sweep
+from training.zoo import Setting
+
+AUTO, DEFAULT = "auto", "finetune"
+TUNING = 0.6  # of the time that is left goes into moving weights; the rest is for the sweep and for measuring
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What a cycle stands on.
+
+    Attributes:
+        champion: the version that serves. follower: of its features.
+        asked: the policy, with what was asked for this cycle alone. settings: of the recipe, by name.
+        start: base or champion. tainted: the champion has learned of somebody who was erased, so that it has to go.
+        deadline: by ``time.monotonic``.
+    """
+
+    home: Home
+    scene: Scene
+    champion: Parent
+    follower: Follower
+    stock: Stock
+    asked: RetrainSettings
+    settings: Mapping[str, object]
+    start: str
+    tainted: bool
+    seed: int
+    deadline: float
+    reporter: Reporter
+
+    @property
+    def bench(self) -> Bench:
+        """What stands around a judgement."""
+        kind = cast("Kind", self.champion.manifest.transform)
+        return Bench(self.scene, self.home.cache, self.home.limits, kind, os.cpu_count() or 1, self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A graph that could take the champion's place, its head still empty.
+
+    Attributes:
+        recipe: that moved its weights. tuning: what the manifest says of that; None where none was moved.
+        taught: examples that weights were tuned on, those of the weights that it began from left out.
+        drawn: teaching examples on which parity was shown.
+    """
+
+    recipe: str
+    assembly: Assembly
+    parity: Parity
+    tuning: Tuning | None = None
+    taught: frozenset[str] = frozenset()
+    drawn: tuple[Example, ...] = field(repr=False)
+
+
+def renewed(ground: Ground) -> Candidate | None:
+    """The best of what could be made; None where nothing but the head of the champion can move.
+
+    Raises:
+        InvalidInput: a recipe that was named does not fit the backbone or the scene.
+    """
+    ground.reporter.stage("the closed form, on the untouched backbone and what stands")
+    floor = _refit(ground)
+    if floor is None or ground.asked.recipe == FLOOR:
+        return floor
+    return _moved(ground, floor) or floor
+
+
+def pristine(home: Home, champion: Parent, setting: Setting) -> Backbone:
+    """The champion's one backbone as it was before anybody tuned it.
+
+    Raises:
+        LeptonError, LookupError: it cannot be had again.
+    """
+    (member,) = champion.manifest.members
+    name = tuned.named(home.artifacts, member.weights) if member.weights else member.zoo or member.name
+    return zoo.load(name, setting)
+
+
+def _refit(ground: Ground) -> Candidate | None:
+    manifest, note = ground.champion.manifest, ground.reporter.note
+    if len(manifest.members) != 1 or "+" in manifest.modality:
+        note(f"the champion is made of {len(manifest.members)} backbones: nothing but its head can move")
+        return None
+    image = manifest.inputs.get("image")
+    files = _files(ground)
+    try:
+        base = pristine(ground.home, ground.champion, Setting(size=image.shape[0] if image else None, files=files))
+    except (LeptonError, LookupError) as error:
+        note(f"the champion's backbone cannot be loaded again, so that nothing but its head can move: {error}")
+        return None
+    drawn = judge.draw(_readable(ground.stock), ground.seed)
+    assembly = _assembled(ground, base, drawn)
+    parity = package.check_parity(assembly, drawn)
+    return Candidate(recipe=FLOOR, assembly=assembly, parity=parity, drawn=tuple(drawn))
+
+
+def _files(ground: Ground) -> Mapping[str, bytes]:
+    """What is fitted on teaching rows, such as the columns of a table, and what came with the backbone."""
+    files = dict(ground.champion.bundle.files)
+    if ground.champion.manifest.modality == "tabular":
+        contents = [ground.stock.files[name].read_bytes() for name in (*ground.stock.new, *ground.stock.old)]
+        files |= kinds.kind("tabular").setting(contents, (), 0.0, 0.0).files
+    return files
+
+
+def _assembled(ground: Ground, backbone: Backbone, drawn: list[Example]) -> Assembly:
+    bench = ground.bench
+    return assemble([backbone], bench.kind, ground.scene, bench.cache, drawn, bench.threads, bench.limits)
+
+
+def _readable(stock: Stock) -> tuple[Example, ...]:
+    """All that teach, of whatever task."""
+    return tuple(
+        Example(digest=name, path=str(stock.files[name]), split="train") for name in sorted((*stock.new, *stock.old))
+    )
+
+
+def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
+    """What a recipe makes of the weights that the cycle begins from; None where the closed form stays."""
+    named, note = ground.asked.recipe != AUTO, ground.reporter.note
+    name = ground.asked.recipe if named else DEFAULT
+    config = recipe.configure(name, ground.settings)
+    try:
+        if ground.scene.further:
+            raise InvalidInput(
+                f"{ground.scene.name!r} has {len(ground.scene.tasks)} tasks, and a cycle tunes by the labels of one",
+                "leave --recipe out",
+            )
+        start = _start(ground, floor)
+        tuning.check(name, start.backbones)
+        rows = sides(ground)
+        return _tried(ground, floor, start, rows, name, config)
+    except (TooFew, ParityFailed) as error:
+        note(f"{error.message}: the closed form stays")
+    except InvalidInput as refused:
+        if named:
+            raise
+        note(f"{refused.message}: the closed form stays")
+    return None
+
+
+def _start(ground: Ground, floor: Candidate) -> Assembly:
+    """The weights that the cycle begins from, in their graph."""
+    if ground.start != "champion" or not ground.champion.manifest.members[0].tuned:
+        return floor.assembly
+    return _assembled(ground, soup.restored(ground.home, ground.champion), list(floor.drawn))
+
+
+def sides(ground: Ground) -> Rows:
+    """Rows to tune on and to judge by: as many old ones as there are new ones, and at least as many as are asked for.
+
+    Where tuning begins from the champion's weights, only new rows judge: those weights have seen the old ones.
+    """
+    stock, task, seed = ground.stock, ground.scene.task, ground.seed
+    new = stock.of(stock.new)
+    old = subsample(stock.of(stock.old), task, seed, max(len(new), ground.asked.replay))
+    if ground.start == "champion" and ground.champion.manifest.members[0].tuned:
+        fresh = tuning.sides(new, task, seed)
+        return Rows(train=_ordered(fresh.train + old), validation=fresh.validation)
+    return tuning.sides(_ordered(new + old), task, seed)
+
+
+def _ordered(examples: tuple[Example, ...]) -> tuple[Example, ...]:
+    return tuple(sorted(examples, key=lambda example: example.digest))
+
+
+def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: str, config: Any) -> Candidate | None:
+    note, bench = ground.reporter.note, ground.bench
+    ground.reporter.stage(f"tuning {start.backbones[0].name} by {name} on {len(rows.train)} examples")
+    held = judge.of_assembly(start, floor.parity, rows, bench)
+    if ground.asked.recipe == AUTO and rows.train and (why := auto.against(held.score, ground.scene, rows.train)):
+        note(f"{why}: the closed form stays")
+        return None
+    context = _context(ground, held.head, start, rows, getattr(config, "epochs", 0))
+    made = recipe.load(name).tune(start.backbones[0], rows, config, context)
+    passes("retrain.tuned")
+    if not made.moved:
+        note(f"{name} found nothing better than its start ({made.stopped}): the closed form stays")
+        return None
+    ground.reporter.stage("averaging the weights with those that it began from")
+    point = sweep(start, made.backbone, rows, ground.scene, ground.seed)
+    if point.share == 0:
+        note("no average with the tuned weights is better than none of them: the closed form stays")
+        return None
+    found = judge.judge(point.backbone, rows, bench)
+    decided = judge.decide(held, found, name, ground.seed)
+    note(decided.words)
+    if not decided.accepted:
+        return None
+    more = {"share_of_tuned": point.share, "replayed": _replayed(ground, rows), "distill": ground.asked.distill}
+    attempt = tuning.Attempt(
+        name=name,
+        rows=rows,
+        words=decided.words,
+        tuned=replace(made, settings={**made.settings, **more}),
+        judged=found,
+        decision=decided,
+        trained=judge.trained_score(found, made.head, rows, ground.scene) if made.head else decided.candidate,
+    )
+    return Candidate(
+        recipe=name,
+        assembly=found.assembly,
+        parity=found.parity,
+        tuning=tuning.told(attempt, start.backbones[0].digest, ground.reporter.run, ground.seed),
+        taught=frozenset(example.digest for example in rows.train),
+        drawn=tuple(judge.draw(rows.train, ground.seed)),
+    )
+
+
+def _replayed(ground: Ground, rows: Rows) -> int:
+    old = set(ground.stock.old)
+    return sum(example.digest in old for example in rows.train)
+
+
+def _context(ground: Ground, head: Head, start: Assembly, rows: Rows, epochs: int) -> Context:
+    reporter = ground.reporter
+
+    def epoch(at: Epoch) -> None:
+        for name in MEASURES:
+            reporter.metric(name, at.number, getattr(at, name))
+        reporter.note(sentence(at, ground.scene))
+        reporter.progress(at.number, epochs)
+
+    return Context(
+        scene=ground.scene,
+        head=head,
+        transform=start.transforms[0],
+        limits=ground.home.limits,
+        seed=ground.seed,
+        budget=max(0.0, TUNING * (ground.deadline - time.monotonic())),
+        soft=_soft(ground, head.labels, rows),
+        told=epoch,
+        noted=reporter.note,
+    )
+
+
+def _soft(ground: Ground, labels: Sequence[str], rows: Rows) -> dict[str, Doubles]:
+    """What replayed rows are taught instead of their labels alone, where the champion has a share in it."""
+    old, share = set(ground.stock.old), ground.asked.distill
+    replayed = [example for example in rows.train if example.digest in old] if share else []
+    return soft(ground.scene, ground.follower.state, ground.stock.judging, replayed, labels, share)
+
+
+def aside(home: Home, ground: Ground, candidate: Candidate) -> str:
+    """The blob that lists the examples on which no weight of a candidate was tuned; empty where none was."""
+    if candidate.tuning is None:
+        return ""
+    known = ground.stock.untouched if ground.start == "champion" else frozenset(ground.stock.files)
+    return home.artifacts.put(json.dumps(sorted(known - candidate.taught)).encode())

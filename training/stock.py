@@ -1,0 +1,165 @@
+"""What stands in a scene, and what each example is to one cycle: who judges, who teaches.
+
+Promises that no example which judges is learned from by any weight: an anchor set that no weight of the champion was
+tuned on and that stays the same from cycle to cycle, and a share of the labels that came after the champion was made,
+which become training rows as soon as another version is champion. Who is what follows from keyed hashes of the examples
+alone, so that a scene from which somebody was erased is parted as one that never saw them. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from core import holdouts
+from core.database import label_events
+from core.errors import InvalidInput, NotFound
+from core.follow import Follower
+from core.gate import Policy
+from core.holdouts import drawn
+from core.home import Home
+from core.types import Example, Scene
+from training.merge.bench import example_of
+from training.merge.parents import Parent
+
+ANCHOR = 0.2  # share of what stands when an anchor set is drawn
+FRESH = 0.3  # share of what was labelled since the champion was made
+LEAST = Policy.least  # of an anchor set
+GROWN = 4  # times as many could be drawn by now: the scene has outgrown its set
+MOST_USES = 20  # of an anchor set; by then it may spend 0.15 % of its level on a decision
+PAGE = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stock:
+    """The examples that stand and can be read, by digest.
+
+    Attributes:
+        number: of the anchor set. anchor, fresh: those that judge.
+        new: those that teach and came since the champion was made. old: those that teach and did not.
+        untouched: those on which no weight of the champion was tuned.
+        upto: the last event of the ledger that is in here. since: the last one that the champion knew.
+        examples: of the first task, as training takes them, with the subject where there is one.
+        said: who has labelled each: pairs of source and annotator.
+    """
+
+    number: int
+    anchor: frozenset[str]
+    fresh: frozenset[str]
+    new: tuple[str, ...]
+    old: tuple[str, ...]
+    untouched: frozenset[str]
+    since: int
+    upto: int
+    examples: Mapping[str, Example] = field(repr=False)
+    files: Mapping[str, Path] = field(repr=False)
+    said: Mapping[str, frozenset[tuple[str, str]]] = field(repr=False)
+
+    @property
+    def judging(self) -> frozenset[str]:
+        """All that may teach nothing."""
+        return self.anchor | self.fresh
+
+    def of(self, names: Iterable[str]) -> tuple[Example, ...]:
+        """Those of the first task among these, in the order of their digests."""
+        return tuple(self.examples[name] for name in sorted(names) if name in self.examples)
+
+
+def base_of(parent: Parent) -> int:
+    """The last event of this ledger that a version's making knew of: none, of one that came from elsewhere."""
+    lineage = parent.manifest.lineage
+    return 0 if parent.version.origin == "foreign" else lineage.upto or lineage.sequence
+
+
+def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stock:
+    """Part what stands; draws an anchor set, and writes it down, where there is none that can still judge.
+
+    Args:
+        follower: of the champion, with features for all that stands.
+    """
+    since = base_of(champion)
+    standing = sorted(follower.standing)
+    files = home.evidence.located(standing)
+    here = {name for name in standing if name in files}
+    recent = here - holdouts.known(home.ledger.database, scene.name, since)
+    untouched = _untouched(home, champion, here) | recent
+    number, anchor = _anchor(home, scene, champion, untouched, recent)
+    fresh = {name for name in recent - anchor if drawn(scene.hash_key, "fresh", name, FRESH)}
+    teaching = here - anchor - fresh
+    subjects, said = _words(home, scene.name, here)
+    rows = follower.state.rows
+    return Stock(
+        number=number,
+        anchor=frozenset(anchor),
+        fresh=frozenset(fresh),
+        new=tuple(sorted(teaching & recent)),
+        old=tuple(sorted(teaching - recent)),
+        untouched=frozenset(untouched),
+        since=since,
+        upto=follower.sequence,
+        examples={
+            name: replace(example_of(scene, rows[name]), path=str(files[name]), subject=subjects.get(name))
+            for name in here & rows.keys()
+        },
+        files={name: files[name] for name in here},
+        said=said,
+    )
+
+
+def _untouched(home: Home, champion: Parent, here: set[str]) -> set[str]:
+    """Those on which no weight of the champion was tuned; of one that does not tell, none.
+
+    Raises:
+        InvalidInput: the list that it kept cannot be read.
+    """
+    if not any(member.tuned for member in champion.manifest.members):
+        return here
+    blob = champion.manifest.lineage.validation
+    try:
+        return here & set(json.loads(home.artifacts.get(blob))) if blob else set()
+    except (NotFound, ValueError) as error:
+        raise InvalidInput(
+            f"version {champion.name} was tuned, and the list of rows that it left aside is gone",
+            "adapt the scene again: the list is kept with every tuned version",
+        ) from error
+
+
+def _anchor(home: Home, scene: Scene, champion: Parent, untouched: set[str], recent: set[str]) -> tuple[int, set[str]]:
+    """The number of the set that judges, 0 for none, and those of it that stand and taught the champion nothing."""
+    sets = home.holdouts.sets(scene.name)
+    number = max(sets, default=0)
+    held = sets.get(number, set()) & untouched
+    earlier, purpose = set[str]().union(*sets.values()), f"anchor {number + 1}"
+    old = (untouched - recent) or untouched  # of a champion that came without examples, anything may be an anchor
+    made = {e for e in old - earlier if drawn(scene.hash_key, purpose, e, ANCHOR)}
+    spent = home.decisions.uses(scene.name, champion.version.version, number).anchor >= MOST_USES
+    wanted = spent or len(held) < LEAST or len(made) > GROWN * len(held)
+    if len(made) < LEAST or not wanted:  # with nothing to draw from, the old set goes on with what it may still spend
+        return number, held
+    home.holdouts.keep(scene.name, number + 1, made)
+    return number + 1, made
+
+
+def _words(home: Home, scene: str, examples: set[str]) -> tuple[dict[str, str], dict[str, frozenset[tuple[str, str]]]]:
+    """Whose examples they are, where that was said, and which sources and annotators have labelled each."""
+    join = label_events.alias("joined")
+    example = sa.func.coalesce(label_events.c.example, join.c.example)
+    joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
+    columns = (example, label_events.c.subject, label_events.c.source, label_events.c.annotator)
+    wanted = (
+        sa.select(*columns).select_from(joined).where(label_events.c.scene == scene, label_events.c.kind == "label")
+    )
+    subjects: dict[str, str] = {}
+    said: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    with home.ledger.database.read() as connection:
+        for name, subject, source, annotator in connection.execute(wanted):
+            if name in examples:
+                said[name].add((source, annotator))
+                if subject is not None:
+                    subjects[name] = subject
+    return subjects, {name: frozenset(pairs) for name, pairs in said.items()}

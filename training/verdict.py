@@ -1,0 +1,98 @@
+"""The gate asked about one cycle's candidate: what the policy makes it ask, and its decision written down.
+
+Promises that a decision is written with every number before anybody acts on it, and that a cycle which would only
+repeat the last one is found before it spends of its hold-outs. Knows nothing of how a candidate is made or promoted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from core import gate
+from core.decisions import Written
+from core.gate import Check, Policy
+from training.contest import ANCHOR, FRESH, Contest, Rows, contest, counts, names_of
+from training.renewed import Candidate, Ground
+
+
+def policy(ground: Ground) -> Policy:
+    """What the gate asks. A champion that has to go need not be surpassed, and nothing need have come since it."""
+    asked, scene = ground.asked, ground.scene
+    names = (*names_of(scene, ANCHOR), *names_of(scene, FRESH))
+    if ground.tainted:
+        found = counts(scene, ground.follower, ground.stock)
+        names = tuple(name for name in names if found[name] >= Policy.least) or names_of(scene, ANCHOR)
+    return Policy(
+        margin=asked.margin,
+        alpha=asked.alpha,
+        confidence=asked.confidence,
+        abstention=asked.abstention,
+        holdouts=names,
+        superior=not ground.tainted,
+    )
+
+
+def before(ground: Ground) -> Written | None:
+    """The decision that this cycle would only repeat: nothing was said since, and nothing else is asked; not one that
+    accepted a candidate which was lost before it was registered."""
+    champion = ground.champion.version
+    last = next((each for each in ground.home.decisions.of(champion.scene) if each.champion == champion.version), None)
+    if last is None or (last.accepted and last.version is None):
+        return None
+    same = (last.record["upto"], last.record["asked"]) == (ground.stock.upto, _key(ground))
+    return last if same else None
+
+
+def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> tuple[Written, Contest]:
+    """Ask both, decide, and write the decision down.
+
+    Raises:
+        Conflict: another cycle decided by the same examples meanwhile.
+    """
+    home, scene, stock = ground.home, ground.scene, ground.stock
+    champion = ground.champion.version.version
+    uses = home.decisions.uses(scene.name, champion, stock.number)
+    spent = {ANCHOR: uses.anchor, FRESH: uses.fresh}
+    told = contest(scene, ground.champion, ground.follower, candidate, rows, stock, spent, policy.confidence)
+    decided = gate.decide(told.holdouts, told.champion, told.candidate, policy, ground.seed)
+    record = decided.to_json() | {
+        "candidate": candidate.recipe,
+        "extractor": candidate.assembly.extractor,
+        "holdouts": {
+            name: {
+                "rows": len(each.truth),
+                "uses": each.uses,
+                "champion": float(each.champion.mean()) if len(each.truth) else None,
+                "candidate": float(each.candidate.mean()) if len(each.truth) else None,
+            }
+            for name, each in told.holdouts.items()
+        },
+        "since": stock.since,
+        "upto": stock.upto,
+        "asked": _key(ground),
+    }
+    return home.decisions.write(scene.name, champion, stock.number, uses, decided.accepted, record), told
+
+
+def checks(decision: Written) -> tuple[Check, ...]:
+    """What the gate asked, as it was written down."""
+    listed: list[dict[str, Any]] = decision.record["checks"]
+    return tuple(Check(**(each | {"bound": math.nan if each["bound"] is None else each["bound"]})) for each in listed)
+
+
+def _key(ground: Ground) -> dict[str, Any]:
+    """What a cycle is asked, as it stands in its decision."""
+    asked = ground.asked
+    return {
+        "start": ground.start,
+        "recipe": asked.recipe,
+        "settings": {name: str(value) for name, value in ground.settings.items()},
+        "seed": ground.seed,
+        "budget": 60 * asked.minutes,
+        "replay": asked.replay,
+        "distill": asked.distill,
+        "margin": asked.margin,
+        "alpha": asked.alpha,
+        "abstention": [asked.confidence, asked.abstention],
+    }
