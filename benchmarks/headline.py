@@ -1,7 +1,7 @@
 """Mammal, bird or something else: 1,000 photographs and drawings, beside what a user would pick instead.
 
 ``python -m benchmarks.headline [--quick] [--json FILE]``: both picture scenes as three classes without near twins,
-split 70/10/20 as ``lepton adapt`` splits them, EfficientNet-Lite0 at 128 px with its packaged weights for all, two
+split 70/10/20 as ``lepton adapt`` splits them, EfficientNet-Lite0 at 224 px with its packaged weights for all, two
 threads. Ours: the closed form, everything from the lists of files to the answers (what is exported once and kept, the
 graph, is told apart). Peers on the very sides: scikit-learn's logistic regression on the same features, its penalty
 tuned by cross-validation; fastai's ``vision_learner(…).fine_tune(3)`` with its augmentation, in an environment of its
@@ -35,7 +35,7 @@ from core.types import Doubles, Example, Scene
 from training import data, features, judge, measure, zoo
 from training.assemble import Assembly, assemble
 
-BACKBONE, SIZE, THREADS, EPOCHS = "efficientnet_lite0", 128, 2, 3
+BACKBONE, SIZE, THREADS, EPOCHS = "efficientnet_lite0", 224, 2, 3
 OURS, LINEAR, FASTAI = "Lepton, closed form", "scikit-learn, logistic regression", "fastai, fine_tune(3)"
 VALIDATION, TEST, HALF = 90.0, 85.0, 0.5
 PENALTIES = np.logspace(-2, 4, 7)
