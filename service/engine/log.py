@@ -36,7 +36,7 @@ class LogSettings:
         days, megabytes: retention, as ``PredictionLog.retain`` takes it.
     """
 
-    linger: float = 0.1
+    linger: float = 0.2
     group: int = 2_048
     most: int = 10_000
     bytes_kept: int = 64 * 2**20
