@@ -1,4 +1,4 @@
-"""One home with three scenes, and its service in this process, for every file of tests; and one browser for all."""
+"""One home with three scenes, and its service in this process, for every file of tests; and a browser."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def client(home: Home) -> Iterator[TestClient]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """It has an event loop run in this thread as long as it is open, so no file leaves it to the next."""
     program = chromium()
     if program is None:
         pytest.skip("Chromium is not installed (as root: apt-get install chromium)")
