@@ -197,7 +197,7 @@ def test_where_a_champion_on_probation_fails_the_one_before_answers_and_comes_ba
     rows = until(lambda: [row for row in place.logged("champion") if row.version == place.challenger.version])
     signs_D = np.sign(np.frombuffer(rows[0].features, np.int16)).astype(np.float32)
     huge = np.outer(signs_D, np.full(3, np.finfo(np.float32).max, np.float32))
-    until(lambda: place.logged("shadow"))  # the one before is ready
+    until(lambda: place.ask(9000) and place.logged("shadow"))  # the one before is ready
     place.home.registry.publish(
         "shapes", place.challenger.version, replace(newest.head, weight=huge), lease=lease, keep=9
     )
