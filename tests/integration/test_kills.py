@@ -46,6 +46,7 @@ def place(tmp_path: Path) -> Iterator[House]:
         yield made
 
 
+@pytest.mark.slow
 def test_no_acknowledged_label_is_lost_or_doubled_and_the_head_is_the_fit_from_scratch(place: House) -> None:
     chance, records = random.Random(SEED), [Record(client) for client in range(CLIENTS)]
     victims = chance.sample(ROUNDS, len(ROUNDS))

@@ -22,6 +22,7 @@ LARGEST_BATCH = 8
 BOUND = 400.0  # MB of 10**6 bytes
 
 
+@pytest.mark.slow
 def test_a_worker_with_lite0_stays_under_400_mb_through_200_mixed_requests(tmp_path: Path) -> None:
     adapted(tmp_path / "home", few_digits(tmp_path))
     pictures = [large(file.read_bytes()) for file in sorted((tmp_path / "few").glob("*/*.png"))]
