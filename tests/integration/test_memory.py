@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 from PIL import Image
 
 from lepton.demonstration import digits_data
