@@ -18,7 +18,7 @@ from core.errors import Unavailable
 MEMORY_SECONDS = 2.0  # busy time after which a scene's measured pace is half forgotten
 REASONS = ("full", "late", "expired", "key")  # why a request is refused; labels of a metric
 LONGEST_RETRY = 60  # seconds
-DOUBT = 1.25  # times the time that those ahead will take by the measured pace: most paces are kept within this
+DOUBT = 1.5  # times the time that those ahead will take by the measured pace: most paces are kept within this
 BRISK_SECONDS = 1.0  # where all inside leave within this time, refusing costs about as much as answering
 BRISK_TIMES = 4  # and so many times the cap may be inside
 
@@ -92,10 +92,10 @@ class Gate:
     """Counts instances by scene, and measures how fast they leave; used by one thread, the event loop's.
 
     A request is refused where the room is full and its scene has its share of it (the cap divided by the scenes that
-    are inside), or where those before it may, at the measured pace and a quarter more, take longer than its deadline:
-    without the quarter, all that are let in at overload are answered just before their deadline, or just after. A
-    request larger than the cap may enter while nothing of its scene is inside. Where a model is soon through with all
-    of them, there is ``BRISK_TIMES`` the room.
+    are inside), or where those before it may, at the measured pace and half as long again, take longer than its
+    deadline: without the half, all that are let in at overload are answered just before their deadline, or just after.
+    A request larger than the cap may enter while nothing of its scene is inside. Where a model is soon through with
+    all of them, there is ``BRISK_TIMES`` the room.
 
     Args:
         limit: instances that may be inside.

@@ -58,12 +58,12 @@ def test_whoever_would_wait_beyond_the_deadline_is_told_at_once() -> None:
     served(made, clock, 0.5, 10)
     with made.of("a", 19, LONG):
         made.check("a", 1, 10.0 * DOUBT)
-        with pytest.raises(Overloaded, match=r"may take 12\.5 s, and the deadline is in 12\.4 s") as refused:
-            made.check("a", 1, 12.4)
+        with pytest.raises(Overloaded, match=r"may take 15\.0 s, and the deadline is in 14\.9 s") as refused:
+            made.check("a", 1, 14.9)
         assert (refused.value.reason, refused.value.retry_after) == ("late", 1)
-        with pytest.raises(Overloaded, match=r"may take 12\.5 s, and the deadline is in 7\.5 s") as refused:
+        with pytest.raises(Overloaded, match=r"may take 15\.0 s, and the deadline is in 7\.5 s") as refused:
             made.check("a", 1, 7.5)
-    assert (refused.value.reason, refused.value.retry_after) == ("late", 5)
+    assert (refused.value.reason, refused.value.retry_after) == ("late", 8)
     assert refusals == [("a", "late"), ("a", "late")]
 
 
