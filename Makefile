@@ -38,7 +38,7 @@ test-slow: $(INSTALLED)
 
 # Pictures of every page of the console, by the tests that look whether they fit.
 pictures: $(INSTALLED)
-	LEPTON_PICTURES=docs/console $(BIN)/python -m pytest tests/integration/test_console_pictures.py \
+	LEPTON_PICTURES=docs/console $(BIN)/python -m pytest --basetemp=/tmp/lepton tests/integration/test_console_pictures.py \
 		tests/integration/test_console_try.py tests/integration/test_console_labelling.py
 
 up: $(INSTALLED)
