@@ -14,6 +14,7 @@ from service.bootstrap import build
 from tests import pico
 from tests.asking import MOST
 from tests.browsing import Browser, chromium
+from tests.processes import House
 from tests.waiting import until
 
 
@@ -43,3 +44,9 @@ def browser() -> Iterator[Browser]:
         pytest.skip("Chromium is not installed (as root: apt-get install chromium)")
     with Browser(program) as made:
         yield made
+
+
+@pytest.fixture
+def origin(running: House) -> str:
+    """Where the console answers that a file of tests has started."""
+    return f"http://127.0.0.1:{running.console_port}"

@@ -38,11 +38,6 @@ def home(running: House) -> Iterator[Home]:
     opened.close()
 
 
-@pytest.fixture
-def origin(running: House) -> str:
-    return f"http://127.0.0.1:{running.console_port}"
-
-
 def test_scenes_are_shown_and_nothing_is_asked_of_another_place(browser: Browser, origin: str) -> None:
     with browser.window(origin) as window:
         page = window.open("/")

@@ -50,11 +50,6 @@ def home(running: House) -> Iterator[Home]:
     opened.close()
 
 
-@pytest.fixture
-def origin(running: House) -> str:
-    return f"http://127.0.0.1:{running.console_port}"
-
-
 def labels(home: Home, scene: str = "shapes") -> list[Label]:
     return newest(home, scene, "", 100)
 

@@ -39,11 +39,6 @@ def home(running: House) -> Iterator[Home]:
     opened.close()
 
 
-@pytest.fixture
-def origin(running: House) -> str:
-    return f"http://127.0.0.1:{running.console_port}"
-
-
 def drifts(home: Home, version: str, now: float) -> None:
     """Windows of ten minutes; the last one has drifted."""
     told = [

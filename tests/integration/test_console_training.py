@@ -39,11 +39,6 @@ def home(running: House) -> Iterator[Home]:
     opened.close()
 
 
-@pytest.fixture
-def origin(running: House) -> str:
-    return f"http://127.0.0.1:{running.console_port}"
-
-
 def claim(home: Home) -> Hold:
     hold = until(lambda: home.jobs.claim("tests", 600.0))
     assert hold is not None

@@ -34,11 +34,6 @@ def home(running: House) -> Iterator[Home]:
     opened.close()
 
 
-@pytest.fixture
-def origin(running: House) -> str:
-    return f"http://127.0.0.1:{running.console_port}"
-
-
 def test_a_service_that_is_away_is_said_so_and_then_it_answers(
     browser: Browser, origin: str, running: House, home: Home, tmp_path: Path
 ) -> None:
