@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -43,6 +44,17 @@ class Options:
     quick: bool
     json: Path | None
     picture: Path | None = None
+
+
+class Clock:
+    """Seconds since it was made: those of the clock, and those of the processor in this process."""
+
+    def __init__(self) -> None:
+        self._begun, self._busy = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """Both."""
+        return time.perf_counter() - self._begun, time.process_time() - self._busy
 
 
 def options(description: str, argv: Sequence[str] | None = None, *, picture: bool = False) -> Options:
