@@ -4,8 +4,8 @@
 and 2 through our own export and ONNX Runtime, 5, 10 and 20 labels a class, 20 draws (quick: 5). In every draw all
 fusions see the same labels and are tested on the same other pictures. What they are compared with is what a user has
 without fusion: the one backbone that leave-one-out on the labels of the draw ranks first. ``auto`` is what
-``lepton adapt --fuse auto`` does: it fuses only where leave-one-out on those labels says that it pays. Without
-``--quick`` fused weights follow (``benchmarks.soups``), five draws.
+``lepton adapt --fuse auto`` does: it fuses only where leave-one-out on those labels says that it pays. Fused
+weights are in ``benchmarks.recipes``.
 
 Promises paired draws and intervals of the paired difference; milliseconds are those of the members on one thread,
 measured in this run; seconds are what the choice of α and the heads took. Features of the labelled rows are put side by
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from benchmarks import scenes, soups
+from benchmarks import scenes
 from benchmarks.debian import BENCH
 from benchmarks.draws import Flags, Names, mean_and_half
 from benchmarks.report import Claim, Row, finish, options
@@ -90,8 +90,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows += _rows(name, shots, results)
             for way in results[0]:
                 gains[way].append(np.array([r[way].points - r[SINGLE].points for r in results]))
-    if not given.quick:
-        rows += _soups()
     return finish(f"Balanced accuracy in %, {draws} draws", rows, _claims(gains), given.json)
 
 
@@ -231,29 +229,6 @@ def _rows(scene: str, shots: int, results: Sequence[dict[str, Result]]) -> list[
                 "members": round(float(np.mean([result[way].members for result in results])), 1),
                 "ms": round(float(np.mean([result[way].milliseconds for result in results])), 1),
                 "choose and fit s": round(float(np.median([result[way].seconds for result in results])), 2),
-            }
-        )
-    return rows
-
-
-def _soups() -> list[Row]:
-    """Fused weights beside weights tuned once, five draws."""
-    with threadpool_limits(1):
-        draws = [soups.draw(seed) for seed in range(5)]
-    rows: list[Row] = []
-    for way in draws[0]:
-        points = np.array([each[way].points for each in draws])
-        gain = points - np.array([each[soups.ONCE].points for each in draws])
-        (mean, half), (more, more_half) = mean_and_half(points), mean_and_half(gain)
-        rows.append(
-            {
-                "scene": "clip art",
-                "labels a class": soups.TRAIN + soups.ASIDE,
-                "way": way,
-                "balanced accuracy": f"{mean:.1f} ± {half:.1f}",
-                "minus tuned once": None if way == soups.ONCE else f"{more:+.1f} ± {more_half:.1f}",
-                "members": 1,
-                "choose and fit s": round(float(np.median([each[way].seconds for each in draws])), 1),
             }
         )
     return rows

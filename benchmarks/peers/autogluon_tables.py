@@ -2,8 +2,8 @@
 
 Asked on standard input: ``train`` and ``test`` as lists of rows (objects), ``targets`` of the training rows, ``kind``
 (classification or regression), ``threads``, ``seconds`` (its time limit, or null). Answers ``predicted`` and
-``seconds`` (fitting and answering, imports left out), ``busy`` (those of the processor, of child processes too), and the
-``models`` that it fitted.
+``seconds`` (fitting and answering, imports left out), ``busy`` (those of the processor, child processes included),
+and the ``models`` that it fitted.
 """
 
 from __future__ import annotations
