@@ -1,11 +1,12 @@
 """Mammal, bird or something else: 1,000 photographs and drawings, beside what a user would pick instead.
 
-``python -m benchmarks.headline [--quick] [--json FILE]``: both picture scenes as three classes without near twins,
-split 70/10/20 as ``lepton adapt`` splits them, EfficientNet-Lite0 at 224 px with its packaged weights for all, one
-thread. Ours: the closed form, everything from the lists of files to the answers (what is exported once and kept, the
-graph, is told apart). Peers on the very sides: scikit-learn's logistic regression on the same features, its penalty
-tuned by cross-validation; fastai's ``vision_learner(…).fine_tune(3)`` with its augmentation, in an environment of its
-own. 5 seeds (quick: 1, without fastai). The peers of a seed run right after ours, one process at a time.
+``python -m benchmarks.headline [--quick] [--json FILE] [--size PIXELS]``: both picture scenes as three classes without
+near twins, split 70/10/20 as ``lepton adapt`` splits them, EfficientNet-Lite0 at 224 px (or so many as are told) with
+its packaged weights for all, one thread. Ours: the closed form, everything from the lists of files to the answers (what
+is exported once and kept, the graph, is told apart). Peers on the very sides: scikit-learn's logistic regression on the
+same features, its penalty tuned by cross-validation; fastai's ``vision_learner(…).fine_tune(3)`` with its augmentation,
+in an environment of its own. 5 seeds (quick: 1, without fastai). The peers of a seed run right after ours, one process
+at a time.
 
 Promises paired sides, and times of one run beside each other: seconds of the clock, and those of the processor, which a
 busy machine does not stretch. Accuracy is the plain share of right answers.
@@ -36,7 +37,7 @@ from core.types import Doubles, Example, Scene
 from training import data, features, judge, measure, zoo
 from training.assemble import Assembly, assemble
 
-BACKBONE, SIZE, THREADS, EPOCHS = "efficientnet_lite0", 224, 1, 3
+BACKBONE, SIZE, THREADS, EPOCHS, SEEDS = "efficientnet_lite0", 224, 1, 3, 5
 OURS, LINEAR, FASTAI = "Lepton, closed form", "scikit-learn, logistic regression", "fastai, fine_tune(3)"
 VALIDATION, TEST, HALF = 90.0, 85.0, 0.5
 PENALTIES = np.logspace(-2, 4, 7)
@@ -54,9 +55,10 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:
-    """The examples of one seed."""
+    """The examples of one seed, and the side in pixels at which all see them."""
 
     seed: int
+    size: int
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
@@ -69,10 +71,10 @@ class Sides:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, and give the exit code."""
-    given = options(__doc__ or "", argv)
-    folder, seeds = scenes.animals(), 1 if given.quick else 5
+    given = options(__doc__ or "", argv, size=SIZE)
+    folder, seeds = scenes.animals(), 1 if given.quick else SEEDS
     with threadpool_limits(THREADS):
-        assembly, exported = _assembled(folder)
+        assembly, exported = _assembled(given.size)
         ways: dict[str, Callable[[Sides], Result]] = {
             OURS: lambda sides: ours(sides, assembly),
             LINEAR: lambda sides: linear(sides, assembly),
@@ -82,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         told: dict[str, list[Result]] = {}
         for seed in range(seeds):
             found = data.load(folder, seed=seed)
-            sides = Sides(seed=seed, train=found.of("train"), validation=found.of("validation"), test=found.of("test"))
+            train, validation, test = (found.of(side) for side in ("train", "validation", "test"))
+            sides = Sides(seed=seed, size=given.size, train=train, validation=validation, test=test)
             for name, way in ways.items():
                 try:
                     told.setdefault(name, []).append(way(sides))
@@ -93,7 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     told = {name: results for name, results in told.items() if len(results) == seeds}
     rows = [_row(name, results, sides) for name, results in told.items()]
     print(f"… exporting the graph once took {exported:.0f} s and is in no line", file=sys.stderr)
-    return finish("Mammal, bird or other: accuracy in %, ± 95 % over seeds", rows, _claims(told), given.json)
+    return finish(
+        f"Mammal, bird or other at {given.size} px: accuracy in %, ± 95 % over seeds", rows, _claims(told), given.json
+    )
 
 
 def ours(sides: Sides, assembly: Assembly) -> Result:
@@ -126,7 +131,7 @@ def fastai(sides: Sides) -> Result:
     (weights,) = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
     asked = {
         "weights": str(weights),
-        "size": SIZE,
+        "size": sides.size,
         "epochs": EPOCHS,
         "seed": sides.seed,
         "threads": THREADS,
@@ -138,10 +143,10 @@ def fastai(sides: Sides) -> Result:
     return Result(test=_right(answered["labels"], sides.test), seconds=answered["seconds"], busy=answered["busy"])
 
 
-def _assembled(folder: Path) -> tuple[Assembly, float]:
+def _assembled(size: int) -> tuple[Assembly, float]:
     """The graph, and the seconds that exporting it took."""
     begun = time.perf_counter()
-    backbone = zoo.load(BACKBONE, zoo.Setting(size=SIZE))
+    backbone = zoo.load(BACKBONE, zoo.Setting(size=size))
     scene = Scene(name="animals", task="classification", modality="image")
     return assemble([backbone], None, scene, BENCH / "features", [], THREADS, Limits()), time.perf_counter() - begun
 

@@ -44,6 +44,7 @@ class Options:
     quick: bool
     json: Path | None
     picture: Path | None = None
+    size: int = 0
 
 
 class Clock:
@@ -57,15 +58,25 @@ class Clock:
         return time.perf_counter() - self._begun, time.process_time() - self._busy
 
 
-def options(description: str, argv: Sequence[str] | None = None, *, picture: bool = False) -> Options:
-    """Read ``[--quick] [--json FILE]``, and ``[--picture FILE]`` of a benchmark that draws one."""
+def options(description: str, argv: Sequence[str] | None = None, *, picture: bool = False, size: int = 0) -> Options:
+    """Read ``[--quick] [--json FILE]``, ``[--picture FILE]`` of a benchmark that draws one, and ``[--size PIXELS]``
+    where there is a usual ``size``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, within 5 minutes on 2 cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and claims to FILE")
     if picture:
         parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the result into FILE (PNG)")
+    if size:
+        parser.add_argument(
+            "--size", type=int, default=size, metavar="PIXELS", help="side of the pictures (%(default)s)"
+        )
     given = parser.parse_args(argv)
-    return Options(quick=given.quick, json=given.json, picture=given.picture if picture else None)
+    return Options(
+        quick=given.quick,
+        json=given.json,
+        picture=given.picture if picture else None,
+        size=given.size if size else 0,
+    )
 
 
 def machine() -> dict[str, object]:
