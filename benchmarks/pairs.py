@@ -110,27 +110,29 @@ def pictures(drawn: Draw, backbone: Backbone) -> Pictures:
         tested=batches(drawn.tested, reader),
         before=batches(drawn.before, reader),
         asked=batches(drawn.asked, reader),
-        hurt={kind: _damaged(drawn, kind, reader) for kind in corruption("image").KINDS},
+        hurt={
+            kind: batched(damaged(drawn.tested[:HURT], kind, reader, drawn.seed), reader)
+            for kind in corruption("image").KINDS
+        },
     )
 
 
 def batches(examples: Sequence[Example], reader: Preprocessor) -> list[Tensors]:
     """Examples as a network takes them."""
-    return _batched([features.read(each, reader) for each in examples], reader)
+    return batched([features.read(each, reader) for each in examples], reader)
 
 
-def _damaged(drawn: Draw, kind: str, reader: Preprocessor) -> list[Tensors]:
-    """The first of the tested pictures, gone wrong in one way."""
-    way = corruption("image")
-    spoilt = [
-        hurt(features.content(each), each.digest, way, kind, SEVERITY, drawn.seed) for each in drawn.tested[:HURT]
-    ]
-    return _batched([reader.read(content) for content in spoilt], reader)
-
-
-def _batched(rows: Sequence[Row], reader: Preprocessor) -> list[Tensors]:
+def batched(rows: Sequence[Row], reader: Preprocessor) -> list[Tensors]:
+    """Rows that were read, likewise."""
     parts = [reader.batch(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
     return [{name: torch.from_numpy(array) for name, array in part.items()} for part in parts]
+
+
+def damaged(examples: Sequence[Example], kind: str, reader: Preprocessor, seed: int) -> list[Row]:
+    """Examples gone wrong in one way, read."""
+    way = corruption("image")
+    contents = [hurt(features.content(each), each.digest, way, kind, SEVERITY, seed) for each in examples]
+    return [reader.read(content) for content in contents]
 
 
 def _side(examples: Sequence[Example], side: Literal["train", "validation", "test"]) -> tuple[Example, ...]:
