@@ -48,8 +48,8 @@ PAIRS: dict[str, Pair] = {
         source=lambda: scenes.mnist(BENCH / "scenes" / "mnist"),
         target=lambda: scenes.digits(BENCH / "scenes" / "digits"),
     ),
-    "photo → clip art": Pair(size=64, source=scenes.photo, target=scenes.clip_art),
-    "clip art → emoji": Pair(size=64, source=scenes.clip_art, target=scenes.emoji),
+    "photo → clip art": Pair(size=48, source=scenes.photo, target=scenes.clip_art),
+    "clip art → emoji": Pair(size=48, source=scenes.clip_art, target=scenes.emoji),
 }
 
 

@@ -1,7 +1,7 @@
 """A backbone carried to another scene in every way that uses its labels: what it knows there, and what it forgot.
 
 ``python -m benchmarks.recipes [--quick] [--json FILE] [--picture FILE]``: the pairs of ``benchmarks.pairs``, carried in
-the ways of ``benchmarks.ways``, EfficientNet-Lite0 (fused: Lite1 and Lite2, too), digits at 32 px and pictures at 64,
+the ways of ``benchmarks.ways``, EfficientNet-Lite0 (fused: Lite1 and Lite2, too), digits at 32 px and pictures at 48,
 one thread. 5 seeds (quick: one seed of the last pair). ``target`` and ``hurt`` are of a closed form on the target's
 labels, on pictures that were not taught, whole and gone wrong in six ways; ``source`` is of a closed form on the
 source's own labels, whose features come from the same backbone. Each beside its difference from the untouched

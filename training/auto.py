@@ -53,7 +53,7 @@ class Plan:
     Attributes:
         backbones: that may be tried, the floor's first. load: by name and picture size.
         size: side of the pictures in pixels, as the data suggest it.
-        latencies: milliseconds by backbone, where they are known. budget: seconds.
+        latencies: milliseconds by backbone, where they are known. budget: seconds, by ``clock``.
     """
 
     strategy: Strategy
@@ -63,6 +63,7 @@ class Plan:
     latencies: Mapping[str, float] = field(default_factory=dict)
     budget: float
     device: Device = field(default_factory=Device)
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
 
 def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Bench, reporter: Reporter) -> Ready:
@@ -71,7 +72,7 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
     Raises:
         InvalidInput: a search was asked for, and the backbone cannot be tuned.
     """
-    begun, notes = time.monotonic(), list[str]()
+    begun, notes = plan.clock(), list[str]()
 
     def note(words: str) -> None:
         notes.append(words)
@@ -90,7 +91,7 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
     if plan.strategy == "auto" and (why := against(held.score, bench.scene, rows.train)):
         note(f"It stopped there: {why}.")
         return replace(floor, explored=Explored(notes=tuple(notes)))
-    plan = replace(plan, budget=plan.budget - (time.monotonic() - begun))
+    plan = replace(plan, budget=plan.budget - (plan.clock() - begun))
     found, trials, own, chosen = _searched(home, dataset, floor, held, rows, plan, bench, reporter, note)
     return replace(found, explored=Explored(notes=tuple(notes), trials=trials, floor=own, chosen=chosen))
 
@@ -151,7 +152,7 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
 ) -> tuple[Ready, tuple[Trial, ...], Outcome, Trial | None]:
     wanted = _space(plan, floor)
     folder = home.run(bench.scene.name, wanted.key(dataset.digest, bench.seed))
-    study = Search(folder / "trials.journal", wanted, bench.seed)
+    study = Search(folder / "trials.journal", wanted, bench.seed, plan.clock)
     explorer = Explorer(
         rows,
         bench,
@@ -160,6 +161,7 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
         latencies=plan.latencies,
         device=plan.device,
         noted=reporter.note,
+        clock=plan.clock,
     )
     explorer.recall(study.trials)
     ground = Choice(backbone=plan.backbones[0], size=plan.size)
