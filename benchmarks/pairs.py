@@ -1,14 +1,15 @@
 """Two scenes that hold the same classes, a draw of both, and the pictures of it as backbones take them.
 
 Photographs to clip art, clip art to emoji (the five classes that they share), MNIST to scikit-learn's digits. Of the
-target up to 300 labelled examples, and at most six tenths of all, are taught, a fifth of them to judge by; up to 300
-others test. Of the scene before, half is remembered, up to 200, and up to 200 others ask what was forgotten.
+target up to 300 labelled examples, and at most six tenths of all, are taught, a fifth of them to judge by; up to 250
+others test. Of the scene before, half is remembered, up to 150, and up to 150 others ask what was forgotten.
 
 Promises that every way sees the same rows of a draw. Knows nothing of ways.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,8 +29,8 @@ from training.recipe import Rows
 from training.robustness import corruption, hurt
 from training.tune.network import Tensors
 
-LABELLED, SHARE, JUDGING, TESTED, REMEMBERED = 300, 0.6, 0.2, 300, 200
-HURT, SEVERITY = 50, 2  # of the test rows, each gone wrong in every kind of way
+LABELLED, SHARE, JUDGING, TESTED, REMEMBERED = 300, 0.6, 0.2, 250, 150
+HURT, SEVERITY = 40, 2  # of the test rows, each gone wrong in every kind of way
 BATCH = 32
 
 
@@ -83,7 +84,7 @@ class Pictures:
 
 def draw(pair: Pair, seed: int) -> Draw:
     """A draw of both scenes, of the classes that they share."""
-    there, here = (list(data.load(folder()).examples) for folder in (pair.source, pair.target))
+    there, here = loaded(pair)
     shared = {example.label for example in there} & {example.label for example in here}
     random = np.random.default_rng(seed)
     there, here = (
@@ -100,6 +101,13 @@ def draw(pair: Pair, seed: int) -> Draw:
         asked=_side(there[half:][:REMEMBERED], "test"),
         seed=seed,
     )
+
+
+@functools.cache
+def loaded(pair: Pair) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """The cleaned examples of both scenes, read once."""
+    source, target = (data.load(folder()).examples for folder in (pair.source, pair.target))
+    return source, target
 
 
 def pictures(drawn: Draw, backbone: Backbone) -> Pictures:
