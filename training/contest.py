@@ -43,6 +43,8 @@ Rows = Mapping[str, GridRows]
 class Contest:
     """How both did.
 
+    Of several tasks, calibration is that of the one in which it rises most, and abstention the largest of each.
+
     Attributes:
         holdouts: by name; of further tasks with the task's name before it.
         metrics: of the candidate on all that judged, of every task by its name.
@@ -109,13 +111,14 @@ def contest(
     drawn = candidate.drawn[0]
     times = _milliseconds([(champion, drawn), (candidate, drawn)])
     sizes = (len(champion.bundle.model), len(candidate.assembly.model))
+    risen = max(told, key=lambda each: _miscalibrated(each, 1) - _miscalibrated(each, 0))
     costs = [
         Cost(
-            calibration_error=float(np.mean([_miscalibrated(each, side) for each in told])),
+            calibration_error=_miscalibrated(risen, side),
             milliseconds=times[side],
             size=sizes[side],
             parity=True,  # else there would be no candidate, and the champion would not have been registered
-            abstained=float(np.mean([_abstained(each, side, sure) for each in told])),
+            abstained=max(_abstained(each, side, sure) for each in told),
         )
         for side in (0, 1)
     ]

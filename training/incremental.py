@@ -253,17 +253,16 @@ def _register(ground: Ground, candidate: Candidate, told: Contest, decision: Wri
         tuning=candidate.tuning,
         cycle=cycle,
     )
-    drawn = [
-        replace(e, subject=stock.examples[e.digest].subject) for e in candidate.drawn if e.digest in stock.examples
-    ]
-    return package.register(home, scene, assembly, learned.head, drawn, origin)
+    return package.register(home, scene, assembly, learned.head, candidate.drawn, origin)
 
 
 def _digest(ground: Ground) -> str:
-    """SHA-256 over the teaching examples and their labels."""
+    """SHA-256 over the teaching examples and their labels of every task."""
     told = hashlib.sha256()
     for example in ground.stock.of((*ground.stock.new, *ground.stock.old)):
-        told.update(f"{example.digest} {example.label if example.value is None else example.value!r}\n".encode())
+        said = example.label if example.value is None else repr(example.value)
+        more = "".join(f"\0{name}\0{word!r}" for name, word in sorted(example.further.items()))
+        told.update(f"{example.digest} {said}{more}\n".encode())
     return told.hexdigest()
 
 

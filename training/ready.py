@@ -82,7 +82,7 @@ def tuned(home: Home, dataset: Dataset, floor: Ready, ask: Ask, bench: Bench, re
         reporter.note(sentence(at, bench.scene))
         reporter.progress(at.number, epochs)
 
-    sides = tuning.sides(dataset.examples, bench.scene.task, bench.seed)
+    sides = tuning.sides(dataset.examples, bench.scene, bench.seed)
     asked = replace(ask, epoch=epoch, noted=reporter.note) if ask.device.first else ask
     attempt = tuning.attempt(floor.assembly, floor.parity, sides, bench, asked)
     reporter.note(attempt.words)

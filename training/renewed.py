@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -35,9 +35,10 @@ from training.ready import MEASURES, sentence
 from training.recipe import FLOOR, Context, Epoch, Rows, TooFew
 from training.replayed import soft
 from training.reporter import Reporter
-from training.select import subsample
+from training.select import spread
 from training.stock import Stock
 from training.sweep import sweep
+from training.tasks import by_task
 from training.zoo import Setting
 
 AUTO, DEFAULT = "auto", "finetune"
@@ -129,7 +130,7 @@ def _refit(ground: Ground) -> Candidate | None:
     except (LeptonError, LookupError) as error:
         note(f"the champion's backbone cannot be loaded again, so that nothing but its head can move: {error}")
         return None
-    drawn = judge.draw(_readable(ground.stock), ground.seed)
+    drawn = judge.draw(ground.stock.of((*ground.stock.new, *ground.stock.old)), ground.seed)
     assembly = _assembled(ground, base, drawn)
     parity = package.check_parity(assembly, drawn)
     return Candidate(recipe=FLOOR, assembly=assembly, parity=parity, drawn=tuple(drawn))
@@ -149,24 +150,12 @@ def _assembled(ground: Ground, backbone: Backbone, drawn: list[Example]) -> Asse
     return assemble([backbone], bench.kind, ground.scene, bench.cache, drawn, bench.threads, bench.limits)
 
 
-def _readable(stock: Stock) -> tuple[Example, ...]:
-    """All that teach, of whatever task."""
-    return tuple(
-        Example(digest=name, path=str(stock.files[name]), split="train") for name in sorted((*stock.new, *stock.old))
-    )
-
-
 def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
     """What a recipe makes of the weights that the cycle begins from; None where the closed form stays."""
     named, note = ground.asked.recipe != AUTO, ground.reporter.note
     name = ground.asked.recipe if named else DEFAULT
     config = recipe.configure(name, ground.settings)
     try:
-        if ground.scene.further:
-            raise InvalidInput(
-                f"{ground.scene.name!r} has {len(ground.scene.tasks)} tasks, and a cycle tunes by the labels of one",
-                "leave --recipe out",
-            )
         start = _start(ground, floor)
         tuning.check(name, start.backbones)
         rows = sides(ground)
@@ -192,13 +181,13 @@ def sides(ground: Ground) -> Rows:
 
     Where tuning begins from the champion's weights, only new rows judge: those weights have seen the old ones.
     """
-    stock, task, seed = ground.stock, ground.scene.task, ground.seed
+    stock, scene, seed = ground.stock, ground.scene, ground.seed
     new = stock.of(stock.new)
-    old = subsample(stock.of(stock.old), task, seed, max(len(new), ground.asked.replay))
+    old = spread(stock.of(stock.old), scene, seed, max(len(new), ground.asked.replay))
     if ground.start == "champion" and ground.champion.manifest.members[0].tuned:
-        fresh = tuning.sides(new, task, seed)
+        fresh = tuning.sides(new, scene, seed)
         return Rows(train=_ordered(fresh.train + old), validation=fresh.validation)
-    return tuning.sides(_ordered(new + old), task, seed)
+    return tuning.sides(_ordered(new + old), scene, seed)
 
 
 def _ordered(examples: tuple[Example, ...]) -> tuple[Example, ...]:
@@ -269,17 +258,21 @@ def _context(ground: Ground, head: Head, start: Assembly, rows: Rows, epochs: in
         limits=ground.home.limits,
         seed=ground.seed,
         budget=max(0.0, TUNING * (ground.deadline - time.monotonic())),
-        soft=_soft(ground, head.labels, rows),
+        soft=soft_of(ground, head, rows),
         told=epoch,
         noted=reporter.note,
     )
 
 
-def _soft(ground: Ground, labels: Sequence[str], rows: Rows) -> dict[str, Doubles]:
-    """What replayed rows are taught instead of their labels alone, where the champion has a share in it."""
+def soft_of(ground: Ground, head: Head, rows: Rows) -> dict[str, dict[str, Doubles]]:
+    """What replayed rows are taught, task by task, where the champion has a share in it beside their labels."""
     old, share = set(ground.stock.old), ground.asked.distill
     replayed = [example for example in rows.train if example.digest in old] if share else []
-    return soft(ground.scene, ground.follower.state, ground.stock.judging, replayed, labels, share)
+    asked = zip(ground.follower.tasks, by_task(ground.scene, replayed), strict=True)
+    return {
+        task.task_name: soft(task, each.state, ground.stock.judging, mine, head.of(task.task_name).labels, share)
+        for each, (task, mine) in asked
+    }
 
 
 def aside(home: Home, ground: Ground, candidate: Candidate) -> str:

@@ -14,51 +14,21 @@ import pytest
 from core import certificates
 from core.config import Settings
 from core.erasure import erase
-from core.events import Feedback
-from core.evidence import Evidence
 from core.home import Home, open_home
-from core.types import Scene, Version
+from core.types import Version
 from lepton.output import Stages
-from tests.tuning import LABELS, picture
-from training import incremental, pipeline
-from training.backbone import timm
+from tests import halves
+from tests.halves import ASKED, SCENE, say
+from training import incremental
 from training.incremental import Request
 from training.renewed import Candidate, Ground, renewed, sides
 
-SCENE, SIDE, BY = "halves", 32, 60
 WHO = "jane"
-SETTINGS = {"rate": 3e-3, "epochs": 4, "batch": 16, "augment": False}
-ASKED = Request(scene=SCENE, recipe="finetune", settings=SETTINGS, seed=3, budget=1200.0)
 
 
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a small network of random weights, untouched, to be copied."""
-    folder = tmp_path_factory.mktemp("adapted")
-    (name, _), *_ = timm.examples(folder)
-    lines = ["image,label,split"]
-    for label in LABELS:
-        for number in range(36):
-            file = folder / "data" / label / f"{number}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(picture(label, number, BY))
-            lines.append(f"{file.relative_to(folder / 'data')},{label},train")
-    (folder / "data" / "all.csv").write_text("\n".join(lines))
-    home = open_home(Settings(home=folder / "home"))
-    home.registry.declare(
-        Scene(name=SCENE, task="classification", modality="image", labels=LABELS, hash_key=b"the same in every home")
-    )
-    request = pipeline.Request(
-        scene=SCENE,
-        data=folder / "data" / "all.csv",
-        backbones=(f"timm:{name}",),
-        size=SIDE,
-        recipe="closed_form",
-    )
-    pipeline.adapt(home, request, Stages(quiet=True))
-    home.policies.change(SCENE, {"margin": 0.06})
-    home.close()
-    return folder / "home"
+    return halves.adapted(tmp_path_factory.mktemp("adapted"))
 
 
 @pytest.fixture
@@ -71,15 +41,6 @@ def homes(adapted: Path, tmp_path: Path) -> Iterator[tuple[Home, Home]]:
             made.append(open_home(Settings(home=tmp_path / name)))
             open_ones.callback(made[-1].close)
         yield made[0], made[1]
-
-
-def say(home: Home, count: int, first: int = 5000, subject: str | None = None) -> None:
-    for number in range(first, first + count):
-        for label in LABELS:
-            data = picture(label, number, BY)
-            example = home.artifacts.put(data)
-            said = Feedback(scene=SCENE, example=example, label=label, subject=subject)
-            home.ledger.add(said, Evidence(example=example, features={}, media="image/png"))
 
 
 def stand(home: Home, request: Request = ASKED) -> Ground:
