@@ -12,6 +12,10 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import timm
+import torch
+from safetensors.torch import save_file
+
 from core.config import Settings
 from core.events import Feedback
 from core.evidence import Evidence
@@ -20,7 +24,6 @@ from core.types import Scene
 from lepton.output import Stages
 from tests.tuning import LABELS, picture
 from training import pipeline
-from training.backbone import timm
 from training.incremental import Request
 
 SCENE, SIDE, BY = "halves", 32, 60
@@ -34,17 +37,17 @@ def axis(label: str) -> str:
     return "across" if label in {"left", "right"} else "along"
 
 
-def adapted(folder: Path, *, tasks: int = 1, each: int = 36, backbones: int = 1) -> Path:
-    """A home to be copied, with so many pictures of each label."""
+def adapted(folder: Path, *, tasks: int = 1, each: int = 36, fuse: str = "none") -> Path:
+    """A home to be copied, with so many pictures of each label; of two networks, where they are fused."""
     home = open_home(Settings(home=folder / "home"))
     with closing(home):
         home.registry.declare(declared(tasks))
-        names = [f"timm:{name}" for name, _ in timm.examples(folder)][:backbones]
         request = pipeline.Request(
             scene=SCENE,
             data=_table(folder / "data", tasks, each),
             label=(FIRST, AXIS)[:tasks] if tasks > 1 else FIRST,
-            backbones=tuple(names),
+            backbones=networks(folder, 1 if fuse == "none" else 2),
+            fuse=fuse,
             size=SIDE,
             recipe="closed_form",
         )
@@ -71,6 +74,18 @@ def say(home: Home, count: int, first: int = 5000, subject: str | None = None, t
             for task in tasks:
                 told = axis(label) if task == AXIS else label
                 home.ledger.add(Feedback(scene=SCENE, example=example, label=told, task=task, subject=subject), kept)
+
+
+def networks(folder: Path, count: int) -> tuple[str, ...]:
+    """timm's smallest convolutional network, with random weights; each has others."""
+    made = []
+    for seed in range(count):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            weights = timm.create_model("test_resnet", pretrained=False).state_dict()
+        save_file(weights, folder / f"network-{seed}.safetensors")
+        made.append(f"timm:test_resnet@{folder / f'network-{seed}.safetensors'}")
+    return tuple(made)
 
 
 def _table(folder: Path, tasks: int, each: int) -> Path:

@@ -99,7 +99,7 @@ def register(
         Unavailable: the disk is full or cannot be written; nothing is registered.
     """
     model = with_head(assembly.model, head)
-    manifest = _manifest(scene, assembly, head, origin, origin.members or _members(home, assembly, origin.tuning))
+    manifest = _manifest(scene, assembly, head, origin, origin.members or members(home, assembly, origin.tuning))
     golden = _golden(assembly, model, examples)
     return write(home, manifest, model, golden, head, assembly.preprocessor.files)
 
@@ -155,8 +155,11 @@ def _noise(array: NDArray[Any]) -> NDArray[Any]:
     return np.random.default_rng(0).integers(0, 256, array.shape, np.uint8)
 
 
-def _members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Member, ...]:
-    """The backbones of the graph; the weights of a tuned one are kept, so that they can be fused and tuned on."""
+def members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Member, ...]:
+    """The backbones of the graph; the weights of a tuned one are kept, so that they can be fused and tuned on.
+
+    ``tuning``: how the weights of what is tuned were moved.
+    """
     return tuple(
         Member(
             name=backbone.name,
@@ -167,7 +170,7 @@ def _members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Mem
             parameters=backbone.parameters,
             tuned=bool(backbone.recipe),
             weights=tuned.keep(home.artifacts, backbone) if _can_be_kept(backbone) else "",
-            tuning=tuning,
+            tuning=tuning if backbone.recipe else None,
             zoo="" if backbone.zoo_name == backbone.name else backbone.zoo_name,
         )
         for backbone in assembly.backbones
