@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from core.config import DatabaseSettings, Settings
+from core.database import TABLES
 from core.events import Feedback
 from core.evidence import Evidence
 from core.follow import Follower
@@ -118,3 +119,15 @@ def sums(state: Follower) -> tuple[object, ...]:
     statistics = state.state.statistics
     arrays = {name: array.tobytes() for name, array in statistics.arrays().items()}
     return arrays, tuple(sorted(statistics.cross)), statistics.units
+
+
+def bytes_of(home: Home) -> bytes:
+    """All that is kept: every file, with its name, and every row."""
+    files = sorted(home.settings.home.rglob("*"))
+    held = [str(file).encode() + (file.read_bytes() if file.is_file() else b"") for file in files]
+    for database in (home.ledger.database, home.predictions.database):
+        with database.read() as connection:
+            for table in TABLES[database.kind].sorted_tables:
+                for row in connection.execute(table.select()):
+                    held += [value if isinstance(value, bytes) else str(value).encode() for value in row]
+    return b"\n".join(held)

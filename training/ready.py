@@ -6,7 +6,6 @@ or not at all. Knows nothing of the ledger.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -130,10 +129,10 @@ def sentence(at: Epoch, scene: Scene) -> str:
 
 
 def kept_apart(home: Home, ready: Ready) -> str:
-    """The blob that lists the rows that no weight was tuned on; empty where no weight was."""
+    """The list of rows that no weight was tuned on; empty where no weight was."""
     if not ready.validation:
         return ""
-    return home.artifacts.put(json.dumps(sorted(example.digest for example in ready.validation)).encode())
+    return home.untouched.keep({example.digest for example in ready.validation})
 
 
 def _before(scene: Scene, floor: Ready, taught: Sequence[Example]) -> Learned:

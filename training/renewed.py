@@ -12,7 +12,6 @@ nothing of the gate, of the registry or of what serves.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -292,8 +291,8 @@ def soft_of(ground: Ground, head: Head, rows: Rows) -> dict[str, dict[str, Doubl
 
 
 def aside(home: Home, ground: Ground, candidate: Candidate) -> str:
-    """The blob that lists the examples on which no weight of a candidate was tuned; empty where none was."""
+    """The list of examples on which no weight of a candidate was tuned; empty where none was."""
     if candidate.tuning is None:
         return ""
     known = ground.stock.untouched if ground.start == "champion" else frozenset(ground.stock.files)
-    return home.artifacts.put(json.dumps(sorted(known - candidate.taught)).encode())
+    return home.untouched.keep(known - candidate.taught)

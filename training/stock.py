@@ -8,13 +8,11 @@ alone, so that a scene from which somebody was erased is parted as one that neve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core import holdouts
-from core.errors import InvalidInput, NotFound
 from core.follow import Follower
 from core.gate import Policy
 from core.holdouts import drawn
@@ -120,21 +118,10 @@ def _said(follower: Follower, name: str) -> Example:
 
 
 def _untouched(home: Home, champion: Parent, here: set[str]) -> set[str]:
-    """Those on which no weight of the champion was tuned; of one that does not tell, none.
-
-    Raises:
-        InvalidInput: the list that it kept cannot be read.
-    """
+    """Those on which no weight of the champion was tuned; of one that does not tell, none."""
     if not any(member.tuned for member in champion.manifest.members):
         return here
-    blob = champion.manifest.lineage.validation
-    try:
-        return here & set(json.loads(home.artifacts.get(blob))) if blob else set()
-    except (NotFound, ValueError) as error:
-        raise InvalidInput(
-            f"version {champion.name} was tuned, and the list of rows that it left aside is gone",
-            "adapt the scene again: the list is kept with every tuned version",
-        ) from error
+    return here & home.untouched.of(champion.manifest.lineage.validation)
 
 
 def _anchor(

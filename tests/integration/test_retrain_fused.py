@@ -50,7 +50,7 @@ def test_the_member_with_the_largest_share_moves_and_the_fusion_stays(tmp_path: 
         assert sum(moved) == 1 and before.alphas[moved.index(True)] == max(before.alphas)
         for old, new in zip(before.members, after.members, strict=True):
             assert new.tuned == (new.digest != old.digest) == (new.tuning is not None) == bool(new.weights)
-        assert after.lineage.validation, "what no weight was tuned on is kept for the next cycle"
+        assert home.untouched.of(after.lineage.validation), "what no weight was tuned on is kept for the next cycle"
         say(home, 30, first=9000)
         ground = incremental.stand(home, replace(ASKED, start="champion"), QUIET)
         assert ground is not None and ground.stock.anchor

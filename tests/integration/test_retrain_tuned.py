@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import pytest
 from core import certificates
 from core.config import Settings
 from core.erasure import erase
+from core.errors import Conflict
 from core.home import Home, open_home
 from core.types import Version
 from lepton.output import Stages
@@ -90,8 +90,34 @@ def taught_by(home: Home, version: Version) -> set[str]:
     """Examples that stand and that its weights may have learned from."""
     follower = home.follower(home.registry.scene(SCENE), version)
     follower.catch_up()
-    aside = home.bundle(version.version).manifest.lineage.validation
-    return follower.standing - set(json.loads(home.artifacts.get(aside)))
+    return follower.standing - home.untouched.of(home.bundle(version.version).manifest.lineage.validation)
+
+
+class Interrupted(Stages):
+    """Erases a subject at the moment when a cycle is about to register what it made."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(quiet=True)
+        self.home = home
+
+    def stage(self, title: str) -> None:
+        if title.startswith("writing and registering"):
+            erase(self.home, WHO)
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_weights_that_learned_of_somebody_who_is_erased_meanwhile(homes: tuple[Home, Home]) -> None:
+    home, _ = homes
+    say(home, 45)
+    say(home, 4, first=7000, subject=WHO)
+    with pytest.raises(Conflict, match="begin again") as caught:
+        incremental.retrain(home, ASKED, Interrupted(home))
+    assert "somebody was erased" in caught.value.message
+    (first,) = home.registry.versions(SCENE)
+    bundles = home.settings.home / "artifacts" / "bundles"
+    assert [place.name for place in bundles.iterdir()] == [first.version]
+    blobs = [place.name for place in (home.settings.home / "artifacts" / "blobs").glob("*/*")]
+    assert set(blobs) <= set(home.evidence.paths(blobs)), "no weights are among them, but inputs alone"
 
 
 @pytest.mark.slow
