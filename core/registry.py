@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from core.audit import note
 from core.challenges import end_of
 from core.database import Database, aliases, audit, insert, label_events, revisions, scenes, versions
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, Overtaken
 from core.failpoint import passes
 from core.ids import check_scene
 from core.lease import Lease, confirm
@@ -105,11 +105,11 @@ class Registry:
             learned: the last label event of which anything but its head may have learned.
 
         Raises:
-            Conflict: somebody of whom it may have learned was erased since.
+            Overtaken: somebody of whom it may have learned was erased since.
         """
         with self.database.write() as connection:
             if learned is not None and _erased(connection, scene, learned):
-                raise Conflict(
+                raise Overtaken(
                     f"somebody was erased from {scene!r} while a version was made that may have learned of them",
                     "begin again: they are learned without them",
                 )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from core import bundle
 from core.bundle import FurtherTask, Fusion, Golden, Lineage, Manifest, Member, Metric, Tuning
-from core.errors import Conflict
+from core.errors import Overtaken
 from core.failpoint import passes
 from core.home import Home
 from core.mixture import PRESENT
@@ -99,7 +99,7 @@ def register(
 
     Raises:
         Unavailable: the disk is full or cannot be written; nothing is registered.
-        Conflict: somebody of whom a cycle may have learned was erased meanwhile; nothing that it made is kept.
+        Overtaken: somebody of whom a cycle may have learned was erased meanwhile; nothing that it made is kept.
     """
     model = with_head(assembly.model, head)
     manifest = _manifest(scene, assembly, head, origin, origin.members or members(home, assembly, origin.tuning))
@@ -135,7 +135,7 @@ def write(
     passes("version.written")
     try:
         made = home.registry.register(manifest.scene, version, told, head, learned=learned)
-    except Conflict:
+    except Overtaken:
         _discard(home, manifest, version)
         raise
     passes("version.registered")

@@ -13,7 +13,7 @@ import pytest
 from core import certificates
 from core.config import Settings
 from core.erasure import erase
-from core.errors import Conflict
+from core.errors import Overtaken
 from core.home import Home, open_home
 from core.types import Version
 from lepton.output import Stages
@@ -110,7 +110,7 @@ def test_nothing_is_left_of_weights_that_learned_of_somebody_who_is_erased_meanw
     home, _ = homes
     say(home, 45)
     say(home, 4, first=7000, subject=WHO)
-    with pytest.raises(Conflict, match="begin again") as caught:
+    with pytest.raises(Overtaken, match="begin again") as caught:
         incremental.retrain(home, ASKED, Interrupted(home))
     assert "somebody was erased" in caught.value.message
     (first,) = home.registry.versions(SCENE)

@@ -12,7 +12,7 @@ import pytest
 from core.artifacts import Artifacts
 from core.cache import FeatureCache
 from core.erasure import Erasure, erase
-from core.errors import Conflict, NotFound
+from core.errors import NotFound, Overtaken
 from core.home import Home
 from core.lease import acquire
 from core.predictions import PredictionLog
@@ -190,7 +190,7 @@ def test_weights_that_may_have_learned_of_somebody_erased_meanwhile_are_not_regi
     learned = home.ledger.last_sequence(SCENE)
     erase(home, WHO)
     told = manifest_of(learned, tuned=True)
-    with pytest.raises(Conflict, match="somebody was erased from 'ward' while a version was made"):
+    with pytest.raises(Overtaken, match="somebody was erased from 'ward' while a version was made"):
         home.registry.register(SCENE, "a" * 64, told, head_of(0.0), learned=learned)
     assert home.registry.versions(SCENE) == []
     home.registry.register(SCENE, "a" * 64, told, head_of(0.0), learned=home.ledger.last_sequence(SCENE))
