@@ -6,6 +6,9 @@ Legend: D features.
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,14 @@ LABELS = ("cat", "dog")
 def home_at(folder: Path, url: str = "") -> Home:
     """The home under ``folder``, with the default settings but for the address of its database."""
     return open_home(Settings(home=folder, database=DatabaseSettings(url=url)))
+
+
+@contextmanager
+def copied(made: Path, folder: Path) -> Iterator[Home]:
+    """A copy of a whole home in a folder of its own, open."""
+    shutil.copytree(made, folder / "home")
+    with closing(home_at(folder / "home")) as home:
+        yield home
 
 
 def declare(home: Home, *, task: Task = "classification", new_labels: Policy = "accept", name: str = SCENE) -> Scene:

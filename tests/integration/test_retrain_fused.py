@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from core.config import Settings
 from core.events import Feedback
 from core.evidence import Evidence
-from core.home import Home, open_home
+from core.home import Home
 from core.mixture import Mixture
 from core.schema import canonical
 from lepton.output import Stages
 from tests import halves
 from tests.halves import ASKED, BY, SCENE, say
+from tests.homes import home_at
 from tests.tuning import LABELS, picture
 from training import incremental, pipeline
 from training.incremental import Cycle, Request
@@ -36,8 +35,7 @@ def cycle(home: Home, request: Request = ASKED) -> Cycle:
 @pytest.mark.slow
 @pytest.mark.parametrize("fuse", ["features", "logits"])
 def test_the_member_with_the_largest_share_moves_and_the_fusion_stays(tmp_path: Path, fuse: str) -> None:
-    shutil.copytree(halves.adapted(tmp_path, fuse=fuse), tmp_path / "copy")
-    with closing(open_home(Settings(home=tmp_path / "copy"))) as home:
+    with closing(home_at(halves.adapted(tmp_path, fuse=fuse))) as home:
         (first,) = home.registry.versions(SCENE)
         before = home.bundle(first.version).manifest
         assert len(before.members) == 2 and before.fusion is not None and before.fusion.method == fuse
@@ -81,7 +79,7 @@ def table(folder: Path, each: int) -> Path:
 
 @pytest.mark.slow
 def test_of_a_mixture_the_part_that_can_be_tuned_is_moved_by_the_examples_that_have_it(tmp_path: Path) -> None:
-    with closing(open_home(Settings(home=tmp_path / "home"))) as home:
+    with closing(home_at(tmp_path / "home")) as home:
         home.registry.declare(replace(halves.declared(1), modality="image+tabular"))
         request = pipeline.Request(
             scene=SCENE,

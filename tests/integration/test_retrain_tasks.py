@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from core.config import Settings
 from core.head import HeadState
-from core.home import open_home
 from lepton.output import Stages
 from tests import halves
 from tests.halves import ASKED, AXIS, FIRST, SCENE, say
-from tests.homes import told
+from tests.homes import home_at, told
 from training import incremental
 
 
 @pytest.mark.slow
 def test_both_tasks_move_the_weights_and_neither_may_lose(tmp_path: Path) -> None:
-    shutil.copytree(halves.adapted(tmp_path, tasks=2, each=48), tmp_path / "copy")
-    with closing(open_home(Settings(home=tmp_path / "copy"))) as home:
+    with closing(home_at(halves.adapted(tmp_path, tasks=2, each=48))) as home:
         say(home, 24, tasks=(FIRST, AXIS))
         say(home, 12, first=6000, tasks=(FIRST,))
         say(home, 12, first=7000, tasks=(AXIS,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from core import certificates
-from core.config import Settings
 from core.erasure import erase
 from core.errors import Overtaken
-from core.home import Home, open_home
+from core.home import Home
 from core.types import Version
 from lepton.output import Stages
 from tests import halves
 from tests.halves import ASKED, SCENE, say
+from tests.homes import copied
 from training import incremental
 from training.incremental import Request
 from training.renewed import Candidate, Ground, renewed, sides
@@ -35,12 +34,8 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def homes(adapted: Path, tmp_path: Path) -> Iterator[tuple[Home, Home]]:
     """Two homes that know the same."""
     with ExitStack() as open_ones:
-        made = []
-        for name in ("one", "other"):
-            shutil.copytree(adapted, tmp_path / name)
-            made.append(open_home(Settings(home=tmp_path / name)))
-            open_ones.callback(made[-1].close)
-        yield made[0], made[1]
+        one, other = (open_ones.enter_context(copied(adapted, tmp_path / name)) for name in ("one", "other"))
+        yield one, other
 
 
 def stand(home: Home, request: Request = ASKED) -> Ground:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core import gate
-from core.config import Settings
 from core.events import Feedback
 from core.evidence import Evidence
-from core.home import Home, open_home
+from core.home import Home
 from core.schema import canonical
 from lepton.output import Stages
 from tests import rows, several
+from tests.homes import copied
 from tests.several import FIRST, SCENE, SECOND
 from training import incremental, renewed, verdict
 from training.contest import counts
@@ -34,8 +32,7 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(adapted: Path, tmp_path: Path) -> Iterator[Home]:
-    shutil.copytree(adapted, tmp_path / "home")
-    with closing(open_home(Settings(home=tmp_path / "home"))) as made:
+    with copied(adapted, tmp_path) as made:
         yield made
 
 
