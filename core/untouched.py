@@ -46,6 +46,11 @@ class Untouched:
             found = set(connection.execute(sa.select(untouched.c.example).where(untouched.c.list == name)).scalars())
         return found or self._blob(name)
 
+    def drop(self, name: str) -> None:
+        """Remove a list, whose version came to nothing."""
+        with self.database.write() as connection:
+            connection.execute(sa.delete(untouched).where(untouched.c.list == name))
+
     def adopt(self, versions: Sequence[Version]) -> None:
         """Make rows of the lists that were kept as blobs, and remove those; stopped on the way, it can be repeated.
 

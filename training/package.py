@@ -148,6 +148,7 @@ def _discard(home: Home, manifest: Manifest, version: str) -> None:
     kept = {member.weights for other in others for member in other.members}
     for blob in {member.weights for member in manifest.members} - kept - {""}:
         home.artifacts.delete(blob)
+    home.untouched.drop(manifest.lineage.validation)
     shutil.rmtree(home.artifacts.bundle(version), ignore_errors=True)
 
 

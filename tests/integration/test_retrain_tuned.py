@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from core import certificates
 from core.erasure import erase
 from core.errors import Overtaken
+from core.gate_tables import untouched
 from core.home import Home
 from core.types import Version
 from lepton.output import Stages
@@ -111,6 +113,8 @@ def test_nothing_is_left_of_weights_that_learned_of_somebody_who_is_erased_meanw
     (first,) = home.registry.versions(SCENE)
     bundles = home.settings.home / "artifacts" / "bundles"
     assert [place.name for place in bundles.iterdir()] == [first.version]
+    with home.ledger.database.read() as connection:
+        assert connection.execute(sa.select(untouched)).first() is None
     blobs = [place.name for place in (home.settings.home / "artifacts" / "blobs").glob("*/*")]
     assert set(blobs) <= set(home.evidence.paths(blobs)), "no weights are among them, but inputs alone"
 
