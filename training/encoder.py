@@ -76,7 +76,7 @@ def _model(folder: Path) -> Any:
     halves = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel"}
     halves |= {"siglip": "SiglipTextModel", "siglip_text_model": "SiglipTextModel"}
     plain = config.model_type in {"bert", "roberta", "xlm-roberta", "mpnet"}
-    more = {"add_pooling_layer": False} if plain else {}
+    more: dict[str, Any] = {"add_pooling_layer": False} if plain else {}
     model = saved.model(halves.get(config.model_type, "AutoModel"), folder, **more)
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{config.model_type} also has a decoder; expected an encoder alone")
