@@ -27,6 +27,7 @@ from core.job_tables import retrain_policies
 from core.jobs import Jobs
 from core.label_settings import HygieneSettings
 from core.label_tables import hygiene_policies
+from core.latencies import Latencies
 from core.offers import Offers
 from core.policies import Policies
 from core.predictions import PredictionLog
@@ -60,6 +61,7 @@ class Home:
     hygiene: Policies[HygieneSettings]
     holds: Holds
     offers: Offers
+    latencies: Latencies
 
     @property
     def cache(self) -> Path:
@@ -196,4 +198,5 @@ def open_home(settings: Settings) -> Home:
         hygiene=Policies(ledger_database, "hygiene", settings.hygiene, hygiene_policies),
         holds=Holds(ledger_database),
         offers=Offers(predictions_database),
+        latencies=Latencies(predictions_database),
     )
