@@ -7,15 +7,13 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from nicegui import background_tasks
-
 from console import drifting, latency
 from console.asking import metrics
 from console.contract import Console
 from console.flow import SAMPLED, SPANS, Flow, flow, shares, span_of
 from console.health import health, warnings
 from console.latency import Stretch, stretches
-from console.live import live
+from console.live import anew, live
 from console.pieces import Choice, row
 from console.road import figure, parts
 from console.timings import draw as draw_timings
@@ -52,14 +50,11 @@ async def show(console: Console, scene: str) -> None:
 
     await live(console, lambda: warnings(health(home), "service"), "clock")
     controls = row()
-    part = await live(console, drawn, "traffic", "drift", "clock", seconds=4.0)
-
-    async def redraw() -> None:
-        part.content = await asyncio.to_thread(drawn)
+    await live(console, drawn, "traffic", "drift", "clock", seconds=4.0)
 
     def change(name: str, value: str) -> None:
         asked[name] = value
-        background_tasks.create(redraw())
+        anew()
 
     with controls:
         Choice("Over the last", SPANS, asked["span"], changed=partial(change, "span"))
