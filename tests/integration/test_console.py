@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from console.contract import pages
 from core.home import Home
 from core.lease import LEARNER, TRAINER, acquire, release
 from core.workers import Worker
@@ -146,32 +145,6 @@ def test_a_bundle_is_taken_away_whole(origin: str, home: Home) -> None:
     assert told.status_code == 200
     assert "attachment" in told.headers["content-disposition"]
     assert httpx.get(f"{origin}/scenes/solder/versions/none/bundle.zip", trust_env=False).status_code == 404
-
-
-HOSTILE = (
-    '<img src=x onerror="window.hit=1">',
-    "<script>window.hit=1</script>",
-    "{{'q'.repeat(9)}}",
-    "y" * 400,
-    "\u05e9\u05dc\u202e rtl",
-)
-
-
-def test_hostile_names_are_inert_on_every_page_of_a_scene(browser: Browser, origin: str, home: Home) -> None:
-    pico.register(home, "hostile", labels=HOSTILE, new_labels="accept")
-    job = home.jobs.file("adapt", "hostile", {"scene": "hostile", "data": f"/{HOSTILE[0]}", "label": HOSTILE[1]})
-    home.progress.stage(job.id, HOSTILE[0])
-    home.registry.quarantine("hostile", home.registry.versions("hostile")[0].version, HOSTILE[1])
-    told = {"scene": "hostile", "job": job.id, "version": home.registry.versions("hostile")[0].version}
-    with browser.window(origin) as window:
-        for page in pages():
-            if page.ROUTE != "/new/{job}":
-                opened = window.open(page.ROUTE.format(**told))
-                assert opened.evaluate("window.hit") is None, page.ROUTE
-                assert "q" * 9 not in opened.locator("#page").inner_text(), page.ROUTE
-                assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.ROUTE
-        window.clean()
-    home.jobs.cancel(job.id)
 
 
 def test_an_address_that_is_no_page_is_answered_in_the_same_house(browser: Browser, origin: str) -> None:

@@ -144,9 +144,7 @@ def test_a_sound_is_recorded_and_answered(browser: Browser, origin: str, home: H
     assert 470 < loudest < 530, "as it was played: a voice's filter would take a tone away"
 
 
-def test_every_task_is_answered_and_taught_by_itself(
-    browser: Browser, origin: str, home: Home, tmp_path: Path
-) -> None:
+def test_every_task_is_answered_and_taught_by_itself(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
     with browser.window(origin) as window:
         page = window.open(f"/scenes/{several.SCENE}/try")
         page.get_by_label("income").fill("4100")
