@@ -57,3 +57,11 @@ def browser(heard: Path | None) -> Iterator[Browser]:
 def origin(running: House) -> str:
     """Where the console answers that a file of tests has started."""
     return f"http://127.0.0.1:{running.console_port}"
+
+
+@pytest.fixture
+def stored(running: House) -> Iterator[Home]:
+    """The home of the house that a file of tests has started, opened beside its processes."""
+    opened = running.open()
+    yield opened
+    opened.close()

@@ -50,13 +50,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield made
 
 
-@pytest.fixture
-def home(running: House) -> Iterator[Home]:
-    opened = running.open()
-    yield opened
-    opened.close()
-
-
 def paths(page: Page, home: Home) -> list[str]:
     """Where a page is seen: of a scene, for all three."""
     name = page.__name__.rpartition(".")[2]  # type: ignore[attr-defined]
@@ -86,10 +79,10 @@ def inert(shown: Shown, where: str) -> str:
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.__name__.rpartition(".")[2])
-def test_names_are_words_on_every_page(page: Page, browser: Browser, origin: str, home: Home) -> None:
+def test_names_are_words_on_every_page(page: Page, browser: Browser, origin: str, stored: Home) -> None:
     with browser.window(origin) as window:
         window.page.on("dialog", lambda dialog: window.errors.append(dialog.message))
-        words = [inert(window.open(path), path) for path in paths(page, home)]
+        words = [inert(window.open(path), path) for path in paths(page, stored)]
         window.clean()
     if page.ROUTE not in {"/", "/new"}:  # where nothing is told that came with data
         assert any("<script>" in each or "{{7*7*20609}}" in each for each in words), "no name is on the page"
@@ -145,10 +138,10 @@ def test_reports_are_words(browser: Browser, running: House) -> None:
 
 
 def test_labels_go_out_as_words_and_come_back_as_they_were(
-    origin: str, running: House, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    origin: str, running: House, stored: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    said = {(each.label, each.annotator) for each in said_of(home, home.registry.scene(PICTURES))}
+    said = {(each.label, each.annotator) for each in said_of(stored, stored.registry.scene(PICTURES))}
     assert {label for label, _ in said} == set(NAMES[:5])
     monkeypatch.setenv("LEPTON_HOME", str(running.home))
     for form in ("csv", "json"):
@@ -157,7 +150,7 @@ def test_labels_go_out_as_words_and_come_back_as_they_were(
         kind = "csv" if form == "csv" else "label-studio"
         assert run(["labels", "export", PICTURES, str(file), "--format", kind]) == 0
         assert file.read_bytes().decode() == text
-        back = from_csv(text) if form == "csv" else label_studio.read(home.registry.scene(PICTURES), text)
+        back = from_csv(text) if form == "csv" else label_studio.read(stored.registry.scene(PICTURES), text)
         assert {(each.label, each.annotator) for each in back} == said
     cells = [cell for row in csv.reader(io.StringIO((tmp_path / "labels.csv").read_text(), newline="")) for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))], "a sheet would compute it"
@@ -167,8 +160,8 @@ def test_labels_go_out_as_words_and_come_back_as_they_were(
     assert all(sign.isprintable() or sign == "\n" for sign in capsys.readouterr().out)
 
 
-def test_a_bundle_and_its_card_are_words(origin: str, home: Home) -> None:
-    alias = home.registry.champion(ROWS)
+def test_a_bundle_and_its_card_are_words(origin: str, stored: Home) -> None:
+    alias = stored.registry.champion(ROWS)
     assert alias is not None
     told = httpx.get(f"{origin}/scenes/{ROWS}/versions/{alias.version}/bundle.zip", trust_env=False)
     with zipfile.ZipFile(io.BytesIO(told.content)) as packed:
@@ -182,8 +175,8 @@ def test_a_bundle_and_its_card_are_words(origin: str, home: Home) -> None:
     assert {NAMES[1], NAMES[2], NAMES[5]} <= set(texts_of(held["schema.json"].decode()))
 
 
-def test_no_name_becomes_a_metric_s_label(home: Home) -> None:
-    with TestClient(application(lambda: build(home.settings, 1), MOST)) as client:
+def test_no_name_becomes_a_metric_s_label(stored: Home) -> None:
+    with TestClient(application(lambda: build(stored.settings, 1), MOST)) as client:
         until(lambda: client.get("/readyz").status_code == 200)
         for name in NAMES:
             given = {"scene": PICTURES, "instance": instance(pico.picture(name, 500)), "label": name}

@@ -42,15 +42,8 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return put(tmp_path_factory.mktemp("heard"), "high.wav", sounds.encoded(tone))
 
 
-@pytest.fixture
-def home(running: House) -> Iterator[Home]:
-    opened = running.open()
-    yield opened
-    opened.close()
-
-
 def test_a_service_that_is_away_is_said_so_and_then_it_answers(
-    browser: Browser, origin: str, running: House, home: Home, tmp_path: Path
+    browser: Browser, origin: str, running: House, stored: Home, tmp_path: Path
 ) -> None:
     (tmp_path / "one.png").write_bytes(shape("circle", 3))
     (tmp_path / "no.png").write_bytes(b"<script>alert(1)</script>")
@@ -74,15 +67,15 @@ def test_a_service_that_is_away_is_said_so_and_then_it_answers(
         page.get_by_role("button", name="Teach it").click()
         page.wait_for_selector("b:has-text('<i>rhombus</i> {{7*7}}')")
         page.wait_for_selector("text=the learner has not taken it in yet")
-        pico.learn(home, "shapes")
+        pico.learn(stored, "shapes")
         page.wait_for_selector("text=served since revision 1 of version 1")
-        (label,) = newest(home, "shapes", "", 5)
+        (label,) = newest(stored, "shapes", "", 5)
         assert (label.said, label.annotator) == ("<i>rhombus</i> {{7*7}}", "console")
         shoot(window, pictures(tmp_path) / "try_it-picture.png")
         window.clean()
 
 
-def test_a_row_is_put_together_from_the_columns(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
+def test_a_row_is_put_together_from_the_columns(browser: Browser, origin: str, stored: Home, tmp_path: Path) -> None:
     with browser.window(origin) as window:
         page = window.open("/scenes/plain/try")
         page.get_by_label("income").fill("1e9")
@@ -100,11 +93,11 @@ def test_a_row_is_put_together_from_the_columns(browser: Browser, origin: str, h
         page.get_by_label("Row as JSON").fill('{"nonsense": 1}')
         page.get_by_role("button", name="Ask").click()
         page.wait_for_selector(".notice:has-text('nonsense')")
-        assert len(newest(home, "plain", "", 5)) == 1
+        assert len(newest(stored, "plain", "", 5)) == 1
         window.clean()
 
 
-def test_a_value_is_answered_and_taught_on_a_phone(browser: Browser, origin: str, home: Home) -> None:
+def test_a_value_is_answered_and_taught_on_a_phone(browser: Browser, origin: str, stored: Home) -> None:
     with browser.window(origin, PHONE, "dark") as window:
         page = window.open("/scenes/value/try")
         page.get_by_label("age").fill("40")
@@ -113,7 +106,7 @@ def test_a_value_is_answered_and_taught_on_a_phone(browser: Browser, origin: str
         page.get_by_label("That was wrong: it is").fill("0.25")
         page.get_by_role("button", name="Teach it").click()
         page.wait_for_selector("text=It is told:")
-        assert newest(home, "value", "", 5)[0].said == "0.25"
+        assert newest(stored, "value", "", 5)[0].said == "0.25"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than a phone"
         page = window.open("/scenes/value/traffic")
         page.wait_for_selector("td:has-text('whole requests, all scenes')")
@@ -121,7 +114,7 @@ def test_a_value_is_answered_and_taught_on_a_phone(browser: Browser, origin: str
         window.clean()
 
 
-def test_a_sound_is_recorded_and_answered(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
+def test_a_sound_is_recorded_and_answered(browser: Browser, origin: str, stored: Home, tmp_path: Path) -> None:
     with browser.window(origin) as window:
         page = window.open("/scenes/tones/try")
         page.get_by_role("button", name="Record a sound").click()
@@ -135,16 +128,18 @@ def test_a_sound_is_recorded_and_answered(browser: Browser, origin: str, home: H
         page.get_by_role("button", name="Teach it").click()
         page.wait_for_selector("text=It is told:")
         shoot(window, pictures(tmp_path) / "try_it-sound.png")
-        (label,) = newest(home, "tones", "", 5)
+        (label,) = newest(stored, "tones", "", 5)
         window.clean()
     assert label.said == "high"
-    wave_N, rate = soundfile.read(io.BytesIO(home.evidence.input(label.example) or b""))
+    wave_N, rate = soundfile.read(io.BytesIO(stored.evidence.input(label.example) or b""))
     assert len(wave_N) > rate, "all of it is there"
     loudest = np.abs(np.fft.rfft(wave_N)).argmax() * rate / len(wave_N)
     assert 470 < loudest < 530, "as it was played: a voice's filter would take a tone away"
 
 
-def test_every_task_is_answered_and_taught_by_itself(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
+def test_every_task_is_answered_and_taught_by_itself(
+    browser: Browser, origin: str, stored: Home, tmp_path: Path
+) -> None:
     with browser.window(origin) as window:
         page = window.open(f"/scenes/{several.SCENE}/try")
         page.get_by_label("income").fill("4100")
@@ -160,8 +155,8 @@ def test_every_task_is_answered_and_taught_by_itself(browser: Browser, origin: s
         page.get_by_label("That was wrong: it is").nth(1).fill("0.75")
         page.get_by_role("button", name="Teach it").nth(1).click()
         page.wait_for_selector("b:has-text('0.75')")
-        assert [each.said for each in newest(home, several.SCENE, several.SECOND, 5)] == ["0.75"]
-        assert newest(home, several.SCENE, several.FIRST, 5) == []
+        assert [each.said for each in newest(stored, several.SCENE, several.SECOND, 5)] == ["0.75"]
+        assert newest(stored, several.SCENE, several.FIRST, 5) == []
         page = window.open(f"/scenes/{several.SCENE}/label")
         page.get_by_label("Task").select_option(several.SECOND)
         page.wait_for_selector("h2:has-text('Live error')")
