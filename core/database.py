@@ -230,6 +230,14 @@ queue_turns = sa.Table(
     sa.Column("task", sa.String, primary_key=True),
     sa.Column("until", sa.Float, nullable=False),  # predictions up to here have had their lot
 )
+latencies = sa.Table(
+    "latencies",
+    prediction_tables,
+    sa.Column("scene", sa.String, primary_key=True),
+    sa.Column("minute", sa.Integer, primary_key=True, autoincrement=False),  # since the epoch
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),  # of the bound that it took no longer than
+    sa.Column("requests", sa.Integer, nullable=False),
+)
 workers = sa.Table(
     "workers",
     prediction_tables,

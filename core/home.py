@@ -27,6 +27,7 @@ from core.job_tables import retrain_policies
 from core.jobs import Jobs
 from core.label_settings import HygieneSettings
 from core.label_tables import hygiene_policies
+from core.latencies import Latencies
 from core.offers import Offers
 from core.policies import Policies
 from core.predictions import PredictionLog
@@ -62,6 +63,7 @@ class Home:
     holds: Holds
     offers: Offers
     untouched: Untouched
+    latencies: Latencies
 
     @property
     def cache(self) -> Path:
@@ -199,4 +201,5 @@ def open_home(settings: Settings) -> Home:
         holds=Holds(ledger_database),
         offers=Offers(predictions_database),
         untouched=Untouched(ledger_database, artifacts),
+        latencies=Latencies(predictions_database),
     )
