@@ -19,12 +19,11 @@ import numpy as np
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from threadpoolctl import threadpool_limits
 
-from benchmarks.draws import mean_and_half
+from benchmarks.draws import mean_and_half, mean_told
 from benchmarks.peers import errand
 from benchmarks.report import Claim, Clock, Row, finish, options
 from benchmarks.table_data import TABLES, Table
 from benchmarks.tables import Indices, chosen
-from core.types import Doubles
 from training.evaluate import balanced_accuracy, r2
 
 THREADS, DRAWS, TESTED = 1, 5, 0.2
@@ -96,21 +95,14 @@ def _row(table: Table, pairs: Sequence[tuple[Scored, Scored]]) -> Row:
     return {
         "table": table.name,
         "rows": len(table.rows),
-        "ours": _told(mine[:, 0]),
-        "AutoGluon": _told(other[:, 0]),
-        "difference": _told(mine[:, 0] - other[:, 0], "+"),
+        "ours": mean_told(mine[:, 0]),
+        "AutoGluon": mean_told(other[:, 0]),
+        "difference": mean_told(mine[:, 0] - other[:, 0], "+"),
         "seconds": round(float(mine[:, 1].mean()), 2),
         "AutoGluon's": round(float(other[:, 1].mean()), 1),
         "of the processor": round(float(mine[:, 2].mean()), 2),
         "AutoGluon's of it": round(float(other[:, 2].mean()), 1),
     }
-
-
-def _told(values: Doubles, sign: str = "") -> str:
-    if len(values) < 2:
-        return f"{values[0]:{sign}.1f}"
-    mean, half = mean_and_half(values)
-    return f"{mean:{sign}.1f} ± {half:.1f}"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.draws import mean_and_half
+from benchmarks.draws import mean_and_half, mean_told
 from benchmarks.eyes import Eye, Figures, eye, measured
 from benchmarks.pairs import PAIRS, draw, pictures
 from benchmarks.report import Claim, Row, finish, options
@@ -85,8 +85,8 @@ def _row(name: str, way: str, found: Found) -> Row:
     told: dict[str, str | int | float | None] = {"scenes": name, "way": way, "seeds": len(found[way])}
     for measure in MEASURES:
         held_S, floor_S = _of(found, way, measure), _of(found, FLOOR, measure)
-        told[measure] = _told(held_S)
-        told[f"{measure}, change"] = "" if way == FLOOR else _told(held_S - floor_S, sign="+")
+        told[measure] = mean_told(held_S)
+        told[f"{measure}, change"] = "" if way == FLOOR else mean_told(held_S - floor_S, "+")
     told["seconds"] = round(float(np.median(_of(found, way, "seconds"))), 1)
     return told
 
@@ -113,13 +113,6 @@ def _lowest(values_S: Doubles) -> float:
 
 def _of(found: Found, way: str, measure: str) -> Doubles:
     return np.array([getattr(each, measure) for each in found[way]])
-
-
-def _told(values_S: Doubles, sign: str = "") -> str:
-    if len(values_S) < 2:
-        return f"{values_S[0]:{sign}.1f}"
-    mean, half = mean_and_half(values_S)
-    return f"{mean:{sign}.1f} ± {half:.1f}"
 
 
 def _draw(found: Mapping[str, Found], file: Path) -> None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.debian import BENCH
-from benchmarks.draws import mean_and_half
+from benchmarks.draws import mean_told
 from benchmarks.eyes import eye
 from benchmarks.pairs import HURT, PAIRS, Pair, batched, damaged, loaded
 from benchmarks.report import Claim, Row, finish, options
@@ -203,10 +203,10 @@ def _row(name: str, method: str, found: Found, chosen: Sequence[str]) -> Row:
     told: dict[str, str | int | float | None] = {"scenes": name, "method": method, "seeds": len(found[method])}
     for measure in MEASURES:
         held_S, floor_S = _of(found, method, measure), _of(found, FLOOR, measure)
-        told[measure] = _told(held_S)
-        told[f"{measure}, change"] = "" if method == FLOOR else _told(held_S - floor_S, sign="+")
+        told[measure] = mean_told(held_S)
+        told[f"{measure}, change"] = "" if method == FLOOR else mean_told(held_S - floor_S, "+")
     gains = [each.gain for each in found[method] if each.gain is not None and method != TAKEN]
-    told["gain, by reverse validation"] = _told(np.array(gains), sign="+") if gains else ""
+    told["gain, by reverse validation"] = mean_told(np.array(gains), "+") if gains else ""
     told["taken"] = chosen.count(method) if method != TAKEN else None
     told["seconds"] = round(float(np.median(_of(found, method, "seconds"))), 1)
     return told
@@ -220,13 +220,6 @@ def _claim(name: str, found: Found) -> Claim:
 
 def _of(found: Found, method: str, measure: str) -> Doubles:
     return np.array([getattr(each, measure) for each in found[method]])
-
-
-def _told(values_S: Doubles, sign: str = "") -> str:
-    if len(values_S) < 2:
-        return f"{values_S[0]:{sign}.1f}"
-    mean, half = mean_and_half(values_S)
-    return f"{mean:{sign}.1f} ± {half:.1f}"
 
 
 if __name__ == "__main__":
