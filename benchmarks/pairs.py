@@ -84,12 +84,11 @@ class Pictures:
 
 def draw(pair: Pair, seed: int) -> Draw:
     """A draw of both scenes, of the classes that they share."""
-    there, here = loaded(pair)
-    shared = {example.label for example in there} & {example.label for example in here}
+    sides = loaded(pair)
+    shared = {example.label for example in sides[0]} & {example.label for example in sides[1]}
     random = np.random.default_rng(seed)
     there, here = (
-        [side[place] for place in random.permutation(len(side)) if side[place].label in shared]
-        for side in (there, here)
+        [side[place] for place in random.permutation(len(side)) if side[place].label in shared] for side in sides
     )
     few = min(LABELLED, round(SHARE * len(here)))
     cut, half = round(JUDGING * few), min(REMEMBERED, len(there) // 2)

@@ -177,7 +177,12 @@ def _soups(
     of: Bearer, once: Backbone, again: Backbone, ends: dict[float, Eye], seconds: float, more: float
 ) -> Iterator[Made]:
     """Mixed weights: of both trainings, and on the line from the untouched ones to the first, whose ends are known."""
-    kitchen = Kitchen(of.given([]), of.base.transform, of.pictures.taught, [of.base, once, again])
+    kitchen = Kitchen(
+        kind=of.base.transform,
+        batches=of.pictures.taught,
+        backbones=[of.base, once, again],
+        rows=of.given([]),
+    )
     given = kitchen.given
     line = replace(given, states=given.states[:2])
 
