@@ -252,6 +252,12 @@ workers = sa.Table(
 TABLES: dict[Kind, sa.MetaData] = {"ledger": ledger_tables, "predictions": prediction_tables}
 
 
+def unknown(example: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether no label event, standing or not, is about an example: nothing was ever said of it, or it was erased."""
+    said = sa.select(label_events.c.example).where(label_events.c.example.is_not(None))
+    return example.not_in(said)
+
+
 class Watch(Protocol):
     """Tells whether anybody has committed to the ledger since the last look."""
 

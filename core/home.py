@@ -36,6 +36,7 @@ from core.progress import Progress
 from core.registry import Registry
 from core.session import Session
 from core.types import Scene, Version
+from core.untouched import Untouched
 from core.workers import Workers
 
 
@@ -61,6 +62,7 @@ class Home:
     hygiene: Policies[HygieneSettings]
     holds: Holds
     offers: Offers
+    untouched: Untouched
     latencies: Latencies
 
     @property
@@ -198,5 +200,6 @@ def open_home(settings: Settings) -> Home:
         hygiene=Policies(ledger_database, "hygiene", settings.hygiene, hygiene_policies),
         holds=Holds(ledger_database),
         offers=Offers(predictions_database),
+        untouched=Untouched(ledger_database, artifacts),
         latencies=Latencies(predictions_database),
     )

@@ -23,7 +23,7 @@ from core.gate import Cost, Flags, Outcomes
 from core.head import HeadState, Row
 from core.labels import value_of
 from core.session import Session
-from core.types import Doubles, Example, GridRows, Head, Scene
+from core.types import Block, Doubles, Example, GridRows, Head, Scene
 from training import features, measure
 from training.evaluate import Indices, expected_calibration_error
 from training.merge.bench import example_of
@@ -42,6 +42,8 @@ Rows = Mapping[str, GridRows]
 @dataclass(frozen=True, kw_only=True)
 class Contest:
     """How both did.
+
+    Of several tasks, calibration is that of the one in which it rises most, and abstention the largest of each.
 
     Attributes:
         holdouts: by name; of further tasks with the task's name before it.
@@ -101,7 +103,7 @@ def contest(
     Raises:
         InvalidInput: nothing is left to solve a head from.
     """
-    told = [_asked(each, features_of, stock) for each in follower.tasks]
+    told = [_asked(each, features_of, stock, candidate.assembly.blocks) for each in follower.tasks]
     holdouts = {}
     for kind, mine in ((ANCHOR, stock.anchor), (FRESH, stock.fresh)):
         for name, each in zip(names_of(scene, kind), told, strict=True):
@@ -109,13 +111,14 @@ def contest(
     drawn = candidate.drawn[0]
     times = _milliseconds([(champion, drawn), (candidate, drawn)])
     sizes = (len(champion.bundle.model), len(candidate.assembly.model))
+    risen = max(told, key=lambda each: _miscalibrated(each, 1) - _miscalibrated(each, 0))
     costs = [
         Cost(
-            calibration_error=float(np.mean([_miscalibrated(each, side) for each in told])),
+            calibration_error=_miscalibrated(risen, side),
             milliseconds=times[side],
             size=sizes[side],
             parity=True,  # else there would be no candidate, and the champion would not have been registered
-            abstained=float(np.mean([_abstained(each, side, sure) for each in told])),
+            abstained=max(_abstained(each, side, sure) for each in told),
         )
         for side in (0, 1)
     ]
@@ -123,12 +126,12 @@ def contest(
     return Contest(holdouts=holdouts, champion=costs[0], candidate=costs[1], metrics=metrics)
 
 
-def _asked(each: Followed, features_of: Rows, stock: Stock) -> _Answers:
+def _asked(each: Followed, features_of: Rows, stock: Stock, blocks: Sequence[Block]) -> _Answers:
     known = each.state.rows
     names = tuple(sorted(stock.judging & known.keys()))
     ours = without(each.state, each.task, stock.judging)
     blank_D = np.zeros_like(next(iter(features_of.values())))
-    theirs = HeadState(len(blank_D), task=ours.task, declared=each.task.labels, key=each.task.hash_key)
+    theirs = HeadState(len(blank_D), task=ours.task, declared=each.task.labels, key=each.task.hash_key, blocks=blocks)
     theirs.add(
         replace(row, features=features_of[name]) for name, row in sorted(ours.rows.items()) if name in features_of
     )
