@@ -33,7 +33,7 @@ async def show(console: Console, scene: str, version: str) -> None:
     card = await asyncio.to_thread(_card, console.home, chosen)
     with ui.element("section").classes("panel"):
         drawn(tag("h2", "Model card"))
-        ui.markdown(card).classes("markdown")
+        ui.markdown(card).classes("markdown scroll")
 
 
 async def _controls(console: Console, version: str, held: Standing) -> None:
