@@ -38,6 +38,7 @@ from training.stock import base_of, part
 Start = Literal["base", "champion"]
 Outcome = Literal["promoted", "challenging", "accepted", "refused"]
 SAME = "the champion already has these features, and its head follows the labels by itself: nothing would change"
+HOPELESS = "the champion errs on too few of the examples that judge: no candidate could be shown to be better"
 GOES = (
     ", and the champion has learned of somebody who was erased: promote another version, or retrain with a wider "
     "margin (lepton policy {scene} --set margin=0.1)"
@@ -99,6 +100,8 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
         became = f"made version {short(last.version)}" if last.version else "was refused"
         words = f"nothing was said since the last cycle, which {became} by decision {last.id}"
         return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=verdict.checks(last))
+    if hopeless := verdict.hopeless(ground, policy):
+        return _refused(HOPELESS, hopeless)
     passes("retrain.prepared")
     candidate = renewed(ground)
     if candidate is None or candidate.assembly.extractor == champion.manifest.extractor:

@@ -11,12 +11,14 @@ Legend: N rows, D features, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
 
 from benchmarks.adaptation_parts import streams
+from benchmarks.adaptation_parts.measured import Curve, Measured
 from benchmarks.draws import Names, mean_and_half
 from benchmarks.report import Claim, Row
 from core.head import HeadState
@@ -44,14 +46,16 @@ class Case:
     labels_N: Names
 
 
-def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
+def measured(*, quick: bool) -> Measured:
     """Labels needed by each strategy, and the claim that ours need no more than labels at random."""
-    seeds, rows, claims = 2 if quick else 5, list[Row](), list[Claim]()
+    seeds, rows, claims, curves = 2 if quick else 5, list[Row](), list[Claim](), list[Curve]()
     for case in cases():
         needed: dict[str, list[float]] = {name: [] for name in STRATEGIES}
+        seen: dict[str, list[list[tuple[int, float]]]] = {name: [] for name in STRATEGIES}
         for seed in range(seeds):
             for name in STRATEGIES:
                 curve, final = _run(case, name, seed)
+                seen[name].append(curve)
                 reached = [n for n, accuracy in curve if accuracy >= REACHED * final]
                 needed[name].append(reached[0] if reached else float(FIRST + ROUND * ROUNDS))
         for name in STRATEGIES:
@@ -79,7 +83,8 @@ def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
                         holds=less >= 0.0,
                     )
                 )
-    return rows, claims
+        curves += [_curve(case, name, runs) for name, runs in seen.items()]
+    return Measured(rows=rows, claims=claims, curves=curves)
 
 
 def cases() -> list[Case]:
@@ -91,6 +96,12 @@ def cases() -> list[Case]:
         Case("digits after MNIST", pair.old_ND[::5], pair.old_N[::5], pair.new_ND, pair.new_N),
         Case("photographs from nothing", nothing_ND, nothing_N, photo_ND, photo_N),
     ]
+
+
+def _curve(case: Case, name: str, runs: Sequence[Sequence[tuple[int, float]]]) -> Curve:
+    at_N = [count for count, _ in runs[0]]
+    values_SN = np.array([[accuracy for _, accuracy in run] for run in runs])
+    return Curve(panel=case.name, name=name, along="labels", at_N=at_N, values_SN=values_SN)
 
 
 def _run(case: Case, strategy: str, seed: int) -> tuple[list[tuple[int, float]], float]:
