@@ -128,9 +128,7 @@ def ceiling(scene: Scene, follower: Follower, stock: Stock, uses: Mapping[str, i
     return _holdouts(scene, [_surpassed(each, stock) for each in follower.tasks], stock, uses)
 
 
-def _holdouts(
-    scene: Scene, told: Sequence[_Answers], stock: Stock, uses: Mapping[str, int]
-) -> dict[str, Outcomes]:
+def _holdouts(scene: Scene, told: Sequence[_Answers], stock: Stock, uses: Mapping[str, int]) -> dict[str, Outcomes]:
     found = {}
     for kind, mine in ((ANCHOR, stock.anchor), (FRESH, stock.fresh)):
         for name, each in zip(names_of(scene, kind), told, strict=True):
@@ -151,7 +149,9 @@ def _surpassed(each: Followed, stock: Stock) -> _Answers:
     if each.task.task == "regression":
         best_NK[:, 0] = _truths(told)
     else:
-        best_NK[np.arange(len(rows)), _columns(told, 0)[1]] = 1.0  # of a class that the head lacks: wrong, as of anybody
+        best_NK[np.arange(len(rows)), _columns(told, 0)[1]] = (
+            1.0  # of a class that the head lacks: wrong, as of anybody
+        )
     return replace(told, answers=(answers_NK, best_NK))
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import csv
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +36,25 @@ NEVER = RetrainSettings(labels=0)  # by itself: the stream says when
 UNHURRIED = 3600.0  # seconds that a cycle may tune, so that a busy machine changes no result
 
 
+class Counting(Stages):
+    """Tells nobody anything, and counts the processor seconds of each stage."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.seconds: dict[str, float] = {}
+        self._now, self._since = "", time.process_time()
+
+    def stage(self, title: str) -> None:
+        """A new stage begins."""
+        self.end()
+        self._now = title
+
+    def end(self) -> None:
+        """The last one is over."""
+        begun, self._since = self._since, time.process_time()
+        self.seconds[self._now] = round(self.seconds.get(self._now, 0.0) + self._since - begun, 1)
+
+
 class Product:
     """One home, adapted to its first scene.
 
@@ -59,6 +77,7 @@ class Product:
         self._served, self._rows = "", dict[str, GridRows]()
         self.seconds = self.head_seconds = 0.0
         self.cycles: list[Cycle] = []
+        self.spent: list[dict[str, float]] = []
         self.held = 0
 
     def begin(self, examples: Sequence[Example]) -> None:
@@ -100,7 +119,10 @@ class Product:
         extractor = self._champion.manifest.extractor
         for example, row in zip(examples, self._of(examples), strict=True):
             seen = Evidence(
-                example=example.digest, features={extractor: row}, media="image/png", path=str(Path(example.path).resolve())
+                example=example.digest,
+                features={extractor: row},
+                media="image/png",
+                path=str(Path(example.path).resolve()),
             )
             self._home.ledger.add(Feedback(scene=SCENE, example=example.digest, label=example.label), seen)
         self._step()
@@ -110,19 +132,16 @@ class Product:
         request = incremental.Request(
             scene=SCENE, budget=UNHURRIED, seed=self._seed, recipe="finetune", settings=self._settings
         )
-        with self._counted():
-            self.cycles.append(incremental.retrain(self._home, request, Stages(quiet=True)))
+        counting, begun = Counting(), time.process_time()
+        self.cycles.append(incremental.retrain(self._home, request, counting))
+        self.seconds += time.process_time() - begun
+        counting.end()
+        self.spent.append(counting.seconds)
         self._step()
 
     def close(self) -> None:
         """Let go of the home."""
         self._home.close()
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        begun = time.process_time()
-        yield
-        self.seconds += time.process_time() - begun
 
     def _of(self, examples: Sequence[Example]) -> GridRows:
         """(N, D) features by the champion, each computed once."""

@@ -109,7 +109,9 @@ def _answers(name: str, drawn: Sequence[Asked]) -> Iterator[Row]:
     if len(rights):
         sure = [[np.mean([w.confidence_N.mean() for w in side]) for side in (each.quiet, each.moved)] for each in drawn]
         told = {"right before/after, %": rights, "estimated before/after, %": np.array(sure)}
-        words = {column: "/".join(f"{100 * value:.0f}" for value in values.mean(axis=0)) for column, values in told.items()}
+        words = {
+            column: "/".join(f"{100 * value:.0f}" for value in values.mean(axis=0)) for column, values in told.items()
+        }
         yield {"part": "drift", "what": name, "detector": "", **words}
 
 
@@ -173,7 +175,9 @@ def _table(seed: int) -> Asked:
         return Window(columns=columns)
 
     first, size = SETTINGS.reference, SETTINGS.window
-    before, quiet, moved = (order[start : start + count].tolist() for start, count in ((0, first), (first, size), (first + size, size)))
+    before, quiet, moved = (
+        order[start : start + count].tolist() for start, count in ((0, first), (first, size), (first + size, size))
+    )
     return Asked(window(before), [window(quiet)], [window(moved, INFLATION)])
 
 
