@@ -20,7 +20,7 @@ from core.challenges import Mode
 from core.decisions import Written
 from core.errors import Conflict, InvalidInput, LeptonError, NotFound
 from core.failpoint import passes
-from core.gate import Check
+from core.gate import Check, Policy
 from core.home import Home
 from core.job_settings import RetrainSettings
 from core.preprocess import Preprocessor
@@ -93,15 +93,8 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
     if ground is None:
         return _refused("nothing was said since the champion was made: there is nothing to learn")
     scene, champion, policy = ground.scene, ground.champion, verdict.policy(ground)
-    few = gate.lacking(counts(scene, ground.follower, ground.stock), policy)
-    if few:
-        return _refused("too few labelled examples to judge by", few)
-    if (last := verdict.before(ground)) is not None:
-        became = f"made version {short(last.version)}" if last.version else "was refused"
-        words = f"nothing was said since the last cycle, which {became} by decision {last.id}"
-        return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=verdict.checks(last))
-    if hopeless := verdict.hopeless(ground, policy):
-        return _refused(HOPELESS, hopeless)
+    if (refused := _beforehand(ground, policy)) is not None:
+        return refused
     passes("retrain.prepared")
     candidate = renewed(ground)
     if candidate is None or candidate.assembly.extractor == champion.manifest.extractor:
@@ -186,6 +179,20 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
         return Cycle(outcome="promoted", words=f"it is champion{words}", **told)
     outcome, words = _challenging(home, version, asked)
     return Cycle(outcome=outcome, words=words, **told)
+
+
+def _beforehand(ground: Ground, policy: Policy) -> Cycle | None:
+    """Why no candidate need be made: too little to judge by, a cycle that would repeat the last one, or one that no
+    candidate could win."""
+    few = gate.lacking(counts(ground.scene, ground.follower, ground.stock), policy)
+    if few:
+        return _refused("too few labelled examples to judge by", few)
+    if (last := verdict.before(ground)) is not None:
+        became = f"made version {short(last.version)}" if last.version else "was refused"
+        words = f"nothing was said since the last cycle, which {became} by decision {last.id}"
+        return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=verdict.checks(last))
+    hopeless = verdict.hopeless(ground, policy)
+    return _refused(HOPELESS, hopeless) if hopeless else None
 
 
 def _champion(home: Home, scene: str) -> Alias:
