@@ -3,7 +3,7 @@
 A head learns from 300 rows of a scene; the next 500 predictions are the reference, as the service's default is; then
 windows of 200 of the same scene, and at last three of what has moved: another scene (MNIST to scikit-learn's digits,
 films to tweets), less contrast, or fewer classes. A quarter of the traffic is labelled, which ``errors`` looks at as it
-comes. A table (credit) has a thousand rows: one window of the same scene, and one in which amounts have risen by half.
+comes. A table (credit) has a thousand rows: two windows as they are, and the same two with amounts that have risen by half.
 Beside the detectors stand the share of right answers before and after, and what the service estimates it to be without
 labels: the mean confidence.
 
@@ -175,10 +175,9 @@ def _table(seed: int) -> Asked:
         return Window(columns=columns)
 
     first, size = SETTINGS.reference, SETTINGS.window
-    before, quiet, moved = (
-        order[start : start + count].tolist() for start, count in ((0, first), (first, size), (first + size, size))
-    )
-    return Asked(window(before), [window(quiet)], [window(moved, INFLATION)])
+    later = [order[start : start + size].tolist() for start in range(first, len(rows) - size + 1, size)]
+    quiet, moved = [window(part) for part in later], [window(part, INFLATION) for part in later]
+    return Asked(window(order[:first].tolist()), quiet, moved)
 
 
 def _watched(detector: str, asked: Asked) -> tuple[int, int, int | None] | None:
