@@ -3,7 +3,7 @@
 A head learns from 300 rows of a scene; the next 500 predictions are the reference, as the service's default is; then
 windows of 200 of the same scene, and at last three of what has moved: another scene (MNIST to scikit-learn's digits,
 films to tweets), less contrast, or fewer classes. A quarter of the traffic is labelled, which ``errors`` looks at as it
-comes. A table (credit) has a thousand rows: two windows as they are, and the same two with amounts that have risen by half.
+comes. Of a table (credit) two windows come as they are, and the same two with amounts that have risen by half.
 Beside the detectors stand the share of right answers before and after, and what the service estimates it to be without
 labels: the mean confidence.
 
