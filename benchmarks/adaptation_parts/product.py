@@ -23,7 +23,7 @@ from core.evidence import Evidence
 from core.home import open_home
 from core.job_settings import RetrainSettings
 from core.statistics import from_grid
-from core.types import Example, GridRows
+from core.types import Example, GridRows, Scene
 from learner.loop import Learner
 from learner.metrics import Metrics
 from lepton.output import Stages
@@ -94,8 +94,11 @@ class Product:
             recipe="closed_form",
             size=self._size,
             seed=self._seed,
-            new_labels="accept",
         )
+        labels = tuple(sorted({str(example.label) for example in examples}))
+        key = f"stream {self._seed}".encode()  # of who judges: the same at every call
+        scene = Scene(name=SCENE, task="classification", modality="image", labels=labels, hash_key=key)
+        self._home.registry.declare(scene)
         pipeline.adapt(self._home, request, Stages(quiet=True))
         self._learner = Learner(self._home, "benchmark", Metrics())
         self._step()
