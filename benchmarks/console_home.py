@@ -15,9 +15,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from core.config import Settings
-from core.database import audit, counters, drift_readings, label_events, revisions, versions
+from core.database import audit, counters, drift_readings, label_events, latencies, revisions, versions
 from core.home import Home, open_home
 from core.ids import prediction_id, uuid7
+from core.latencies import KEPT_DAYS, MINUTE
 from core.types import Prediction
 from tests import pico
 
@@ -37,6 +38,7 @@ def make(folder: Path, predictions: int, labels: int, many: int, jobs: int = 200
     _label(home, examples, labels, chance, now)
     _versions(home, many, now)
     _drift(home, chance, now)
+    _time(home, now)
     for number in range(jobs):
         job = home.jobs.file("adapt", SCENE, {"scene": SCENE, "seed": number})
         home.progress.stage(job.id, "reading and checking the data")
@@ -147,3 +149,17 @@ def _drift(home: Home, chance: np.random.Generator, now: float) -> None:
     ]
     with home.ledger.database.write() as connection:
         connection.execute(sa.insert(drift_readings), rows)
+
+
+def _time(home: Home, now: float) -> None:
+    """Requests in every minute that is kept, each minute's within eight bounds."""
+    last = int(now // MINUTE)
+    with home.predictions.database.write() as connection:
+        for first in range(last - KEPT_DAYS * 24 * 60, last, GROUP):
+            minutes = range(first, min(last, first + GROUP))
+            rows = [
+                {"scene": SCENE, "minute": minute, "place": place, "requests": 1 + minute % 7}
+                for minute in minutes
+                for place in range(8, 16)
+            ]
+            connection.execute(sa.insert(latencies), rows)

@@ -87,6 +87,18 @@ def score(fit: Callable[[], Answers], truth: Names) -> Score:
     )
 
 
+def mean_told(values: Doubles, sign: str = "") -> str:
+    """Mean with half its interval, in words; of one draw the value alone. ``sign`` as a format has it.
+
+    >>> mean_told(np.array([1.0, 2.0, 3.0])), mean_told(np.array([1.0]), "+")
+    ('2.0 ± 2.5', '+1.0')
+    """
+    if len(values) < 2:
+        return f"{values[0]:{sign}.1f}"
+    mean, half = mean_and_half(values)
+    return f"{mean:{sign}.1f} ± {half:.1f}"
+
+
 def mean_and_half(values: Doubles) -> tuple[float, float]:
     """Mean over draws and half its 95 % interval (Student)."""
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))

@@ -25,13 +25,13 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import scenes
 from benchmarks.debian import BENCH
-from benchmarks.draws import logistic, mean_and_half
+from benchmarks.draws import logistic, mean_and_half, mean_told
 from benchmarks.peers import errand
 from benchmarks.peers.environments import NotInstalled
 from benchmarks.report import Claim, Row, finish, options
 from core.preprocess import Limits
 from core.statistics import from_grid
-from core.types import Doubles, Example, Scene
+from core.types import Example, Scene
 from training import data, features, judge, measure, zoo
 from training.assemble import Assembly, assemble
 
@@ -165,18 +165,11 @@ def _row(name: str, results: Sequence[Result], sides: Sides) -> Row:
     return {
         "way": name,
         "seeds": len(results),
-        "validation": _told(np.array(held)) if held else "",
-        "test": _told(np.array([each.test for each in results])),
+        "validation": mean_told(np.array(held)) if held else "",
+        "test": mean_told(np.array([each.test for each in results])),
         "seconds": round(float(np.mean([each.seconds for each in results])), 1),
         "pictures": f"{len(sides.train)}/{len(sides.validation)}/{len(sides.test)}",
     }
-
-
-def _told(values: Doubles) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.1f}"
-    mean, half = mean_and_half(values)
-    return f"{mean:.1f} ± {half:.1f}"
 
 
 def _claims(told: dict[str, list[Result]]) -> list[Claim]:

@@ -23,12 +23,12 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import scenes
 from benchmarks.debian import BENCH
-from benchmarks.draws import closed_form, mean_and_half, shots
+from benchmarks.draws import closed_form, mean_told, shots
 from benchmarks.report import Claim, Row, finish, options
 from core.modality.image import preprocessor
 from core.preprocess import Limits
 from core.statistics import to_grid
-from core.types import Doubles, Example, GridRows
+from core.types import Example, GridRows
 from exporters.backbone import Backbone
 from exporters.transform import Transform, apply
 from training import data, features, zoo
@@ -149,8 +149,8 @@ def _row(target: str, way: str, scores: dict[tuple[str, str], list[float]], seco
         "scene": target,
         "backbone": way if way == UNTOUCHED else f"prepared, {way}",
         "seeds": len(held),
-        "accuracy": _told(held),
-        "against untouched": "" if way == UNTOUCHED else _told(held - floor, "+"),
+        "accuracy": mean_told(held),
+        "against untouched": "" if way == UNTOUCHED else mean_told(held - floor, "+"),
         "seconds to prepare": None if way == UNTOUCHED else round(float(np.mean(seconds[way])), 0),
     }
 
@@ -163,13 +163,6 @@ def _claims(scores: dict[tuple[str, str], list[float]]) -> list[Claim]:
             gain = float(np.mean(np.array(held) - np.array(scores[target, UNTOUCHED])))
             made.append(Claim(claim=f"{target}: points gained by preparing", value=gain, bound=0.0, holds=gain > 0))
     return made
-
-
-def _told(values: Doubles, sign: str = "") -> str:
-    if len(values) < 2:
-        return f"{values[0]:{sign}.1f}"
-    mean, half = mean_and_half(values)
-    return f"{mean:{sign}.1f} ± {half:.1f}"
 
 
 if __name__ == "__main__":

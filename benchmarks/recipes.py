@@ -24,12 +24,12 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import scenes
 from benchmarks.debian import BENCH
-from benchmarks.draws import mean_and_half
+from benchmarks.draws import mean_and_half, mean_told
 from benchmarks.report import Claim, Row, finish, options
 from core.config import Settings
 from core.home import Home, open_home
 from core.preprocess import Limits
-from core.types import Doubles, Example, Scene
+from core.types import Example, Scene
 from exporters.backbone import Backbone
 from training import auto, data, judge, package, recipe, select, tuning, zoo
 from training.assemble import Assembly
@@ -192,9 +192,9 @@ def _row(name: str, each: str, figures: dict[str, list[tuple[float, float, float
         "scenes": name,
         "recipe": each,
         "seeds": len(score_S),
-        "target": _told(score_S),
-        "against closed form": "" if each == FLOOR else _told(score_S - floor_S, sign="+"),
-        "forgotten": "" if each == FLOOR else _told(forgotten_S, sign="+"),
+        "target": mean_told(score_S),
+        "against closed form": "" if each == FLOOR else mean_told(score_S - floor_S, sign="+"),
+        "forgotten": "" if each == FLOOR else mean_told(forgotten_S, sign="+"),
         "seconds": float(seconds_S.mean()),
     }
 
@@ -210,13 +210,6 @@ def _claims(name: str, figures: dict[str, list[tuple[float, float, float]]]) -> 
         lowest = mean - half
         made.append(Claim(claim=words, value=lowest, bound=LEVEL, holds=lowest <= LEVEL))
     return made
-
-
-def _told(values: Doubles, sign: str = "") -> str:
-    if len(values) < 2:
-        return f"{values[0]:{sign}.1f}"
-    mean, half = mean_and_half(values)
-    return f"{mean:{sign}.1f} ± {half:.1f}"
 
 
 if __name__ == "__main__":

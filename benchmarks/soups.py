@@ -60,7 +60,7 @@ def draw(seed: int) -> dict[str, Result]:
     rows = Given(members=[], task="classification", targets_NK=targets_NK, judged_N=judged_N, seed=seed)
     taught, shown = _batches(original, labelled), _batches(original, tested)
     tuned, seconds = zip(*(_tuned(original, train, aside, taught, rows, seed * 2 + k) for k in range(2)), strict=True)
-    kitchen = Kitchen(rows, "sqrt_l2", taught, [original, *tuned])
+    kitchen = Kitchen("sqrt_l2", taught, [original, *tuned], rows)
     given = kitchen.given
     ways: dict[str, Callable[[], State]] = {
         UNTOUCHED: lambda: kitchen.states[0],
@@ -108,7 +108,7 @@ def _tuned(
 ) -> tuple[Backbone, float]:
     """The backbone after one fine-tuning, and the seconds it took."""
     begun = time.perf_counter()
-    kitchen = Kitchen(rows, "sqrt_l2", taught, [original])
+    kitchen = Kitchen("sqrt_l2", taught, [original], rows)
     transform, rows_ND = kitchen.features(kitchen.filled(kitchen.states[0]))
     head = fit_head(rows_ND[: len(train)], [example.label or "" for example in train])
     scene = Scene(name="clip art", task="classification", modality="image", labels=head.labels)

@@ -70,6 +70,12 @@ async def follow(
     _parts().append(_Part(part, console.pulse, read, changed, topics, seen, seconds))
 
 
+def anew() -> None:
+    """Look at all of this window's page again, news or not: somebody has chosen to see something else."""
+    for part in _parts():
+        part.anew = True
+
+
 def start() -> None:
     """Follow from now on; called once a page is put together, because NiceGUI sends a page with its first timer."""
     parts = _parts()
@@ -84,7 +90,12 @@ def start() -> None:
 
 @dataclass(eq=False)
 class _Part:
-    """A part of a page; ``seen``: where its topics stood before the last drawing, so that no news is missed."""
+    """A part of a page.
+
+    Attributes:
+        seen: where its topics stood before the last drawing, so that no news is missed.
+        anew: whether to draw it again without news.
+    """
 
     element: ui.element
     pulse: Pulse
@@ -94,15 +105,18 @@ class _Part:
     seen: tuple[int, ...]
     seconds: float
     looked: float = field(default_factory=time.monotonic)
+    anew: bool = False
 
     async def look(self) -> None:
         now = self.pulse.at(self.topics)
-        if now == self.seen or time.monotonic() - self.looked < self.seconds:
+        if not self.anew and (now == self.seen or time.monotonic() - self.looked < self.seconds):
             return
+        self.anew = False
         try:
             found = await asyncio.to_thread(self.read)
         except (LeptonError, SQLAlchemyError) as error:
             logger.warning("a part of a page could not be drawn again: %s", error)
+            self.anew = True
             return
         self.seen, self.looked = now, time.monotonic()
         if not self.element.is_deleted:

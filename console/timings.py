@@ -137,4 +137,7 @@ def _part(name: str, labels: Mapping[str, str], scene: str) -> str | None:
 
 
 def _points(part: Timing) -> list[tuple[float, float]]:
-    return [(MILLI * bound, reached / part.count) for bound, reached in part.upto if math.isfinite(bound)]
+    """Up to the bound within which all were done."""
+    told = [(MILLI * bound, reached / part.count) for bound, reached in part.upto if math.isfinite(bound)]
+    whole = next((place for place, (_, share) in enumerate(told) if share >= 1), len(told))
+    return told[: whole + 1]

@@ -142,7 +142,7 @@ class Lineage(_Grown):
     """Where the version comes from.
 
     ``sequence``: the last label event in the head that is stored in the graph. ``parents``: the versions that it was
-    fused of. ``validation``: the blob that lists examples on which no weight was tuned. Of a cycle of retraining:
+    fused of. ``validation``: the list of examples on which no weight was tuned (core/untouched.py). Of a cycle:
     ``start``, base or champion; the labels after event ``since`` up to ``upto`` were new to it; its ``seed``; and the
     ``decision`` of the gate.
     """

@@ -230,6 +230,14 @@ queue_turns = sa.Table(
     sa.Column("task", sa.String, primary_key=True),
     sa.Column("until", sa.Float, nullable=False),  # predictions up to here have had their lot
 )
+latencies = sa.Table(
+    "latencies",
+    prediction_tables,
+    sa.Column("scene", sa.String, primary_key=True),
+    sa.Column("minute", sa.Integer, primary_key=True, autoincrement=False),  # since the epoch
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),  # of the bound that it took no longer than
+    sa.Column("requests", sa.Integer, nullable=False),
+)
 workers = sa.Table(
     "workers",
     prediction_tables,
@@ -242,6 +250,12 @@ workers = sa.Table(
 
 
 TABLES: dict[Kind, sa.MetaData] = {"ledger": ledger_tables, "predictions": prediction_tables}
+
+
+def unknown(example: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether no label event, standing or not, is about an example: nothing was ever said of it, or it was erased."""
+    said = sa.select(label_events.c.example).where(label_events.c.example.is_not(None))
+    return example.not_in(said)
 
 
 class Watch(Protocol):

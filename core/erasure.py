@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from core import holdouts, holds
+from core import holdouts, holds, untouched
 from core.cache import FeatureCache
 from core.certificates import Buried, certify
 from core.database import aliases, features, inputs, label_events, revisions, tombstones, versions, waiting
@@ -62,6 +62,9 @@ def erase(home: Home, subject: str) -> Erasure:
         Unavailable: a database is locked; erase again.
     """
     try:
+        home.untouched.adopt(
+            [version for scene in home.registry.scenes() for version in home.registry.versions(scene.name)]
+        )
         return _erase(home, subject)
     finally:
         home.ledger.database.scrub()
@@ -93,6 +96,7 @@ def _erase(home: Home, subject: str) -> Erasure:
             holds.forget(connection, scene, [row.event_id for row in mine])
             stored |= since.keys()
         holdouts.forget(connection, examples)
+        untouched.forget(connection, examples)
         counts = {"examples": len(examples), "events": len(rows), "predictions": predictions}
         certificate = certify(connection, subject, time.time(), counts, buried)
         for start in range(0, len(examples), PAGE):

@@ -67,6 +67,12 @@ class Conflict(LeptonError):
     status = 409
 
 
+class Overtaken(Conflict):
+    """Something happened meanwhile that long work did not know of; begun again, it does."""
+
+    code = "overtaken"
+
+
 class Withdrawn(Conflict):
     """The label event was withdrawn and can be neither corrected nor sent again."""
 

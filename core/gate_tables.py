@@ -1,4 +1,5 @@
-"""Tables of what the gate decided, of the examples that it keeps for itself, and of erasures that were certified.
+"""Tables of what the gate decided, of the examples that it keeps for itself, of those that no weight was tuned on, and
+of erasures that were certified.
 
 Knows nothing of what the rows mean.
 """
@@ -27,6 +28,12 @@ anchors = sa.Table(
     ledger_tables,
     sa.Column("scene", sa.String, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # of the set, from 1; the last one judges
+    sa.Column("example", sa.String, primary_key=True, index=True),
+)
+untouched = sa.Table(
+    "untouched",
+    ledger_tables,
+    sa.Column("list", sa.String, primary_key=True),  # that a version's manifest names
     sa.Column("example", sa.String, primary_key=True, index=True),
 )
 certificates = sa.Table(

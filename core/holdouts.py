@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from core.database import Database, label_events
+from core.database import Database, label_events, unknown
 from core.gate_tables import anchors
 
 PAGE = 500
@@ -46,12 +46,13 @@ class Holdouts:
         return found
 
     def keep(self, scene: str, number: int, examples: Iterable[str]) -> None:
-        """Write a set down; one that is there already stays as it is."""
+        """Write a set down, but for those who were erased meanwhile; one that is there already stays as it is."""
         rows = [{"scene": scene, "number": number, "example": example} for example in sorted(examples)]
         here = (anchors.c.scene == scene) & (anchors.c.number == number)
         with self.database.write() as connection:
             if rows and connection.execute(sa.select(anchors.c.example).where(here).limit(1)).first() is None:
                 connection.execute(sa.insert(anchors), rows)
+                connection.execute(sa.delete(anchors).where(here, unknown(anchors.c.example)))
 
 
 def known(database: Database, scene: str, upto: int) -> set[str]:

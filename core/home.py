@@ -27,6 +27,7 @@ from core.job_tables import retrain_policies
 from core.jobs import Jobs
 from core.label_settings import HygieneSettings
 from core.label_tables import hygiene_policies
+from core.latencies import Latencies
 from core.offers import Offers
 from core.policies import Policies
 from core.predictions import PredictionLog
@@ -35,6 +36,7 @@ from core.progress import Progress
 from core.registry import Registry
 from core.session import Session
 from core.types import Scene, Version
+from core.untouched import Untouched
 from core.workers import Workers
 
 
@@ -60,6 +62,8 @@ class Home:
     hygiene: Policies[HygieneSettings]
     holds: Holds
     offers: Offers
+    untouched: Untouched
+    latencies: Latencies
 
     @property
     def cache(self) -> Path:
@@ -196,4 +200,6 @@ def open_home(settings: Settings) -> Home:
         hygiene=Policies(ledger_database, "hygiene", settings.hygiene, hygiene_policies),
         holds=Holds(ledger_database),
         offers=Offers(predictions_database),
+        untouched=Untouched(ledger_database, artifacts),
+        latencies=Latencies(predictions_database),
     )

@@ -20,8 +20,9 @@ from core.types import GridRows, Prediction, Reply
 PAGE = 500
 ROWS = 1024  # in one statement; SQLite takes 32,766 values, PostgreSQL 65,535
 
-_values = attrgetter(*predictions.c.keys())
-_FEATURES, _FURTHER = (predictions.c.keys().index(name) for name in ("features", "further"))
+_COLUMNS = predictions.c.keys()
+_FEATURES = _COLUMNS.index("features")
+_before, _after = attrgetter(*_COLUMNS[:_FEATURES]), attrgetter(*_COLUMNS[_FEATURES + 1 : -1])  # the last is further
 _REPLY = tuple(Reply.__dataclass_fields__)
 _reply = attrgetter(*_REPLY)
 
@@ -220,11 +221,9 @@ def _insert(
         start += count
 
 
-def _row(prediction: Prediction) -> list[object]:
-    row = list(_values(prediction))
-    row[_FEATURES] = prediction.features.tobytes()
-    row[_FURTHER] = _told(prediction.further) if prediction.further else None
-    return row
+def _row(prediction: Prediction) -> tuple[object, ...]:
+    further = _told(prediction.further) if prediction.further else None
+    return (*_before(prediction), prediction.features.tobytes(), *_after(prediction), further)
 
 
 def _told(further: Mapping[str, Reply]) -> str:

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from core.audit import note
 from core.challenges import end_of
-from core.database import Database, aliases, audit, insert, revisions, scenes, versions
-from core.errors import Conflict, NotFound
+from core.database import Database, aliases, audit, insert, label_events, revisions, scenes, versions
+from core.errors import Conflict, NotFound, Overtaken
 from core.failpoint import passes
 from core.ids import check_scene
 from core.lease import Lease, confirm
@@ -95,12 +95,24 @@ class Registry:
         head: Head,
         *,
         origin: Literal["own", "foreign"] = "own",
+        learned: int | None = None,
     ) -> Version:
         """Add a version with the head in its bundle as revision 0; a scene's first version becomes champion.
 
         One of ``foreign`` origin is tried in a process of its own before a worker loads it.
+
+        Args:
+            learned: the last label event of which anything but its head may have learned.
+
+        Raises:
+            Overtaken: somebody of whom it may have learned was erased since.
         """
         with self.database.write() as connection:
+            if learned is not None and _erased(connection, scene, learned):
+                raise Overtaken(
+                    f"somebody was erased from {scene!r} while a version was made that may have learned of them",
+                    "begin again: they are learned without them",
+                )
             here = sa.select(versions).where(versions.c.scene == scene)
             if connection.execute(here.where(versions.c.version == version)).first() is None:
                 last = sa.select(sa.func.max(versions.c.number)).where(versions.c.scene == scene)
@@ -340,6 +352,11 @@ class Registry:
             detail=detail,
         )
         return moved
+
+
+def _erased(connection: sa.Connection, scene: str, after: int) -> bool:
+    later = (label_events.c.scene == scene) & (label_events.c.kind == "erase") & (label_events.c.sequence > after)
+    return connection.execute(sa.select(label_events.c.sequence).where(later).limit(1)).first() is not None
 
 
 def _alias(connection: sa.Connection, scene: str, alias: str) -> Alias | None:

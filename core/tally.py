@@ -98,9 +98,14 @@ def received(database: Database, scene: str, after: int, upto: int, most: int = 
         return list(rows.scalars())
 
 
-def fresh(database: Database, scene: str, after: int) -> int:
-    """Labels that feedback brought or corrected since a sequence; one that waits for its prediction counts later."""
+def fresh(database: Database, scene: str, after: int, upto: int | None = None) -> int:
+    """Labels that feedback brought or corrected since a sequence, up to another one where that is given.
+
+    One that waits for its prediction counts later.
+    """
     brought = (label_events.c.kind == "label") & label_events.c.example.is_not(None)
     here = (label_events.c.scene == scene) & (label_events.c.sequence > after) & (label_events.c.source != TRAINING)
+    if upto is not None:
+        here &= label_events.c.sequence <= upto
     with database.read() as connection:
         return _count(connection, here & (brought | label_events.c.kind.in_(["join", "correct"])))

@@ -174,7 +174,7 @@ class Reply:
     margin: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: one is made for every answer, and freezing is most of its cost
 class Prediction:
     """One answered instance, as the prediction log keeps it. ``features`` is (D,) int16 on the grid.
 

@@ -154,6 +154,11 @@ class Lesson:
         return bool(self._follower.missing - self._unavailable)
 
     @property
+    def published(self) -> int:
+        """The last label event that the newest head may include; 0 where there is none."""
+        return self._trusted
+
+    @property
     def conflicts(self) -> int:
         """Examples that do not count because annotators tie."""
         return len(self._follower.conflicts)

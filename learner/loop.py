@@ -15,6 +15,7 @@ from collections.abc import Callable
 from core.errors import LeadershipLost, LeptonError, NotFound, Unavailable
 from core.home import Home
 from core.lease import LEARNER, Lease, acquire, release
+from core.tally import fresh
 from core.types import Role, Scene
 from learner.joins import join_waiting
 from learner.lesson import EMBED_AT_ONCE, Lesson
@@ -219,13 +220,14 @@ class Learner:
             self._lessons[name, role] = lesson
             if role == "champion":
                 self._metrics.follows(name, lesson.standing, lesson.conflicts)
-        started = time.perf_counter()
+        started, before = time.perf_counter(), lesson.published
         revision = lesson.study(lease)
         if role == "champion":
             self._metrics.holds(name, self._home.holds.of(name) is not None, lesson.held)
         if revision is not None and role == "champion":
             seconds = time.perf_counter() - started
             self._metrics.solved(name, revision.number, seconds, lesson.standing, lesson.conflicts)
+            self._metrics.learned.labels(name).inc(fresh(self._home.ledger.database, name, before, lesson.published))
             logger.info(
                 "scene %s: revision %d includes events up to %d (%d examples, %.0f ms)",
                 name,

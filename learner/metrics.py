@@ -37,6 +37,12 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.learned = Counter(
+            "lepton_labels_learned",
+            "Labels that a published head was the first to include, however they came",
+            ["scene"],
+            registry=self.registry,
+        )
         self.failures = Counter(
             "lepton_learner_failures", "Scenes that failed a step", ["scene"], registry=self.registry
         )
@@ -72,6 +78,7 @@ class Metrics:
         self.standing.labels(scene).set(standing)
         self.conflicts.labels(scene).set(conflicts)
         self.seconds.labels(scene)
+        self.learned.labels(scene)
 
     def holds(self, scene: str, head: bool, labels: Mapping[str, int]) -> None:
         """Note whether a head is held, and how many examples wait by reason."""

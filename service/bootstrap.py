@@ -33,6 +33,7 @@ from service.engine.heart import Heart
 from service.engine.log import LogSettings, LogWriter
 from service.engine.shadows import Shadows, ShadowSettings
 from service.engine.snapshot import Snapshot
+from service.engine.stopwatch import Stopwatch
 from service.engine.trial import trial
 from service.metrics import Metrics
 from service.protocol import Limited
@@ -84,6 +85,7 @@ def build(settings: Settings, worker: int = 1) -> Context:
         telling=Admission(service.max_waiting, "labels"),
         shadows=_shadows(engine, predicting, log, metrics),
         heart=heart,
+        stopwatch=Stopwatch(home.latencies),
         worker=str(worker),
         access=access_log(settings),
         tracing=tracing(settings),

@@ -23,6 +23,7 @@ from service.engine.log import LogWriter
 from service.engine.queues import Answer
 from service.engine.shadows import Shadows
 from service.engine.snapshot import Snapshot
+from service.engine.stopwatch import Stopwatch
 from service.metrics import Metrics
 from service.reading import Ready, of_bytes
 from service.tracing import Tracing
@@ -48,6 +49,7 @@ class Context:
         predicting, telling: caps on instances and on labels that wait.
         shadows: answers copies of the traffic, for a challenger.
         heart: tells the other workers what this one serves.
+        stopwatch: tells how long requests took.
         worker: index of this process, from 1.
         access: the access log, where there is one.
         tracing: where spans go, where they are asked for.
@@ -65,6 +67,7 @@ class Context:
     telling: Admission
     shadows: Shadows
     heart: Heart
+    stopwatch: Stopwatch
     worker: str
     access: AccessLog | None
     tracing: Tracing | None = None
@@ -78,6 +81,7 @@ class Context:
         self.shadows.start()
         self.engine.start()
         self.heart.start()
+        self.stopwatch.start()
 
     async def settle(self) -> None:
         """Wait until what is registered serves or has failed, but not for ever: a worker takes no request before."""
@@ -85,6 +89,7 @@ class Context:
         while not self.engine.settled() and self.alive() and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         gc.collect()
+        gc.set_threshold(50_000)  # what waits to be logged is a thousand records, none of them garbage
         gc.freeze()  # what is here stays: looking through it again would hold requests up for 70 ms now and then
 
     def stop(self) -> None:
@@ -96,6 +101,7 @@ class Context:
         self.batcher.close()
         self.storing.shutdown()
         self.log.close()
+        self.stopwatch.stop()
         self.home.close()
         self.metrics.close()
         if self.access is not None:

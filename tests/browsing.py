@@ -56,15 +56,16 @@ class Window:
 
 
 class Browser:
-    """The browser; ``with`` starts and ends it."""
+    """The browser; ``with`` starts and ends it. ``heard`` is a WAV file that its microphone hears, over and over."""
 
-    def __init__(self, program: str):
+    def __init__(self, program: str, heard: Path | None = None):
         self._program = program
+        self._arguments = [*ARGUMENTS] + [f"--use-file-for-fake-audio-capture={heard}"] * (heard is not None)
         self._driver: Playwright | None = None
 
     def __enter__(self) -> Browser:
         self._driver = sync_playwright().start()
-        self._made = self._driver.chromium.launch(executable_path=self._program, args=list(ARGUMENTS))
+        self._made = self._driver.chromium.launch(executable_path=self._program, args=self._arguments)
         return self
 
     def __exit__(

@@ -6,6 +6,7 @@ Promises the same home at every call but for its moments. Knows nothing of pages
 from __future__ import annotations
 
 import hashlib
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
+from PIL import Image, ImageDraw, ImageFilter
 
 from core import candidates
-from core.database import versions
+from core.bundle import Metric
+from core.database import revisions, versions
 from core.decisions import Uses
 from core.drift import DriftReading
 from core.events import Feedback, Ledger
@@ -23,17 +26,19 @@ from core.evidence import Evidence
 from core.home import Home
 from core.ids import prediction_id
 from core.job_files import folder_of, report_of
+from core.latencies import BOUNDS
 from core.lease import LEARNER, TRAINER, acquire
 from core.modality import image
 from core.promotion import challenge, prepare
 from core.session import Session
 from core.types import Prediction, Version
 from tests import pico
-from tests.pictures import class_folders, png, put
+from tests.pictures import put
 from training import data, page
 
 SCENE = "solder"
 ANSWERS = 360
+LEARNED = 8  # labels, the newest, that have a head each
 STAGES = (
     ("reading and checking the data", 2140, 2140),
     ("choosing a backbone", 0, 0),
@@ -53,10 +58,11 @@ def fill(home: Home) -> None:
     """Fill an empty home."""
     made = pico.register(home, SCENE, ("bridge", "cold joint", "good"), new_labels="accept")
     pico.register(home, "height", task="regression")
-    others = [pico.another(home, made.scene, seed) for seed in (1, 2)]
-    _measured(home)
+    others = [pico.another(home, made.scene, seed, _figures(seed + 1)) for seed in (1, 2)]
+    _descended(home)
     answers = _answered(home, made.version, time.time())
     _labelled(home, answers[::3])
+    _timed(home, time.time())
     _drifting(home, made.version, time.time())
     prepare(home, SCENE, others[1].version, lambda done, total: None)
     challenge(home, SCENE, others[1].version, mode="split", share=0.2, expected_generation=0)
@@ -67,22 +73,25 @@ def fill(home: Home) -> None:
         acquire(home.ledger.database, name, "tests", 3600.0)
 
 
-def _measured(home: Home) -> None:
-    """Metrics for versions, and a line of descent: those of pico were measured on nothing."""
+def _figures(number: int) -> dict[str, Metric]:
+    """What version ``number`` was measured to do: the later, the better."""
+    middle = 0.86 + 0.024 * number
+    figures = {
+        name: Metric(value=value, low=value - 0.02, high=value + 0.017, rows=900)
+        for name, value in (("balanced_accuracy", middle), ("accuracy", middle + 0.01))
+    }
+    return figures | {"calibration_error": Metric(value=0.021, low=0.012, high=0.034, rows=900)}
+
+
+def _descended(home: Home) -> None:
+    """Metrics for the first version, too, and a line of descent."""
     with home.ledger.database.write() as connection:
-        rows = connection.execute(
-            sa.select(versions).where(versions.c.scene == SCENE).order_by(versions.c.number)
-        ).all()
+        here = sa.select(versions).where(versions.c.scene == SCENE).order_by(versions.c.number)
         parent = None
-        for row in rows:
-            value = 0.86 + 0.024 * row.number
-            figures = {
-                name: {"value": middle, "low": middle - 0.02, "high": middle + 0.017, "rows": 900}
-                for name, middle in (("balanced_accuracy", value), ("accuracy", value + 0.01))
-            }
-            figures["calibration_error"] = {"value": 0.021, "low": 0.012, "high": 0.034, "rows": 900}
+        for row in connection.execute(here).all():
+            metrics = {name: metric.model_dump() for name, metric in _figures(row.number).items()}
             lineage = row.manifest["lineage"] | ({"parent": parent} if parent else {})
-            changed = row.manifest | {"metrics": figures, "lineage": lineage}
+            changed = row.manifest | {"metrics": metrics, "lineage": lineage}
             mine = (versions.c.scene == SCENE) & (versions.c.version == row.version)
             connection.execute(sa.update(versions).where(mine).values(manifest=changed))
             parent = row.version
@@ -95,7 +104,7 @@ def _answered(home: Home, version: Version, now: float) -> list[tuple[Prediction
     made: list[tuple[Prediction, str]] = []
     for number in range(ANSWERS):
         truth = str(chance.choice(labels))
-        content = pico.picture(truth, 5000 + number)
+        content = joint(truth, number)
         pixels = image.decode(content, (pico.SIDE, pico.SIDE), home.limits)
         right = chance.random() < 0.72 + 0.25 * number / ANSWERS
         sure = float(chance.uniform(0.55, 0.99) if right else chance.uniform(0.35, 0.7))
@@ -120,7 +129,42 @@ def _answered(home: Home, version: Version, now: float) -> list[tuple[Prediction
     return made
 
 
+def _timed(home: Home, now: float) -> None:
+    """How long requests of the last twenty hours took; for two of them longer."""
+    chance = np.random.default_rng(5)
+    for minute in range(0, 1200, 12):
+        busy = 1.8 if 300 <= minute < 420 else 1.0
+        seconds = busy * chance.lognormal(np.log(0.006), 0.45, 60)
+        places = np.searchsorted(BOUNDS, seconds)
+        home.latencies.add({SCENE: np.bincount(places, minlength=len(BOUNDS) + 1).tolist()}, now - 60 * minute)
+
+
+def joint(label: str, number: int, side: int = 160) -> bytes:
+    """A PNG of two pads on a board, with solder on them: bright and round, dull and ragged, or across both."""
+    chance = np.random.default_rng(number)
+    board, dull = chance.integers(-14, 15, 3), label == "cold joint"
+    picture = Image.new("RGB", (side, side), tuple((np.array((28, 92, 58)) + board).tolist()))
+    draw, size = ImageDraw.Draw(picture), chance.uniform(0.135, 0.16) * side
+    middles = [(x * side + chance.uniform(-6, 7), 0.5 * side + chance.uniform(-9, 10)) for x in (0.27, 0.73)]
+    metal = tuple(int(level) for level in chance.integers(112, 132, 3) if dull) or (198, 202, 208)
+    for x, y in middles:
+        draw.ellipse((x - 1.3 * size, y - 1.3 * size, x + 1.3 * size, y + 1.3 * size), fill=(181, 122, 58))
+    if label == "bridge":
+        draw.line(middles, fill=metal, width=int(1.1 * size))
+    for x, y in middles:
+        rough = chance.uniform(0.75, 1.2, 14) if dull else np.ones(40)
+        turns = np.linspace(0, 2 * np.pi, len(rough), endpoint=False)
+        edge = zip(x + size * rough * np.cos(turns), y + size * rough * np.sin(turns), strict=True)
+        draw.polygon([*edge], fill=metal)
+        if not dull:
+            draw.ellipse((x - 0.45 * size, y - 0.5 * size, x, y - 0.05 * size), fill=(240, 242, 245))
+    out = io.BytesIO()
+    picture.filter(ImageFilter.GaussianBlur(0.8)).save(out, "PNG")
+    return out.getvalue()
+
+
 def _labelled(home: Home, answers: Sequence[tuple[Prediction, str]]) -> None:
+    """Labels half a minute after their answers; of the newest, each is in a head a moment later."""
     moment = [0.0]
     ledger = Ledger(home.ledger.database, home.settings.labels.weight, lambda: moment[0])
     for place, (told, truth) in enumerate(answers):
@@ -134,6 +178,12 @@ def _labelled(home: Home, answers: Sequence[tuple[Prediction, str]]) -> None:
         )
         evidence = Evidence(example=told.example, features={told.extractor: told.features}, media="image/png")
         ledger.add(said, evidence)
+        if place >= len(answers) - LEARNED:
+            published = pico.learn(home, SCENE, "tests")
+            with home.ledger.database.write() as connection:
+                mine = (revisions.c.scene == SCENE) & (revisions.c.number == published.number)
+                at = moment[0] + 0.3 + 0.05 * (place % 4)
+                connection.execute(sa.update(revisions).where(mine).values(created_at=at))
 
 
 def _drifting(home: Home, version: Version, now: float) -> None:
@@ -164,8 +214,11 @@ def _refused(home: Home, version: Version) -> None:
 
 def _looked_at(home: Home) -> None:
     """Data that were looked at, with a little of what is found in data."""
-    folder = class_folders(home.settings.home.parent / "joints", {"bridge": 8, "cold joint": 7, "good": 9})
-    put(folder, "good/copy.png", png(2))
+    folder = home.settings.home.parent / "joints"
+    for place, (label, count) in enumerate({"bridge": 8, "cold joint": 7, "good": 9}.items()):
+        for number in range(count):
+            put(folder, f"{label}/{number:03}.png", joint(label, 100 * place + number))
+    put(folder, "good/copy.png", joint("bridge", 2))
     put(folder, "bridge/broken.png", b"no picture")
     job = home.jobs.file("inspect", "joints", {"scene": "joints", "data": str(folder)})
     hold = home.jobs.claim("tests", 600.0)

@@ -6,11 +6,15 @@ Legend: D features.
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from core.config import DatabaseSettings, Settings
+from core.database import TABLES
 from core.events import Feedback
 from core.evidence import Evidence
 from core.follow import Follower
@@ -26,6 +30,14 @@ LABELS = ("cat", "dog")
 def home_at(folder: Path, url: str = "") -> Home:
     """The home under ``folder``, with the default settings but for the address of its database."""
     return open_home(Settings(home=folder, database=DatabaseSettings(url=url)))
+
+
+@contextmanager
+def copied(made: Path, folder: Path) -> Iterator[Home]:
+    """A copy of a whole home in a folder of its own, open."""
+    shutil.copytree(made, folder / "home")
+    with closing(home_at(folder / "home")) as home:
+        yield home
 
 
 def declare(home: Home, *, task: Task = "classification", new_labels: Policy = "accept", name: str = SCENE) -> Scene:
@@ -118,3 +130,15 @@ def sums(state: Follower) -> tuple[object, ...]:
     statistics = state.state.statistics
     arrays = {name: array.tobytes() for name, array in statistics.arrays().items()}
     return arrays, tuple(sorted(statistics.cross)), statistics.units
+
+
+def bytes_of(home: Home) -> bytes:
+    """All that is kept: every file, with its name, and every row."""
+    files = sorted(home.settings.home.rglob("*"))
+    held = [str(file).encode() + (file.read_bytes() if file.is_file() else b"") for file in files]
+    for database in (home.ledger.database, home.predictions.database):
+        with database.read() as connection:
+            for table in TABLES[database.kind].sorted_tables:
+                for row in connection.execute(table.select()):
+                    held += [value if isinstance(value, bytes) else str(value).encode() for value in row]
+    return b"\n".join(held)

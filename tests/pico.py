@@ -10,7 +10,7 @@ import hashlib
 import io
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from core import bundle
-from core.bundle import Golden, Lineage, Manifest, Member
+from core.bundle import Golden, Lineage, Manifest, Member, Metric
 from core.embed import embed
 from core.events import TRAINING, Feedback
 from core.evidence import Evidence
@@ -29,6 +29,7 @@ from core.modality import image
 from core.session import Session
 from core.types import Head, Policy, Revision, Scene, Task, Version
 from exporters import compose
+from training import card
 
 SIDE, WIDTH = 16, 32
 LABELS = ("circle", "square", "triangle")
@@ -110,8 +111,10 @@ def register(
     return Pico(held, version, taught)
 
 
-def add_version(home: Home, scene: Scene, graph: bytes, extractor: str) -> Version:
-    """A version whose head is solved from what stands."""
+def add_version(
+    home: Home, scene: Scene, graph: bytes, extractor: str, metrics: Mapping[str, Metric] | None = None
+) -> Version:
+    """A version whose head is solved from what stands; it has a card where it was measured."""
     probe = Version(scene=scene.name, version="", number=0, manifest={"extractor": extractor, "features": WIDTH})
     follower = home.follower(scene, probe)
     follower.catch_up()
@@ -121,15 +124,17 @@ def add_version(home: Home, scene: Scene, graph: bytes, extractor: str) -> Versi
     pixels = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
     answer = Session(whole).predict({"image": pixels})
     golden = bundle.golden_bytes(Golden({"image": pixels}, answer.features, answer.outputs))
-    manifest = _manifest(scene, head, extractor)
+    manifest = _manifest(scene, head, extractor).model_copy(update={"metrics": dict(metrics or {})})
+    files = {bundle.MODEL: whole, bundle.GOLDEN: golden}
+    files |= {bundle.CARD: card.render(manifest).encode()} if metrics else {}
     with tempfile.TemporaryDirectory() as folder:
-        digest = bundle.write(Path(folder), manifest, {bundle.MODEL: whole, bundle.GOLDEN: golden})
+        digest = bundle.write(Path(folder), manifest, files)
         home.artifacts.adopt(Path(folder), digest)
     told = home.bundle(digest).manifest.model_dump(mode="json")
     return home.registry.register(scene.name, digest, told, head)
 
 
-def another(home: Home, scene: Scene, seed: int) -> Version:
+def another(home: Home, scene: Scene, seed: int, metrics: Mapping[str, Metric] | None = None) -> Version:
     """A further version of the scene, over another backbone, with features for all that stands; not promoted."""
     graph = model(seed, scene.task, scene.offset, scene.scale)
     extractor = compose.extractor_digest(graph)
@@ -139,18 +144,18 @@ def another(home: Home, scene: Scene, seed: int) -> Version:
     session = Session(graph)
     reader = image.preprocessor(session.inputs, {}, home.limits)
     embed(home.evidence, session, reader, extractor, follower.missing)
-    return add_version(home, scene, graph, extractor)
+    return add_version(home, scene, graph, extractor, metrics)
 
 
-def learn(home: Home, scene: str = "shapes") -> Revision:
-    """What the learner does: solve from what stands and publish it for the champion."""
+def learn(home: Home, scene: str = "shapes", owner: str = "pico") -> Revision:
+    """What a learner does: solve from what stands and publish it for the champion."""
     alias = home.registry.champion(scene)
     assert alias is not None, "register a version first"
     version = home.registry.version(scene, alias.version)
     follower = home.follower(home.registry.scene(scene), version)
     follower.catch_up()
     head = follower.head(home.registry.first_head(scene, version.version))
-    lease = acquire(home.ledger.database, "learner", "pico", 60.0)
+    lease = acquire(home.ledger.database, "learner", owner, 60.0)
     assert lease is not None, "another learner leads"
     assert head is not None, "an erasure has removed the head that the version was registered with"
     return home.registry.publish(scene, version.version, head, lease=lease, keep=1000)

@@ -29,10 +29,10 @@ def table(path: Path, count: int = 90) -> Path:
     return path
 
 
-def adapted(folder: Path, *more: str) -> Path:
-    """A home with the scene, made by the command line; returns where it is."""
+def adapted(folder: Path, *more: str, count: int = 90) -> Path:
+    """A home with the scene, made by the command line of so many lines; returns where it is."""
     home = folder / "home"
-    file = table(folder / "loans.csv")
+    file = table(folder / "loans.csv", count)
     named = ["--label", FIRST, "--label", SECOND, "--backbone", "table_linear", "--new-labels", "accept"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEPTON_HOME", str(home))

@@ -7,13 +7,18 @@ however many labels it gets. A cycle infers the schema again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from core import config
 from core.events import Feedback
 from core.evidence import Evidence
-from core.home import Home
+from core.home import Home, open_home
 from core.schema import canonical
 from core.types import Scene
+from lepton.main import run
 
 SCENE = "loans"
 OLD = {"aire": "good", "brock": "bad"}
@@ -37,6 +42,18 @@ def csv(path: Path, count: int = 300, subject: str = "") -> Path:
         lines.append(f"{told['town']},{told['age']},{OLD[str(told['town'])]},train,{whose}")
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def adapted(folder: Path) -> Path:
+    """A home with a version of the old towns, made by the command line; to be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEPTON_HOME", str(folder / "home"))
+        with closing(open_home(config.load())) as made:
+            declare(made)
+            table, named = str(csv(folder / "loans.csv")), ("--backbone", "table_linear")
+            assert run(["adapt", SCENE, table, *named, "--recipe", "closed_form", "--json"]) == 0
+            assert run(["policy", SCENE, *POLICY]) == 0
+    return folder / "home"
 
 
 def declare(home: Home) -> Scene:

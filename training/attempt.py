@@ -65,14 +65,14 @@ def _work(home: Home, hold: Hold) -> Mapping[str, Any]:
 def _fail(home: Home, hold: Hold, error: Exception) -> None:
     """Write why; another attempt is made where that can help."""
     from core.confined import starved
-    from core.errors import Cancelled, LeadershipLost, LeptonError, Unavailable
+    from core.errors import Cancelled, LeadershipLost, LeptonError, Overtaken, Unavailable
 
     if isinstance(error, Cancelled | LeadershipLost):
         return
     if starved(error):
         reason, again = "it needs more memory than it may use: raise [trainer] memory_megabytes, or ask for less", False
     elif isinstance(error, LeptonError):
-        reason, again = f"{error.message} → {error.remedy}", isinstance(error, Unavailable)
+        reason, again = f"{error.message} → {error.remedy}", isinstance(error, Unavailable | Overtaken)
     else:
         reason, again = f"{type(error).__name__}: {error}", not isinstance(error, LookupError | ValueError)
     home.jobs.fail(hold, reason, again=again, wait=home.settings.trainer.retry_seconds)

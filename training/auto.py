@@ -79,7 +79,7 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
 
     try:
         tuning.check(plan.strategy, floor.assembly.backbones)
-        rows = tuning.sides(dataset.examples, bench.scene.task, bench.seed)
+        rows = tuning.sides(dataset.examples, bench.scene, bench.seed)
         held = judge.of_assembly(floor.assembly, floor.parity, rows, bench)
     except InvalidInput as refused:
         if plan.strategy == "search" and not isinstance(refused, TooFew):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from core import plugins
 from core.bundle import Manifest, Metric, Tuning
+from core.look.html import shown
 
 METHODS = "training.transfer"
 
@@ -155,5 +156,5 @@ extractor of that scene. Nothing says how well the model does on the other one b
 
 
 def _code(label: str) -> str:
-    plain = " ".join(label.split()).replace("`", "'").replace("|", "/")
+    plain = shown(" ".join(label.split())).replace("`", "'").replace("|", "/")
     return f"`{plain[:80]}`"

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from training.pipeline import Request
 
 
+WORDS = "auto moves no weights: there is nothing to learn from but labels in words"
+ALIGNED = (
+    "auto moves no weights by labels of another scene, and leaves it to the methods for inputs without labels; to tune "
+    "on both name a recipe, such as --recipe finetune --set align=dan"
+)
+
+
 def setting(request: Request, dataset: Dataset) -> Setting:
     """What training rows decide about backbones; validation and test say no more than that they are there."""
     each = request.budget / max(1, len(dataset.examples))
@@ -108,12 +115,17 @@ def _named(request: Request, wanted: Sequence[str], setting: Setting) -> dict[st
 
 
 def plan(
-    request: Request, candidates: Sequence[Candidate], setting: Setting, budget: float, device: Device
+    request: Request,
+    candidates: Sequence[Candidate],
+    setting: Setting,
+    budget: float,
+    device: Device,
+    noted: Callable[[str], None],
 ) -> Plan | None:
     """What may be explored: the backbone that was chosen, and those of torch whose intervals reach its own.
 
-    None where a recipe was named, or where auto has other evidence to go by: names instead of examples, or inputs
-    without labels, whose methods judge themselves.
+    None where a recipe was named, or where auto has other evidence to go by, which it says: names instead of examples,
+    or inputs without labels, whose methods judge themselves.
 
     Raises:
         InvalidInput: a search was asked for, and there are no examples yet.
@@ -121,6 +133,7 @@ def plan(
     if request.recipe not in STRATEGIES:
         return None
     if request.recipe == "auto" and (request.names is not None or request.unlabelled is not None):
+        noted(ALIGNED if request.unlabelled is not None else WORDS)
         return None
     if request.names is not None:
         raise InvalidInput("a search needs labelled examples, and labels in words were given", "leave --recipe out")

@@ -23,7 +23,7 @@ from core.gate import Cost, Flags, Outcomes
 from core.head import HeadState, Row
 from core.labels import value_of
 from core.session import Session
-from core.types import Doubles, Example, GridRows, Head, Scene
+from core.types import Block, Doubles, Example, GridRows, Head, Scene
 from training import features, measure
 from training.evaluate import Indices, expected_calibration_error
 from training.merge.bench import example_of
@@ -42,6 +42,8 @@ Rows = Mapping[str, GridRows]
 @dataclass(frozen=True, kw_only=True)
 class Contest:
     """How both did.
+
+    Of several tasks, calibration is that of the one in which it rises most, and abstention the largest of each.
 
     Attributes:
         holdouts: by name; of further tasks with the task's name before it.
@@ -101,18 +103,19 @@ def contest(
     Raises:
         InvalidInput: nothing is left to solve a head from.
     """
-    told = [_asked(each, features_of, stock) for each in follower.tasks]
+    told = [_asked(each, features_of, stock, candidate.assembly.blocks) for each in follower.tasks]
     holdouts = _holdouts(scene, told, stock, uses)
     drawn = candidate.drawn[0]
     times = _milliseconds([(champion, drawn), (candidate, drawn)])
     sizes = (len(champion.bundle.model), len(candidate.assembly.model))
+    risen = max(told, key=lambda each: _miscalibrated(each, 1) - _miscalibrated(each, 0))
     costs = [
         Cost(
-            calibration_error=float(np.mean([_miscalibrated(each, side) for each in told])),
+            calibration_error=_miscalibrated(risen, side),
             milliseconds=times[side],
             size=sizes[side],
             parity=True,  # else there would be no candidate, and the champion would not have been registered
-            abstained=float(np.mean([_abstained(each, side, sure) for each in told])),
+            abstained=max(_abstained(each, side, sure) for each in told),
         )
         for side in (0, 1)
     ]
@@ -149,18 +152,16 @@ def _surpassed(each: Followed, stock: Stock) -> _Answers:
     if each.task.task == "regression":
         best_NK[:, 0] = _truths(told)
     else:
-        best_NK[np.arange(len(rows)), _columns(told, 0)[1]] = (
-            1.0  # of a class that the head lacks: wrong, as of anybody
-        )
+        best_NK[np.arange(len(rows)), _columns(told, 0)[1]] = 1.0  # a class that heads lack stays wrong for anybody
     return replace(told, answers=(answers_NK, best_NK))
 
 
-def _asked(each: Followed, features_of: Rows, stock: Stock) -> _Answers:
+def _asked(each: Followed, features_of: Rows, stock: Stock, blocks: Sequence[Block]) -> _Answers:
     known = each.state.rows
     names = tuple(sorted(stock.judging & known.keys()))
     ours = without(each.state, each.task, stock.judging)
     blank_D = np.zeros_like(next(iter(features_of.values())))
-    theirs = HeadState(len(blank_D), task=ours.task, declared=each.task.labels, key=each.task.hash_key)
+    theirs = HeadState(len(blank_D), task=ours.task, declared=each.task.labels, key=each.task.hash_key, blocks=blocks)
     theirs.add(
         replace(row, features=features_of[name]) for name, row in sorted(ours.rows.items()) if name in features_of
     )

@@ -343,6 +343,7 @@ def _report(
         splits={side: counts[side] for side in reversed(PROTECTED)},
         modality=listing.modality,
         contents=contents,
+        private=frozenset(row.name for row in listing.rows if row.subject is not None),
         tasks={
             name: TaskReport(task=each.task, labelled=len(each.labels), classes=_classes(each))
             for name, each in told.items()

@@ -5,7 +5,6 @@ Promises that nothing is pickled, nothing is fetched, and no code of the folder 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from core.errors import InvalidInput
 from core.modality.text import FILE, TOKENIZER, Reading
 from exporters.backbone import Backbone
 from exporters.text import Pooling, Windowed, inputs
+from training import saved
+from training.saved import CONFIG
 
-CONFIG = "config.json"
 _POOLING = Path("1_Pooling") / "config.json"  # of sentence-transformers: which of its ways of pooling was trained
 _LENGTHS = ("sentence_bert_config.json", "tokenizer_config.json")
 _LONGEST, _SHORTEST = 256, 8  # tokens of a window: longer ones cost their square
@@ -44,7 +44,7 @@ def load(folder: Path, *, name: str, source: str, licence: str, pooling: Pooling
     Raises:
         InvalidInput: a file is missing, or is not of an encoder that this version of transformers knows.
     """
-    files = _files(folder, name)
+    files = [folder / CONFIG, folder / TOKENIZER, *saved.weights(folder, name, (CONFIG, TOKENIZER))]
     try:
         model = _model(folder)
     except Exception as error:  # transformers raises whatever its models' code leads it into
@@ -55,12 +55,11 @@ def load(folder: Path, *, name: str, source: str, licence: str, pooling: Pooling
     tokens = _longest(folder, model.config)
     pad = int(getattr(model.config, "pad_token_id", None) or 0)
     reading = Reading(tokens=tokens, overlap=min(_OVERLAP, tokens // 4), pad=pad)
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files))
     return Backbone(
         name=name,
         source=source,
         modality="text",
-        digest=digest.hexdigest(),
+        digest=saved.digest(files),
         licence=licence,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dimension=int(model.config.hidden_size),
@@ -71,43 +70,14 @@ def load(folder: Path, *, name: str, source: str, licence: str, pooling: Pooling
     )
 
 
-def _files(folder: Path, name: str) -> list[Path]:
-    weights = sorted(folder.glob("*.safetensors"))
-    missing = [file for file in (CONFIG, TOKENIZER) if not (folder / file).is_file()]
-    missing += [] if weights else ["*.safetensors"]
-    if missing:
-        raise InvalidInput(
-            f"{name}: {folder.name} has no {' and no '.join(missing)}",
-            "save the model with save_pretrained(FOLDER, safe_serialization=True) and its fast tokenizer beside it",
-        )
-    return [folder / CONFIG, folder / TOKENIZER, *weights]
-
-
 def _model(folder: Path) -> Any:
     """The encoder alone; of a model of text and pictures, the half that reads."""
-    import transformers
-
-    library: Any = transformers  # its signatures are looser than its behaviour
-    library.logging.set_verbosity_error()
-    library.logging.disable_progress_bar()
-    options = {"local_files_only": True, "trust_remote_code": False}
-    config = library.AutoConfig.from_pretrained(folder, **options)
+    config = saved.config(folder)
     halves = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel"}
     halves |= {"siglip": "SiglipTextModel", "siglip_text_model": "SiglipTextModel"}
-    kind = getattr(library, halves.get(config.model_type, "AutoModel"))
-    extra = {"add_pooling_layer": False} if config.model_type in {"bert", "roberta", "xlm-roberta", "mpnet"} else {}
-    model, found = kind.from_pretrained(
-        folder,
-        use_safetensors=True,
-        attn_implementation="eager",
-        dtype=torch.float32,
-        output_loading_info=True,
-        **extra,
-        **options,
-    )
-    missing = sorted(found["missing_keys"])
-    if missing:  # transformers would fill them with random numbers, and say so in a log alone
-        raise ValueError(f"the weights lack {len(missing)} tensors, among them {missing[0]}")
+    plain = config.model_type in {"bert", "roberta", "xlm-roberta", "mpnet"}
+    more: dict[str, Any] = {"add_pooling_layer": False} if plain else {}
+    model = saved.model(halves.get(config.model_type, "AutoModel"), folder, **more)
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{config.model_type} also has a decoder; expected an encoder alone")
     return model

@@ -9,8 +9,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
+from typing import NamedTuple
 
 from core.errors import Unavailable
+from training.zoo import Row
+
+
+class Known(NamedTuple):
+    """A model that is worth naming; ``parameters`` of what is used of it."""
+
+    hub: str
+    dimension: int
+    parameters: int
+    licence: str
+
+
+def rows(plugin: str, modality: str, table: Sequence[Known], needed: Sequence[str]) -> tuple[Row, ...]:
+    """What a plugin of the zoo knows by name, those marked as offline whose files the hub's cache here holds."""
+    return tuple(
+        Row(
+            name=f"{plugin}:{known.hub}",
+            modality=modality,
+            dimension=known.dimension,
+            parameters=known.parameters,
+            licence=known.licence,
+            source=f"hub {known.hub}",
+            offline=cached(known.hub, needed) is not None,
+        )
+        for known in table
+    )
 
 
 def cached(name: str, files: Sequence[str]) -> Path | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from core import gate
+from core.bundle import Member
 from core.challenges import Mode
 from core.decisions import Written
 from core.errors import Conflict, InvalidInput, LeptonError, NotFound
@@ -92,12 +93,12 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
     ground = stand(home, request, reporter)
     if ground is None:
         return _refused("nothing was said since the champion was made: there is nothing to learn")
-    scene, champion, policy = ground.scene, ground.champion, verdict.policy(ground)
+    scene, policy = ground.scene, verdict.policy(ground)
     if (refused := _beforehand(ground, policy)) is not None:
         return refused
     passes("retrain.prepared")
     candidate = renewed(ground)
-    if candidate is None or candidate.assembly.extractor == champion.manifest.extractor:
+    if candidate is None or _same(candidate, ground.champion):
         return _refused(SAME)
     reporter.stage("features of what stands, by the candidate")
     rows = _features(ground, candidate, reporter)
@@ -195,6 +196,16 @@ def _beforehand(ground: Ground, policy: Policy) -> Cycle | None:
     return _refused(HOPELESS, hopeless) if hopeless else None
 
 
+def _same(candidate: Candidate, champion: Parent) -> bool:
+    """Whether a candidate has the champion's features: its graph, or its backbones that read their input alike."""
+    manifest, assembly = champion.manifest, candidate.assembly
+    if len(manifest.members) > 1 and candidate.tuning is None:
+        digests = [backbone.digest for backbone in assembly.backbones]
+        alike = dict(assembly.preprocessor.files) == dict(champion.preprocessor.files)
+        return alike and digests == [member.digest for member in manifest.members]
+    return assembly.extractor == manifest.extractor
+
+
 def _champion(home: Home, scene: str) -> Alias:
     alias = home.registry.champion(scene)
     if alias is None:
@@ -254,26 +265,34 @@ def _register(ground: Ground, candidate: Candidate, told: Contest, decision: Wri
     )
     origin = package.Origin(
         recipe=candidate.recipe,
-        transform=assembly.transforms[0].kind,
+        transform=", ".join(sorted({transform.kind for transform in assembly.transforms})),
         metrics=told.metrics[scene.task_name],
         further={task.task_name: told.metrics[task.task_name] for task in scene.further},
         data_digest=_digest(ground),
         parent=ground.champion.version.version,
         validation=aside(home, ground, candidate),
         tuning=candidate.tuning,
+        members=_members(ground, candidate),
+        fusion=ground.champion.manifest.fusion if len(assembly.backbones) > 1 else None,
         cycle=cycle,
     )
-    drawn = [
-        replace(e, subject=stock.examples[e.digest].subject) for e in candidate.drawn if e.digest in stock.examples
-    ]
-    return package.register(home, scene, assembly, learned.head, drawn, origin)
+    return package.register(home, scene, assembly, learned.head, candidate.drawn, origin)
+
+
+def _members(ground: Ground, candidate: Candidate) -> tuple[Member, ...]:
+    """The backbones of a candidate; of one whose tuned weights are still the champion's, what the champion says."""
+    known = {member.digest: member for member in ground.champion.manifest.members if member.tuned}
+    made = package.members(ground.home, candidate.assembly, candidate.tuning)
+    return tuple(known.get(member.digest, member) for member in made)
 
 
 def _digest(ground: Ground) -> str:
-    """SHA-256 over the teaching examples and their labels."""
+    """SHA-256 over the teaching examples and their labels of every task."""
     told = hashlib.sha256()
     for example in ground.stock.of((*ground.stock.new, *ground.stock.old)):
-        told.update(f"{example.digest} {example.label if example.value is None else example.value!r}\n".encode())
+        said = example.label if example.value is None else repr(example.value)
+        more = "".join(f"\0{name}\0{word!r}" for name, word in sorted(example.further.items()))
+        told.update(f"{example.digest} {said}{more}\n".encode())
     return told.hexdigest()
 
 

@@ -25,7 +25,7 @@ from core.head import HeadState, Row
 from core.labels import target_of
 from core.preprocess import Limits
 from core.statistics import VALUE
-from core.types import Doubles, Example, GridRows, Head, Scene
+from core.types import Block, Doubles, Example, GridRows, Head, Scene
 from exporters.backbone import Backbone
 from exporters.parity import Parity
 from exporters.transform import Kind
@@ -114,7 +114,7 @@ def of_assembly(
     cache = cache_of(assembly, bench.cache)
     found_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, examples, cache, progress)
     held = {example.digest: row for example, row in zip(examples, found_ND, strict=True)}
-    head = solve(bench.scene, rows.train, held)
+    head = solve(bench.scene, rows.train, held, assembly.blocks)
     outcomes_N, groups_N = outcomes(bench.scene, head, rows.validation, held)
     low, high = select.interval(outcomes_N, groups_N, bench.seed)
     return Judged(
@@ -164,15 +164,15 @@ def draw(examples: Sequence[Example], seed: int) -> list[Example]:
     return [examples[place] for place in chosen[:DRAWN]]
 
 
-def solve(scene: Scene, examples: Sequence[Example], held: dict[str, GridRows]) -> Head:
-    """The closed-form head of labelled rows.
+def solve(scene: Scene, examples: Sequence[Example], held: dict[str, GridRows], blocks: Sequence[Block] = ()) -> Head:
+    """The closed-form head of labelled rows; of ``blocks`` of features each has its own.
 
     Raises:
         TooFew: no class has two examples, in one of the tasks.
     """
     heads: list[Head] = []
     for task, mine in by_task(scene, examples):
-        head = state(task, mine, held).solve()
+        head = state(task, mine, held, blocks).solve()
         if head is None:
             of_task = f" for task {task.task_name}" if task.task_name else ""
             raise TooFew(f"no class has two training examples{of_task}", "give at least two examples of a class")
@@ -180,9 +180,12 @@ def solve(scene: Scene, examples: Sequence[Example], held: dict[str, GridRows]) 
     return replace(heads[0], further=dict(zip((task.task_name for task in scene.further), heads[1:], strict=True)))
 
 
-def state(scene: Scene, examples: Sequence[Example], held: dict[str, GridRows]) -> HeadState:
+def state(
+    scene: Scene, examples: Sequence[Example], held: dict[str, GridRows], blocks: Sequence[Block] = ()
+) -> HeadState:
     """Labelled rows of one task as the head takes them, each of weight 1."""
-    made = HeadState(len(next(iter(held.values()))), task=scene.task, declared=scene.labels, key=scene.hash_key)
+    width = len(next(iter(held.values())))
+    made = HeadState(width, task=scene.task, declared=scene.labels, key=scene.hash_key, blocks=blocks)
     made.add(_row(scene, example, held[example.digest]) for example in examples)
     return made
 

@@ -7,6 +7,7 @@ rows belong to nobody who could ask to be erased. Knows nothing of how the head 
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from core import bundle
 from core.bundle import FurtherTask, Fusion, Golden, Lineage, Manifest, Member, Metric, Tuning
+from core.errors import Overtaken
 from core.failpoint import passes
 from core.home import Home
 from core.mixture import PRESENT
@@ -52,7 +54,7 @@ class Origin:
 
     Attributes:
         further: metrics of the tasks beside the first, by name.
-        validation: the blob that lists examples on which no weight was tuned.
+        validation: the list of examples on which no weight was tuned, as ``core.untouched`` names it.
         tuning: how the one member's weights were moved; None where they are as they were.
         members: what the graph is made of, where its members are graphs that are made of several themselves.
         alphas: the share of each of what was fused, where the assembly does not say it.
@@ -97,17 +99,25 @@ def register(
 
     Raises:
         Unavailable: the disk is full or cannot be written; nothing is registered.
+        Overtaken: somebody of whom a cycle may have learned was erased meanwhile; nothing that it made is kept.
     """
     model = with_head(assembly.model, head)
-    manifest = _manifest(scene, assembly, head, origin, origin.members or _members(home, assembly, origin.tuning))
+    manifest = _manifest(scene, assembly, head, origin, origin.members or members(home, assembly, origin.tuning))
     golden = _golden(assembly, model, examples)
-    return write(home, manifest, model, golden, head, assembly.preprocessor.files)
+    learned = origin.cycle.upto if origin.cycle else None
+    return write(home, manifest, model, golden, head, assembly.preprocessor.files, learned)
 
 
 def write(
-    home: Home, manifest: Manifest, model: bytes, golden: Golden, head: Head, more: Mapping[str, bytes]
+    home: Home,
+    manifest: Manifest,
+    model: bytes,
+    golden: Golden,
+    head: Head,
+    more: Mapping[str, bytes],
+    learned: int | None = None,
 ) -> Version:
-    """Write a bundle, put it in its place and register it, with further files.
+    """Write a bundle, put it in its place and register it, with further files; ``learned`` as the registry says.
 
     Raises:
         Unavailable: the disk is full or cannot be written; nothing is registered.
@@ -123,9 +133,23 @@ def write(
         home.artifacts.adopt(Path(folder), version)
     told = home.bundle(version).manifest.model_dump(mode="json")
     passes("version.written")
-    made = home.registry.register(manifest.scene, version, told, head)
+    try:
+        made = home.registry.register(manifest.scene, version, told, head, learned=learned)
+    except Overtaken:
+        _discard(home, manifest, version)
+        raise
     passes("version.registered")
     return made
+
+
+def _discard(home: Home, manifest: Manifest, version: str) -> None:
+    """Remove what was written of a version that may not be, but for weights that others have."""
+    others = [home.bundle(other.version).manifest for other in home.registry.versions(manifest.scene)]
+    kept = {member.weights for other in others for member in other.members}
+    for blob in {member.weights for member in manifest.members} - kept - {""}:
+        home.artifacts.delete(blob)
+    home.untouched.drop(manifest.lineage.validation)
+    shutil.rmtree(home.artifacts.bundle(version), ignore_errors=True)
 
 
 def inputs_of(assembly: Assembly, examples: Sequence[Example]) -> Inputs:
@@ -155,8 +179,11 @@ def _noise(array: NDArray[Any]) -> NDArray[Any]:
     return np.random.default_rng(0).integers(0, 256, array.shape, np.uint8)
 
 
-def _members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Member, ...]:
-    """The backbones of the graph; the weights of a tuned one are kept, so that they can be fused and tuned on."""
+def members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Member, ...]:
+    """The backbones of the graph; the weights of a tuned one are kept, so that they can be fused and tuned on.
+
+    ``tuning``: how the weights of what is tuned were moved.
+    """
     return tuple(
         Member(
             name=backbone.name,
@@ -167,7 +194,7 @@ def _members(home: Home, assembly: Assembly, tuning: Tuning | None) -> tuple[Mem
             parameters=backbone.parameters,
             tuned=bool(backbone.recipe),
             weights=tuned.keep(home.artifacts, backbone) if _can_be_kept(backbone) else "",
-            tuning=tuning,
+            tuning=tuning if backbone.recipe else None,
             zoo="" if backbone.zoo_name == backbone.name else backbone.zoo_name,
         )
         for backbone in assembly.backbones

@@ -78,7 +78,9 @@ def _card(finding: Finding, report: DataReport) -> str:
 
 
 def _tile(name: str, report: DataReport) -> str:
-    """An input as its modality shows it, or a word where it cannot be read (any more)."""
+    """An input as its modality shows it, or a word where it cannot be read (any more) or is somebody's."""
+    if name in report.private:
+        return '<span class="soft">a person’s, so not shown</span>'
     data = report.contents.get(name)
     try:
         if data is None:

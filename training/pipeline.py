@@ -139,15 +139,13 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     seen = request.names is not None and zero_shot.of_pictures(request.backbones, request.modality)
     dataset = _read(home, request, seen, reporter)
     taught = [example for example in dataset.examples if example.split != "test"]
-    others = inputs.read(request.unlabelled, dataset.modality, home.limits) if request.unlabelled else []
+    others = _inputs(home, request, dataset)
     reporter.stage("choosing a backbone")
     setting, begun = choosing.setting(request, dataset), time.monotonic()
     selected = _selected(home, request, dataset, setting, reporter)
     candidates, joint = selected.candidates, selected.joint
     chosen = [candidate.name for candidate in candidates if candidate.chosen]
     scene = home.registry.declare(_scene(home, request, dataset, taught))
-    if others:
-        unlabelled.check(scene)
     reporter.stage(f"composing the graph of {' + '.join(chosen)}, and comparing it with the original")
     drawn = zero_shot.patterns() if seen else judge.draw(taught, request.seed)
     threads, backbones = os.cpu_count() or 1, [zoo.load(name, setting) for name in chosen]
@@ -166,9 +164,9 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
         taught = [example for example in dataset.examples if example.split != "test"]
     bench = Bench(scene, home.cache, home.limits, request.transform, threads, request.seed)
     asked = replace(asked, budget=asked.budget - (time.monotonic() - begun), unlabelled=others)
-    plan = choosing.plan(request, candidates, setting, asked.budget, asked.device)
+    plan = choosing.plan(request, candidates, setting, asked.budget, asked.device, reporter.note)
     ready = _improved(home, dataset, ready, plan, asked, bench, reporter)
-    judges = _judges(home, request, dataset, ready)
+    judges = _judges(home, request, scene, dataset, ready)
     decision = _transfer(scene, ready.assembly, others, judges, request.seed, reporter) if others else None
     assembly = decision.assembly if decision else ready.assembly
     reporter.stage("solving the head")
@@ -180,7 +178,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     metrics = answered.metrics(told, request.seed)
     recipe = ready.tuning.recipe if ready.tuning else FLOOR
     if decision is not None:
-        metrics = {"": unlabelled.metrics(scene, learned.head, decision, judges, metrics[""], request.seed)}
+        metrics = unlabelled.metrics(scene, learned.head, decision, judges, metrics, request.seed)
         recipe = recipe if decision.method == unlabelled.FLOOR else decision.method
     champion = home.registry.champion(request.scene)
     origin = package.Origin(
@@ -253,13 +251,25 @@ def _improved(
     return tuned(home, dataset, floor, asked, bench, reporter)
 
 
-def _judges(home: Home, request: Request, dataset: Dataset, ready: Ready) -> Judges:
+def _inputs(home: Home, request: Request, dataset: Dataset) -> list[Example]:
+    """Inputs without labels of the scene that is to be served; none where none are given."""
+    if request.unlabelled is None:
+        return []
+    unlabelled.check(choosing.shape(request, dataset, dataset.modality))
+    return inputs.read(request.unlabelled, dataset.modality, home.limits)
+
+
+def _judges(home: Home, request: Request, scene: Scene, dataset: Dataset, ready: Ready) -> Judges:
     """Who says whether inputs without labels help: validation rows, or labelled rows of the target that are given."""
     rows = ready.rows
     if request.validate is None or request.unlabelled is None:
         return Judges(source=dataset.examples, rows=rows)
     target = data.load(
-        request.validate, label=request.label, modality=dataset.modality, task=dataset.task, limits=home.limits
+        request.validate,
+        label=[task.task_name for task in scene.tasks] if scene.further else request.label,
+        modality=dataset.modality,
+        task={task.task_name: task.task for task in scene.tasks} if scene.further else dataset.task,
+        limits=home.limits,
     )
     return Judges(source=dataset.examples, rows=rows, target=target.examples)
 
@@ -299,6 +309,9 @@ def report_of(home: Home, scene: str) -> Path:
 def _read(home: Home, request: Request, seen: bool, reporter: Reporter) -> Dataset:
     if request.validate is not None and request.unlabelled is None:
         raise InvalidInput("--validate judges what inputs without labels bring", "give them with --unlabelled")
+    if request.names is not None and request.label:
+        message = "--labels are those of one task in words, and --label names columns of data"
+        raise InvalidInput(message, "leave --label out, or give DATA instead of --labels")
     if request.names is not None and request.unlabelled is not None:
         raise InvalidInput("--unlabelled needs labelled examples to start from", "give DATA instead of --labels")
     if (request.data is None) == (request.names is None):

@@ -6,7 +6,6 @@ or not at all. Knows nothing of the ledger.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -82,7 +81,7 @@ def tuned(home: Home, dataset: Dataset, floor: Ready, ask: Ask, bench: Bench, re
         reporter.note(sentence(at, bench.scene))
         reporter.progress(at.number, epochs)
 
-    sides = tuning.sides(dataset.examples, bench.scene.task, bench.seed)
+    sides = tuning.sides(dataset.examples, bench.scene, bench.seed)
     asked = replace(ask, epoch=epoch, noted=reporter.note) if ask.device.first else ask
     attempt = tuning.attempt(floor.assembly, floor.parity, sides, bench, asked)
     reporter.note(attempt.words)
@@ -130,10 +129,10 @@ def sentence(at: Epoch, scene: Scene) -> str:
 
 
 def kept_apart(home: Home, ready: Ready) -> str:
-    """The blob that lists the rows that no weight was tuned on; empty where no weight was."""
+    """The list of rows that no weight was tuned on; empty where no weight was."""
     if not ready.validation:
         return ""
-    return home.artifacts.put(json.dumps(sorted(example.digest for example in ready.validation)).encode())
+    return home.untouched.keep({example.digest for example in ready.validation})
 
 
 def _before(scene: Scene, floor: Ready, taught: Sequence[Example]) -> Learned:

@@ -13,7 +13,7 @@ import torch
 from onnx import numpy_helper
 
 from core.artifacts import Artifacts
-from core.bundle import Bundle, Manifest
+from core.bundle import Bundle, Manifest, Member
 from core.errors import InvalidInput, LeptonError, NotFound
 from core.preprocess import Inputs
 from core.session import Session
@@ -58,7 +58,21 @@ def backbone(bundle: Bundle, artifacts: Artifacts, named: str, remedy: str) -> B
     manifest = bundle.manifest
     if len(manifest.members) != 1 or "+" in manifest.modality:
         raise InvalidInput(f"{named} is made of {len(manifest.members)} backbones for {manifest.modality}", remedy)
-    (member,) = manifest.members
+    (found,) = backbones(bundle, artifacts, named, remedy)
+    return found
+
+
+def backbones(bundle: Bundle, artifacts: Artifacts, named: str, remedy: str) -> tuple[Backbone, ...]:
+    """The same of a version of several, in their order.
+
+    Raises:
+        InvalidInput: the weights of one were not kept or are gone, or they are others now.
+    """
+    return tuple(_member(bundle, member, artifacts, named, remedy) for member in bundle.manifest.members)
+
+
+def _member(bundle: Bundle, member: Member, artifacts: Artifacts, named: str, remedy: str) -> Backbone:
+    manifest = bundle.manifest
     if member.tuned and not member.weights:
         raise InvalidInput(f"the tuned weights of {named} were not kept", remedy)
     if member.weights:

@@ -1,5 +1,8 @@
 """What a cycle of retraining makes of the labels that stand: the closed form first, then weights moved where that pays.
 
+Of several backbones, fused or of a mixture, all are had again and one is moved: of those that can be tuned the one with
+the largest share in the answer. The others stay, and so do widths, shares and blocks.
+
 Promises that every weight begins at the pretrained backbone, or at the champion's where that is asked for; that only
 examples of ``training.stock`` that teach are learned from, half of them new and half old ones, classes in turn; that
 what was tuned takes the closed form's place only where it is no worse on validation rows that no weight has seen; and
@@ -9,12 +12,11 @@ nothing of the gate, of the registry or of what serves.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from core.bundle import Tuning
 from core.errors import InvalidInput, LeptonError, ParityFailed
@@ -25,20 +27,19 @@ from core.job_settings import RetrainSettings
 from core.types import Doubles, Example, Head, Scene
 from exporters.backbone import Backbone
 from exporters.parity import Parity
-from exporters.transform import Kind
-from training import auto, judge, kinds, package, recipe, tuned, tuning, zoo
-from training.assemble import Assembly, assemble
-from training.judge import Bench
-from training.merge import soup
+from training import auto, judge, kinds, package, parts, recipe, regained, tuning
+from training.assemble import Assembly, Joint, assemble
+from training.judge import Bench, Judged
 from training.merge.parents import Parent
 from training.ready import MEASURES, sentence
-from training.recipe import FLOOR, Context, Epoch, Rows, TooFew
+from training.recipe import FLOOR, Context, Epoch, Rows, TooFew, Tuned
 from training.replayed import soft
 from training.reporter import Reporter
-from training.select import subsample
+from training.select import spread
+from training.solo import Solo, solo
 from training.stock import Stock
 from training.sweep import sweep
-from training.zoo import Setting
+from training.tasks import by_task
 
 AUTO, DEFAULT = "auto", "finetune"
 TUNING = 0.6  # of the time that is left goes into moving weights; the rest is for the sweep and for measuring
@@ -71,7 +72,7 @@ class Ground:
     @property
     def bench(self) -> Bench:
         """What stands around a judgement."""
-        kind = cast("Kind", self.champion.manifest.transform)
+        kind = regained.kind(self.champion.manifest)
         return Bench(self.scene, self.home.cache, self.home.limits, kind, os.cpu_count() or 1, self.seed)
 
 
@@ -99,38 +100,24 @@ def renewed(ground: Ground) -> Candidate | None:
     Raises:
         InvalidInput: a recipe that was named does not fit the backbone or the scene.
     """
-    ground.reporter.stage("the closed form, on the untouched backbone and what stands")
+    ground.reporter.stage("the closed form, on what was pretrained and what stands")
     floor = _refit(ground)
     if floor is None or ground.asked.recipe == FLOOR:
         return floor
     return _moved(ground, floor) or floor
 
 
-def pristine(home: Home, champion: Parent, setting: Setting) -> Backbone:
-    """The champion's one backbone as it was before anybody tuned it.
-
-    Raises:
-        LeptonError, LookupError: it cannot be had again.
-    """
-    (member,) = champion.manifest.members
-    name = tuned.named(home.artifacts, member.weights) if member.weights else member.zoo or member.name
-    return zoo.load(name, setting)
-
-
 def _refit(ground: Ground) -> Candidate | None:
-    manifest, note = ground.champion.manifest, ground.reporter.note
-    if len(manifest.members) != 1 or "+" in manifest.modality:
-        note(f"the champion is made of {len(manifest.members)} backbones: nothing but its head can move")
-        return None
-    image = manifest.inputs.get("image")
     files = _files(ground)
     try:
-        base = pristine(ground.home, ground.champion, Setting(size=image.shape[0] if image else None, files=files))
+        joint = regained.joint(ground.champion)
+        backbones = regained.pristine(ground.home, ground.champion, files)
     except (LeptonError, LookupError) as error:
-        note(f"the champion's backbone cannot be loaded again, so that nothing but its head can move: {error}")
+        words = "the champion's backbones cannot be had again, so that nothing but its head can move"
+        ground.reporter.note(f"{words}: {error}")
         return None
-    drawn = judge.draw(_readable(ground.stock), ground.seed)
-    assembly = _assembled(ground, base, drawn)
+    drawn = judge.draw(ground.stock.of((*ground.stock.new, *ground.stock.old)), ground.seed)
+    assembly = _assembled(ground, backbones, drawn, joint)
     parity = package.check_parity(assembly, drawn)
     return Candidate(recipe=FLOOR, assembly=assembly, parity=parity, drawn=tuple(drawn))
 
@@ -138,22 +125,16 @@ def _refit(ground: Ground) -> Candidate | None:
 def _files(ground: Ground) -> Mapping[str, bytes]:
     """What is fitted on teaching rows, such as the columns of a table, and what came with the backbone."""
     files = dict(ground.champion.bundle.files)
-    if ground.champion.manifest.modality == "tabular":
+    modality = ground.champion.manifest.modality
+    if "tabular" in parts.names(modality):
         contents = [ground.stock.files[name].read_bytes() for name in (*ground.stock.new, *ground.stock.old)]
-        files |= kinds.kind("tabular").setting(contents, (), 0.0, 0.0).files
+        files |= kinds.kind(modality).setting(contents, (), 0.0, 0.0).files
     return files
 
 
-def _assembled(ground: Ground, backbone: Backbone, drawn: list[Example]) -> Assembly:
+def _assembled(ground: Ground, backbones: Sequence[Backbone], drawn: list[Example], joint: Joint | None) -> Assembly:
     bench = ground.bench
-    return assemble([backbone], bench.kind, ground.scene, bench.cache, drawn, bench.threads, bench.limits)
-
-
-def _readable(stock: Stock) -> tuple[Example, ...]:
-    """All that teach, of whatever task."""
-    return tuple(
-        Example(digest=name, path=str(stock.files[name]), split="train") for name in sorted((*stock.new, *stock.old))
-    )
+    return assemble(backbones, bench.kind, ground.scene, bench.cache, drawn, bench.threads, bench.limits, joint)
 
 
 def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
@@ -162,13 +143,8 @@ def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
     name = ground.asked.recipe if named else DEFAULT
     config = recipe.configure(name, ground.settings)
     try:
-        if ground.scene.further:
-            raise InvalidInput(
-                f"{ground.scene.name!r} has {len(ground.scene.tasks)} tasks, and a cycle tunes by the labels of one",
-                "leave --recipe out",
-            )
         start = _start(ground, floor)
-        tuning.check(name, start.backbones)
+        tuning.check(name, [start.backbones[regained.lead(ground.champion, start.backbones)]])
         rows = sides(ground)
         return _tried(ground, floor, start, rows, name, config)
     except (TooFew, ParityFailed) as error:
@@ -182,9 +158,15 @@ def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
 
 def _start(ground: Ground, floor: Candidate) -> Assembly:
     """The weights that the cycle begins from, in their graph."""
-    if ground.start != "champion" or not ground.champion.manifest.members[0].tuned:
+    if not _goes_on(ground):
         return floor.assembly
-    return _assembled(ground, soup.restored(ground.home, ground.champion), list(floor.drawn))
+    backbones = regained.own(ground.home, ground.champion)
+    return _assembled(ground, backbones, list(floor.drawn), floor.assembly.joint)
+
+
+def _goes_on(ground: Ground) -> bool:
+    """Whether tuning begins from weights that have seen labels of the scene."""
+    return ground.start == "champion" and any(member.tuned for member in ground.champion.manifest.members)
 
 
 def sides(ground: Ground) -> Rows:
@@ -192,13 +174,13 @@ def sides(ground: Ground) -> Rows:
 
     Where tuning begins from the champion's weights, only new rows judge: those weights have seen the old ones.
     """
-    stock, task, seed = ground.stock, ground.scene.task, ground.seed
+    stock, scene, seed = ground.stock, ground.scene, ground.seed
     new = stock.of(stock.new)
-    old = subsample(stock.of(stock.old), task, seed, max(len(new), ground.asked.replay))
-    if ground.start == "champion" and ground.champion.manifest.members[0].tuned:
-        fresh = tuning.sides(new, task, seed)
+    old = spread(stock.of(stock.old), scene, seed, max(len(new), ground.asked.replay))
+    if _goes_on(ground):
+        fresh = tuning.sides(new, scene, seed)
         return Rows(train=_ordered(fresh.train + old), validation=fresh.validation)
-    return tuning.sides(_ordered(new + old), task, seed)
+    return tuning.sides(_ordered(new + old), scene, seed)
 
 
 def _ordered(examples: tuple[Example, ...]) -> tuple[Example, ...]:
@@ -207,23 +189,26 @@ def _ordered(examples: tuple[Example, ...]) -> tuple[Example, ...]:
 
 def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: str, config: Any) -> Candidate | None:
     note, bench = ground.reporter.note, ground.bench
-    ground.reporter.stage(f"tuning {start.backbones[0].name} by {name} on {len(rows.train)} examples")
+    place = regained.lead(ground.champion, start.backbones)
+    base = start.backbones[place]
+    ground.reporter.stage(f"tuning {base.name} by {name} on {len(rows.train)} examples")
     held = judge.of_assembly(start, floor.parity, rows, bench)
     if ground.asked.recipe == AUTO and rows.train and (why := auto.against(held.score, ground.scene, rows.train)):
         note(f"{why}: the closed form stays")
         return None
-    context = _context(ground, held.head, start, rows, getattr(config, "epochs", 0))
-    made = recipe.load(name).tune(start.backbones[0], rows, config, context)
+    alone = solo(start, place, held, rows, bench)
+    context = _context(ground, alone, rows, getattr(config, "epochs", 0))
+    made = recipe.load(name).tune(base, alone.rows, config, context)
     passes("retrain.tuned")
     if not made.moved:
         note(f"{name} found nothing better than its start ({made.stopped}): the closed form stays")
         return None
     ground.reporter.stage("averaging the weights with those that it began from")
-    point = sweep(start, made.backbone, rows, ground.scene, ground.seed)
+    point = sweep(alone.assembly, made.backbone, alone.rows, alone.scene, ground.seed)
     if point.share == 0:
         note("no average with the tuned weights is better than none of them: the closed form stays")
         return None
-    found = judge.judge(point.backbone, rows, bench)
+    found = _judged(ground, start, place, point.backbone, rows)
     decided = judge.decide(held, found, name, ground.seed)
     note(decided.words)
     if not decided.accepted:
@@ -236,16 +221,32 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
         tuned=replace(made, settings={**made.settings, **more}),
         judged=found,
         decision=decided,
-        trained=judge.trained_score(found, made.head, rows, ground.scene) if made.head else decided.candidate,
+        trained=_trained(ground, made, found, rows),
     )
     return Candidate(
         recipe=name,
         assembly=found.assembly,
         parity=found.parity,
-        tuning=tuning.told(attempt, start.backbones[0].digest, ground.reporter.run, ground.seed),
+        tuning=tuning.told(attempt, base.digest, ground.reporter.run, ground.seed),
         taught=frozenset(example.digest for example in rows.train),
         drawn=tuple(judge.draw(rows.train, ground.seed)),
     )
+
+
+def _judged(ground: Ground, start: Assembly, place: int, backbone: Backbone, rows: Rows) -> Judged:
+    """What would be served with a backbone in its place among those that stay."""
+    backbones = [*start.backbones[:place], backbone, *start.backbones[place + 1 :]]
+    drawn = judge.draw(rows.train, ground.seed)
+    assembly = _assembled(ground, backbones, drawn, start.joint)
+    return judge.of_assembly(assembly, package.check_parity(assembly, drawn), rows, ground.bench)
+
+
+def _trained(ground: Ground, made: Tuned, found: Judged, rows: Rows) -> float:
+    """The score of the head that was trained along; among several backbones, by what it said of the one alone."""
+    assert made.head is not None, "what was moved was trained with a head"
+    if len(found.assembly.backbones) > 1:
+        return made.history[made.best].validation_score
+    return judge.trained_score(found, made.head, rows, ground.scene)
 
 
 def _replayed(ground: Ground, rows: Rows) -> int:
@@ -253,38 +254,45 @@ def _replayed(ground: Ground, rows: Rows) -> int:
     return sum(example.digest in old for example in rows.train)
 
 
-def _context(ground: Ground, head: Head, start: Assembly, rows: Rows, epochs: int) -> Context:
+def _context(ground: Ground, alone: Solo, rows: Rows, epochs: int) -> Context:
     reporter = ground.reporter
 
     def epoch(at: Epoch) -> None:
         for name in MEASURES:
             reporter.metric(name, at.number, getattr(at, name))
-        reporter.note(sentence(at, ground.scene))
+        reporter.note(sentence(at, alone.scene))
         reporter.progress(at.number, epochs)
 
     return Context(
-        scene=ground.scene,
-        head=head,
-        transform=start.transforms[0],
+        scene=alone.scene,
+        head=alone.head,
+        transform=alone.assembly.transforms[0],
         limits=ground.home.limits,
         seed=ground.seed,
         budget=max(0.0, TUNING * (ground.deadline - time.monotonic())),
-        soft=_soft(ground, head.labels, rows),
+        soft={
+            task: {alone.names.get(name, name): target_K for name, target_K in told.items()}
+            for task, told in soft_of(ground, alone.head, rows).items()
+        },
         told=epoch,
         noted=reporter.note,
     )
 
 
-def _soft(ground: Ground, labels: Sequence[str], rows: Rows) -> dict[str, Doubles]:
-    """What replayed rows are taught instead of their labels alone, where the champion has a share in it."""
+def soft_of(ground: Ground, head: Head, rows: Rows) -> dict[str, dict[str, Doubles]]:
+    """What replayed rows are taught, task by task, where the champion has a share in it beside their labels."""
     old, share = set(ground.stock.old), ground.asked.distill
     replayed = [example for example in rows.train if example.digest in old] if share else []
-    return soft(ground.scene, ground.follower.state, ground.stock.judging, replayed, labels, share)
+    asked = zip(ground.follower.tasks, by_task(ground.scene, replayed), strict=True)
+    return {
+        task.task_name: soft(task, each.state, ground.stock.judging, mine, head.of(task.task_name).labels, share)
+        for each, (task, mine) in asked
+    }
 
 
 def aside(home: Home, ground: Ground, candidate: Candidate) -> str:
-    """The blob that lists the examples on which no weight of a candidate was tuned; empty where none was."""
+    """The list of examples on which no weight of a candidate was tuned; empty where none was."""
     if candidate.tuning is None:
         return ""
     known = ground.stock.untouched if ground.start == "champion" else frozenset(ground.stock.files)
-    return home.artifacts.put(json.dumps(sorted(known - candidate.taught)).encode())
+    return home.untouched.keep(known - candidate.taught)

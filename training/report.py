@@ -86,7 +86,8 @@ class DataReport:
     """What stood in a data set and what became of it. ``classes`` maps a label to {split: examples}.
 
     ``task`` and ``classes`` are those of the first task; ``tasks`` has every one of several, by name. ``contents``
-    holds inputs that lie in no files of their own, by name, to be shown; it is not part of the JSON.
+    holds inputs that lie in no files of their own, by name, to be shown; it is not part of the JSON. Inputs of a person
+    who may be erased, ``private``, are shown nowhere: a page cannot forget.
     """
 
     root: str
@@ -98,6 +99,7 @@ class DataReport:
     splits: Mapping[str, int] = field(default_factory=dict)
     modality: str = "image"
     contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    private: frozenset[str] = field(default=frozenset(), repr=False)
     tasks: Mapping[str, TaskReport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

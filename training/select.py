@@ -101,6 +101,14 @@ def subsample(examples: Sequence[Example], task: Task, seed: int, most: int = SA
     return tuple(turns[:most])
 
 
+def spread(examples: Sequence[Example], scene: Scene, seed: int, most: int = SAMPLE) -> tuple[Example, ...]:
+    """The same for all tasks of a scene: tasks in turn, and the classes of each in turn."""
+    decks = [subsample(mine, task.task, seed, most) for task, mine in by_task(scene, examples)]
+    turns = [deck[turn].digest for turn in range(max(map(len, decks))) for deck in decks if turn < len(deck)]
+    whole = {example.digest: example for example in examples}
+    return tuple(whole[digest] for digest in dict.fromkeys(turns))[:most]
+
+
 def select(  # noqa: PLR0913 - what is compared, by what, and who hears of it
     examples: Sequence[Example],
     candidates: Sequence[tuple[str, Setting]],

@@ -34,7 +34,7 @@ class Situation:
     """Labels there, inputs here.
 
     Attributes:
-        assembly: of the source. head: solved there.
+        assembly: of the source. head: of the first task, solved there.
         source_ND, target_MD: features of the source's training rows and of the target's inputs, by the assembly.
         target: those inputs, as the preprocessor reads them.
     """
@@ -97,7 +97,8 @@ def moved(situation: Situation, backbone: Backbone, body: torch.nn.Module, metho
     (transform,) = situation.assembly.transforms
     scene = situation.scene
     graph = member(made)  # kept nowhere: what was tuned on people's inputs is theirs
-    model = compose([Member(graph=graph, transform=transform)], task=scene.task, offset=scene.offset, scale=scene.scale)
+    alone = Member(graph=graph, transform=transform)
+    model = compose([alone], task=scene.task, offset=scene.offset, scale=scene.scale, further=scene.further)
     assembly = with_model(replace(situation.assembly, backbones=(made,)), model)
     shown = [situation.target[place % len(situation.target)] for place in range(parity.ROWS)]
     parity.check(assembly.parts, model, assembly.preprocessor.batch(shown))

@@ -8,13 +8,11 @@ alone, so that a scene from which somebody was erased is parted as one that neve
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core import holdouts
-from core.errors import InvalidInput, NotFound
 from core.follow import Follower
 from core.gate import Policy
 from core.holdouts import drawn
@@ -41,7 +39,7 @@ class Stock:
         new: those that teach and came since the champion was made. old: those that teach and did not.
         untouched: those on which no weight of the champion was tuned.
         upto: the last event of the ledger that is in here. since: the last one that the champion knew.
-        examples: of the first task, as training takes them, with the subject where there is one.
+        examples: as training takes them, with their labels of every task and the subject where there is one.
         said: who has labelled each: pairs of source and annotator.
     """
 
@@ -63,8 +61,8 @@ class Stock:
         return self.anchor | self.fresh
 
     def of(self, names: Iterable[str]) -> tuple[Example, ...]:
-        """Those of the first task among these, in the order of their digests."""
-        return tuple(self.examples[name] for name in sorted(names) if name in self.examples)
+        """These, in the order of their digests."""
+        return tuple(self.examples[name] for name in sorted(names))
 
 
 def base_of(parent: Parent) -> int:
@@ -85,11 +83,11 @@ def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stoc
     here = {name for name in standing if name in files}
     recent = here - holdouts.known(home.ledger.database, scene.name, since)
     untouched = _untouched(home, champion, here) | recent
-    number, anchor = _anchor(home, scene, champion, untouched, recent)
+    tasks = [each.state.rows.keys() for each in follower.tasks]
+    number, anchor = _anchor(home, scene, champion, untouched, recent, tasks)
     fresh = {name for name in recent - anchor if drawn(scene.hash_key, "fresh", name, FRESH)}
     teaching = here - anchor - fresh
     subjects, said = words(home, scene.name, here)
-    rows = follower.state.rows
     return Stock(
         number=number,
         anchor=frozenset(anchor),
@@ -100,34 +98,48 @@ def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stoc
         since=since,
         upto=follower.sequence,
         examples={
-            name: replace(example_of(scene, rows[name]), path=str(files[name]), subject=subjects.get(name))
-            for name in here & rows.keys()
+            name: replace(_said(follower, name), path=str(files[name]), subject=subjects.get(name)) for name in here
         },
         files={name: files[name] for name in here},
         said=said,
     )
 
 
-def _untouched(home: Home, champion: Parent, here: set[str]) -> set[str]:
-    """Those on which no weight of the champion was tuned; of one that does not tell, none.
+def _said(follower: Follower, name: str) -> Example:
+    """An example with its label of each task that it stands for."""
+    told = {
+        each.task.task_name: example_of(each.task, each.state.rows[name])
+        for each in follower.tasks
+        if name in each.state.rows
+    }
+    first = told.pop(follower.tasks[0].task.task_name, Example(digest=name, path="", split="train"))
+    words = {task: said.label if said.value is None else said.value for task, said in told.items()}
+    return replace(first, further={task: word for task, word in words.items() if word is not None})
 
-    Raises:
-        InvalidInput: the list that it kept cannot be read.
-    """
+
+def _untouched(home: Home, champion: Parent, here: set[str]) -> set[str]:
+    """Those on which no weight of the champion was tuned; of one that does not tell, none."""
     if not any(member.tuned for member in champion.manifest.members):
         return here
-    blob = champion.manifest.lineage.validation
-    try:
-        return here & set(json.loads(home.artifacts.get(blob))) if blob else set()
-    except (NotFound, ValueError) as error:
-        raise InvalidInput(
-            f"version {champion.name} was tuned, and the list of rows that it left aside is gone",
-            "adapt the scene again: the list is kept with every tuned version",
-        ) from error
+    return here & home.untouched.of(champion.manifest.lineage.validation)
 
 
-def _anchor(home: Home, scene: Scene, champion: Parent, untouched: set[str], recent: set[str]) -> tuple[int, set[str]]:
-    """The number of the set that judges, 0 for none, and those of it that stand and taught the champion nothing."""
+def _anchor(
+    home: Home,
+    scene: Scene,
+    champion: Parent,
+    untouched: set[str],
+    recent: set[str],
+    tasks: Sequence[Set[str]],
+) -> tuple[int, set[str]]:
+    """The number of the set that judges, 0 for none, and those of it that stand and taught the champion nothing.
+
+    Of several tasks a set is as large as what it has of the task that it has least of.
+    """
+
+    def size(names: set[str]) -> int:
+        return min(len(names & labelled) for labelled in tasks)
+
     sets = home.holdouts.sets(scene.name)
     number = max(sets, default=0)
     held = sets.get(number, set()) & untouched
@@ -135,8 +147,8 @@ def _anchor(home: Home, scene: Scene, champion: Parent, untouched: set[str], rec
     old = (untouched - recent) or untouched  # of a champion that came without examples, anything may be an anchor
     made = {e for e in old - earlier if drawn(scene.hash_key, purpose, e, ANCHOR)}
     spent = home.decisions.uses(scene.name, champion.version.version, number).anchor >= MOST_USES
-    wanted = spent or len(held) < LEAST or len(made) > GROWN * len(held)
-    if len(made) < LEAST or not wanted:  # with nothing to draw from, the old set goes on with what it may still spend
+    wanted = spent or size(held) < LEAST or size(made) > GROWN * size(held)
+    if size(made) < LEAST or not wanted:  # with nothing to draw from, the old set goes on with what it may still spend
         return number, held
     home.holdouts.keep(scene.name, number + 1, made)
     return number + 1, made

@@ -167,8 +167,9 @@ def reliability(probabilities_NK: Doubles, labels: Sequence[str], classes: Seque
 
 
 def _mistakes(probabilities_NK: Doubles, examples: Sequence[Example], classes: Sequence[str]) -> tuple[Mistake, ...]:
+    """Not those of a person who may be erased: they would stand in a page that cannot forget."""
     sure_N, best_N = probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1)
-    wrong = [n for n, example in enumerate(examples) if example.label != classes[best_N[n]]]
+    wrong = [n for n, e in enumerate(examples) if e.label != classes[best_N[n]] and e.subject is None]
     return tuple(
         Mistake(
             name=examples[n].path or examples[n].digest[:12],

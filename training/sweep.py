@@ -13,17 +13,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from core.types import Example, Scene
+from core.types import Example, GridRows, Scene
 from exporters.backbone import Backbone
 from training import assemble, tuned
 from training.assemble import Assembly
 from training.fuse import wise_ft
+from training.merge import members
 from training.merge.bench import targets
-from training.merge.members import Given as Rows
-from training.merge.soup import Kitchen
-from training.merge.weights import Given
-from training.recipe import Rows as Sides
-from training.select import subsample
+from training.merge.soup import Models
+from training.merge.weights import Given, State
+from training.recipe import Rows
+from training.select import spread
+from training.tasks import by_task
 
 SAMPLE = 256  # rows that are looked at at every point, those that judge among them
 
@@ -36,32 +37,64 @@ class Point:
     share: float
 
 
-def sweep(start: Assembly, moved: Backbone, sides: Sides, scene: Scene, seed: int) -> Point:
-    """The best point by the leave-one-out score on the validation rows.
+def sweep(start: Assembly, moved: Backbone, sides: Rows, scene: Scene, seed: int) -> Point:
+    """The best point by the leave-one-out score on the validation rows; of several tasks, the mean of their scores.
 
     Args:
         start: the one backbone that tuning began from, assembled. moved: the same, tuned.
     """
     (base,), (transform,) = start.backbones, start.transforms
-    held = subsample(_as_training(sides.validation), scene.task, seed, SAMPLE // 2)
-    examples = [*held, *subsample(sides.train, scene.task, seed, SAMPLE - len(held))]
-    judged_N = np.arange(len(examples)) < len(held)
-    rows = Rows(members=(), task=scene.task, targets_NK=targets(scene, examples), judged_N=judged_N, seed=seed)
+    held = spread(_as_training(sides.validation), scene, seed, SAMPLE // 2)
+    examples = [*held, *spread(sides.train, scene, seed, SAMPLE - len(held))]
+    judges = _judges(scene, examples, len(held), seed)
     batches = [
         {name: torch.from_numpy(array) for name, array in batch.items()}
         for batch in assemble.batches(start.preprocessor, examples)
     ]
-    kitchen = Kitchen(rows, transform.kind, batches, [base, moved])
-    states = kitchen.states
-    found = wise_ft.fuse(Given(states=states, base=states[0], score=kitchen.score, fisher=kitchen.fisher))
+    models = Models(transform.kind, batches, [base, moved])
+
+    def score(state: State) -> float:
+        return _score(judges, models.features(models.filled(state))[1])
+
+    states = models.states
+    found = wise_ft.fuse(Given(states=states, base=states[0], score=score, fisher=lambda state: state))  # not asked
     share = found.chosen["share"]
     if share == 0:
         return Point(base, 0.0)
     if share == 1:
         return Point(moved, 1.0)
-    return Point(tuned.moved(base, kitchen.filled(found.state), moved.recipe), share)
+    return Point(tuned.moved(base, models.filled(found.state), moved.recipe), share)
+
+
+@dataclass(frozen=True)
+class _Judges:
+    """The rows of one task: which they are of all, and what is true of them."""
+
+    places: list[int]
+    rows: members.Given
+
+
+def _judges(scene: Scene, examples: Sequence[Example], held: int, seed: int) -> list[_Judges]:
+    """Of each task that any of the first ``held`` examples is labelled for; those are the ones that judge."""
+    place = {example.digest: number for number, example in enumerate(examples)}
+    found = []
+    for task, mine in by_task(scene, examples):
+        places = [place[example.digest] for example in mine]
+        judged_N = np.array(places, np.intp) < held
+        if judged_N.any():
+            targets_NK = targets(task, mine)
+            rows = members.Given(members=(), task=task.task, targets_NK=targets_NK, judged_N=judged_N, seed=seed)
+            found.append(_Judges(places, rows))
+    return found
+
+
+def _score(judges: Sequence[_Judges], rows_ND: GridRows) -> float:
+    """The leave-one-out score, mean over the tasks."""
+    held = [members.held_out(each.rows, rows_ND[each.places]) for each in judges]
+    outcomes = [members.outcomes(each.rows, held_NK) for each, held_NK in zip(judges, held, strict=True)]
+    return float(np.mean([members.score(each.rows, found_J) for each, found_J in zip(judges, outcomes, strict=True)]))
 
 
 def _as_training(examples: Sequence[Example]) -> list[Example]:
-    """Those that judge as ``subsample`` draws them: it looks at training rows alone."""
+    """Those that judge as ``spread`` draws them: it looks at training rows alone."""
     return [replace(example, split="train") for example in examples]

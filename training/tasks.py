@@ -23,6 +23,11 @@ def by_task(scene: Scene, examples: Sequence[Example]) -> list[tuple[Scene, tupl
     return [(first, mine), *((task, _of(task, examples)) for task in others)]
 
 
+def group(task: Scene, example: Example) -> str:
+    """What rows of a task are balanced by: the class; of values, all alike."""
+    return example.label or "" if task.task == "classification" else ""
+
+
 def scaled(task: Scene, taught: Sequence[Example]) -> Scene:
     """The task with an offset and a scale for its values, where it has values."""
     if task.task == "classification":

@@ -18,17 +18,19 @@ import torch
 
 from core.bundle import Tuning
 from core.errors import InvalidInput, ParityFailed
-from core.types import Example, Task
+from core.types import Example, Scene
 from exporters.backbone import Backbone
 from exporters.parity import Parity
 from training import judge, recipe
 from training.assemble import Assembly
 from training.judge import Bench, Decision, Judged
 from training.recipe import Context, Rows, TooFew, Tuned
+from training.tasks import by_task, group
 from training.tune import network
 from training.tune.device import Device
 
 CARVED = 5  # where data have no validation side, one row in so many of each class becomes it
+KEPT = 2  # rows of each class that stay for training
 
 
 class Helped(Exception):
@@ -169,8 +171,9 @@ def rewriter_of(named: str | None) -> Callable[[str], str] | None:
     return cast("Callable[[str], str]", found)
 
 
-def sides(examples: Sequence[Example], task: Task, seed: int) -> Rows:
-    """Training and validation rows; where the data have no validation side, a fifth of each class, never its last two.
+def sides(examples: Sequence[Example], scene: Scene, seed: int) -> Rows:
+    """Training and validation rows; where the data have no validation side, a fifth of each class of every task, never
+    its last two.
 
     The examples keep the side that the data gave them: only the recipe treats them so.
     """
@@ -178,7 +181,7 @@ def sides(examples: Sequence[Example], task: Task, seed: int) -> Rows:
     held = tuple(example for example in examples if example.split == "validation")
     if held:
         return Rows(train=train, validation=held)
-    carved = _carved(train, task, seed)
+    carved = _carved(train, scene, seed)
     kept = tuple(example for example in train if example.digest not in carved)
     return Rows(train=kept, validation=tuple(example for example in train if example.digest in carved))
 
@@ -205,17 +208,33 @@ def told(attempt: Attempt, base: str, run: str, seed: int) -> Tuning | None:
     )
 
 
-def _carved(train: Sequence[Example], task: Task, seed: int) -> set[str]:
-    by_class: dict[str, list[Example]] = {}
-    for example in sorted(train, key=lambda example: example.digest):
-        by_class.setdefault(example.label or "" if task == "classification" else "", []).append(example)
-    chance = np.random.default_rng(seed)
-    found: set[str] = set()
-    for _, members in sorted(by_class.items()):
-        most = max(0, len(members) - 2)
-        count = min(most, max(1, len(members) // CARVED))
-        found |= {members[place].digest for place in chance.permutation(len(members))[:count]}
+def _carved(train: Sequence[Example], scene: Scene, seed: int) -> set[str]:
+    """Class after class, task after task; what an earlier one took counts for a later one."""
+    chance, found = np.random.default_rng(seed), set[str]()
+    classes = _classes(train, scene)
+    left = {name: len(members) for name, members in classes.items()}
+    mine: dict[str, list[tuple[int, str]]] = {}
+    for name, members in classes.items():
+        for digest in members:
+            mine.setdefault(digest, []).append(name)
+    for members in classes.values():
+        wanted = max(1, len(members) // CARVED) - len(found.intersection(members))
+        for place in chance.permutation(len(members)):
+            digest = members[place]
+            if wanted > 0 and digest not in found and all(left[name] > KEPT for name in mine[digest]):
+                found.add(digest)
+                wanted -= 1
+                left |= {name: left[name] - 1 for name in mine[digest]}
     return found
+
+
+def _classes(train: Sequence[Example], scene: Scene) -> dict[tuple[int, str], list[str]]:
+    """The rows of each class, by the number of its task and its name, in that order."""
+    found: dict[tuple[int, str], list[str]] = {}
+    for number, (task, mine) in enumerate(by_task(scene, sorted(train, key=lambda example: example.digest))):
+        for example in mine:
+            found.setdefault((number, group(task, example)), []).append(example.digest)
+    return dict(sorted(found.items()))
 
 
 def _context(held: Judged, bench: Bench, ask: Ask) -> Context:

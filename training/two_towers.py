@@ -11,7 +11,6 @@ Legend: B batch, L tokens, D features.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,11 @@ from core.errors import InvalidInput
 from core.modality.text import FILE, TOKENIZER, Reading
 from exporters.backbone import Backbone, Normalised, pictures
 from exporters.text import Windowed, inputs
+from training import saved
+from training.saved import CONFIG
 
 KINDS = ("clip", "siglip")
-CONFIG, PIXELS = "config.json", "preprocessor_config.json"
+PIXELS = "preprocessor_config.json"
 
 _MEANS = {"clip": (0.48145466, 0.4578275, 0.40821073), "siglip": (0.5, 0.5, 0.5)}  # where the folder states none
 _DEVIATIONS = {"clip": (0.26862954, 0.26130258, 0.27577711), "siglip": (0.5, 0.5, 0.5)}
@@ -85,7 +86,8 @@ def load(folder: Path, *, name: str, source: str, licence: str) -> tuple[Backbon
     Raises:
         InvalidInput: a file is missing, or they are not of a model of pictures and texts that is known here.
     """
-    files = _files(folder, name)
+    weights = saved.weights(folder, name, (CONFIG, TOKENIZER))
+    stated = [folder / PIXELS] if (folder / PIXELS).is_file() else []
     try:
         model = _model(folder)
         seen, deviations = _pixels(folder, model.config.model_type)
@@ -94,8 +96,8 @@ def load(folder: Path, *, name: str, source: str, licence: str) -> tuple[Backbon
             f"{name} cannot be loaded from {folder.name}: {str(error)[:300]}",
             f"give a model of pictures and texts ({', '.join(KINDS)}) saved as safetensors",
         ) from error
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files))
-    origin = _Origin(name=name, source=source, licence=licence, digest=digest.hexdigest())
+    digest = saved.digest([folder / CONFIG, folder / TOKENIZER, *stated, *weights])
+    origin = _Origin(name=name, source=source, licence=licence, digest=digest)
     return _sees(model, origin, seen, deviations), _reads(model, origin, (folder / TOKENIZER).read_bytes())
 
 
@@ -133,43 +135,13 @@ def _reads(model: Any, origin: _Origin, tokenizer: bytes) -> Backbone:
     )
 
 
-def _files(folder: Path, name: str) -> list[Path]:
-    weights = sorted(folder.glob("*.safetensors"))
-    missing = [file for file in (CONFIG, TOKENIZER) if not (folder / file).is_file()]
-    missing += [] if weights else ["*.safetensors"]
-    if missing:
-        raise InvalidInput(
-            f"{name}: {folder.name} has no {' and no '.join(missing)}",
-            "save model and fast tokenizer with save_pretrained(FOLDER)",
-        )
-    stated = [folder / PIXELS] if (folder / PIXELS).is_file() else []
-    return [folder / CONFIG, folder / TOKENIZER, *stated, *weights]
-
-
 def _model(folder: Path) -> Any:
-    import transformers
-
-    library: Any = transformers  # its signatures are looser than its behaviour
-    library.logging.set_verbosity_error()
-    library.logging.disable_progress_bar()
-    options = {"local_files_only": True, "trust_remote_code": False}
-    config = library.AutoConfig.from_pretrained(folder, **options)
+    config = saved.config(folder)
     if config.model_type not in KINDS:
         raise ValueError(f"it is a {config.model_type}")
     if config.text_config.max_position_embeddings < _SHORTEST:
         raise ValueError(f"it reads {config.text_config.max_position_embeddings} tokens; expected {_SHORTEST} or more")
-    model, found = library.AutoModel.from_pretrained(
-        folder,
-        use_safetensors=True,
-        attn_implementation="eager",
-        dtype=torch.float32,
-        output_loading_info=True,
-        **options,
-    )
-    missing = sorted(found["missing_keys"])
-    if missing:  # transformers would fill them with random numbers, and say so in a log alone
-        raise ValueError(f"the weights lack {len(missing)} tensors, among them {missing[0]}")
-    return model
+    return saved.model("AutoModel", folder)
 
 
 def _pixels(folder: Path, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -8,7 +8,8 @@ answers the target's inputs, a head is solved on those answers alone, and that o
 source. It does so well only where the two scenes lie on each other, and a collapse to few classes costs it classes. A
 method is taken where this score is above that of the untouched extractor by more than its 95 % interval. Where labelled
 rows of the target are given, they judge instead, by the same rule. Reverse validation is no measure of accuracy: how
-well it chose on real pairs of scenes stands in docs/benchmarks/transfer.md.
+well it chose on real pairs of scenes stands in docs/benchmarks/transfer.md. Of several tasks the methods look at the
+first, and the mean over all of them judges.
 
 Reference: Zhong et al., "Cross validation framework to choose amongst models and datasets for transfer learning",
 ECML 2010; in this form: Ganin et al., arXiv 1505.07818, section 5.1.2.
@@ -36,6 +37,7 @@ from core.types import Doubles, Example, GridRows, Head, Scene
 from training import features, measure, select
 from training.assemble import Assembly
 from training.situation import Situation
+from training.tasks import by_task
 
 METHODS = "training.transfer"
 FLOOR = "none"
@@ -94,12 +96,13 @@ def check(scene: Scene) -> None:
     """Whether inputs without labels can do anything for a scene.
 
     Raises:
-        InvalidInput: it has several tasks, or is a regression.
+        InvalidInput: a task is a regression.
     """
-    if scene.further:
-        raise InvalidInput(f"{scene.name!r} has several tasks, and the choice is made by one", _LEAVE)
-    if scene.task == "regression":
-        raise InvalidInput("inputs without labels help to tell classes apart, and the scene is a regression", _LEAVE)
+    values = [task.task_name for task in scene.tasks if task.task == "regression"]
+    if values:
+        named = f"{values[0]!r}" if scene.further else "the scene"
+        remedy = f"{_LEAVE}, or name only columns of classes (--label)" if scene.further else _LEAVE
+        raise InvalidInput(f"inputs without labels help to tell classes apart, and {named} is a regression", remedy)
 
 
 def choose(
@@ -118,7 +121,7 @@ def choose(
         told: called with the name of each method as it begins.
 
     Raises:
-        InvalidInput: the scene is a regression, or too few rows judge.
+        InvalidInput: a task is a regression, or too few rows judge it.
     """
     situation, judge = prepare(scene, assembly, unlabelled, judges, seed)
     floor_V = judge.outcomes(assembly, situation.target_MD)
@@ -152,24 +155,30 @@ def prepare(
     target = [features.read(unlabelled[place], reader) for place in drawn]
     train = [example for example in judges.source if example.split == "train"]
     held = judges.target or [example for example in judges.source if example.split == "validation"]
-    if len(held) < LEAST_JUDGES:
-        raise InvalidInput(
-            f"{len(held)} labelled rows are left to judge by; expected at least {LEAST_JUDGES}",
-            "give more labelled examples, or more with --validate",
-        )
-    source_ND = np.stack([judges.rows[example.digest] for example in train])
-    head = fit_head(source_ND, [e.label or "" for e in train], declared=scene.labels, key=scene.hash_key)
+    panels = [
+        _panel(task, mine, judged, judges.rows)
+        for (task, mine), (_, judged) in zip(by_task(scene, train), by_task(scene, held), strict=True)
+    ]
     situation = Situation(
         scene=scene,
         assembly=assembly,
-        head=head,
-        source_ND=source_ND,
+        head=panels[0].head,
+        source_ND=np.stack([judges.rows[example.digest] for example in train]),
         target_MD=extracted(assembly, target),
         target=target,
         seed=seed,
     )
     given = [features.read(example, reader) for example in judges.target]
-    return situation, Judge(situation=situation, judges=judges, held=tuple(held), given=given)
+    return situation, Judge(situation=situation, judges=judges, panels=tuple(panels), given=given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One task: its head on the source, and the rows that judge."""
+
+    task: Scene
+    head: Head = field(repr=False)
+    held: tuple[Example, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,12 +186,12 @@ class Judge:
     """Reverse validation on rows of the source, or plain validation on rows of the target.
 
     Attributes:
-        held: rows that judge. given: those of the target, as the preprocessor reads them.
+        panels: of each task. given: the rows of the target, as the preprocessor reads them.
     """
 
     situation: Situation
     judges: Judges
-    held: tuple[Example, ...]
+    panels: tuple[Panel, ...]
     given: Sequence[Row] = field(repr=False)
 
     @property
@@ -191,22 +200,33 @@ class Judge:
         return "labels of the target" if self.judges.target else "reverse validation"
 
     def outcomes(self, made: Assembly, target_MD: GridRows | None = None) -> Doubles:
-        """(V,) 1 where a row is answered right; ``target_MD`` are the target's features, where they are known."""
-        head = self.situation.head
+        """(V,) what each row counts, so that their mean over classes is the mean over tasks of right answers; of one
+        task, 1 where it is answered right. ``target_MD`` are the target's features, where they are known."""
         if self.judges.target:
-            return _right(head, extracted(made, self.given), self.held)
-        rows_MD = extracted(made, self.situation.target) if target_MD is None else target_MD
-        backwards = _backwards(head, rows_MD)
-        if backwards is None:
-            return np.zeros(len(self.held))
-        return _right(backwards, np.stack([self.judges.rows[example.digest] for example in self.held]), self.held)
+            found_ND = extracted(made, self.given)
+            rows = {example.digest: row for example, row in zip(self.judges.target, found_ND, strict=True)}
+            counted = [_right(panel.head, rows, panel.held) for panel in self.panels]
+        else:
+            rows_MD = extracted(made, self.situation.target) if target_MD is None else target_MD
+            counted = [self._reverse(panel, rows_MD) for panel in self.panels]
+        return select.over_tasks(counted, self._drawn)
 
     def trial(self, name: str, outcomes_V: Doubles, floor_V: Doubles, seconds: float) -> Trial:
         """How a method did beside the untouched extractor."""
-        groups_V = [example.label or "" for example in self.held]
+        groups_V = select.groups(self._drawn)
         low, high = select.interval(outcomes_V - floor_V, groups_V, self.situation.seed)
         score, floor = select.score(outcomes_V, groups_V), select.score(floor_V, groups_V)
         return Trial(name=name, score=score, gain=score - floor, low=low, high=high, seconds=seconds)
+
+    @property
+    def _drawn(self) -> select.Drawn:
+        return [(panel.task, panel.held) for panel in self.panels]
+
+    def _reverse(self, panel: Panel, target_MD: GridRows) -> Doubles:
+        backwards = _backwards(panel.head, target_MD)
+        if backwards is None:
+            return np.zeros(len(panel.held))
+        return _right(backwards, self.judges.rows, panel.held)
 
 
 def better(trials: Sequence[Trial]) -> Trial:
@@ -216,23 +236,28 @@ def better(trials: Sequence[Trial]) -> Trial:
 
 
 def metrics(
-    scene: Scene, head: Head, decision: Decision, judges: Judges, source: Mapping[str, Metric], seed: int
-) -> dict[str, Metric]:
-    """What the manifest tells: figures of the source by that name, where the extractor is the target's; why it was
-    chosen; and accuracy on labelled rows of the target."""
-    taken = next(trial for trial in decision.trials if trial.name == decision.method)
-    told = dict(source)
+    scene: Scene,
+    head: Head,
+    decision: Decision,
+    judges: Judges,
+    source: Mapping[str, Mapping[str, Metric]],
+    seed: int,
+) -> dict[str, dict[str, Metric]]:
+    """What the manifest tells of every task, by its name: figures of the source by that name, where the extractor is
+    the target's; why it was chosen, with the first task; and accuracy on labelled rows of the target."""
+    told = {task.task_name: dict(source.get(task.task_name, {})) for task in scene.tasks}
     if decision.method != FLOOR:
-        told = {f"source_{name}": metric for name, metric in source.items()}
-        name = decision.criterion.replace(" ", "_")
+        told = {task: {f"source_{name}": each for name, each in mine.items()} for task, mine in told.items()}
+        taken = next(trial for trial in decision.trials if trial.name == decision.method)
         gain = Metric(value=taken.gain, low=taken.low, high=taken.high, rows=decision.inputs)
-        told[f"gain_by_{name}"] = gain
-    if judges.target:
-        reader = decision.assembly.preprocessor
-        rows = [features.read(example, reader) for example in judges.target]
-        answers_VK = measure.answers(scene, head, extracted(decision.assembly, rows))
-        found = measure.of_examples(scene, answers_VK, judges.target, head.labels, seed)
-        told |= {f"target_{name}": metric for name, metric in found.items()}
+        told[scene.task_name][f"gain_by_{decision.criterion.replace(' ', '_')}"] = gain
+    for task, mine in by_task(scene, judges.target):
+        if mine:
+            read = [features.read(example, decision.assembly.preprocessor) for example in mine]
+            each = head.of(task.task_name)
+            answers_VK = measure.answers(task, each, extracted(decision.assembly, read))
+            found = measure.of_examples(task, answers_VK, mine, each.labels, seed)
+            told[task.task_name] |= {f"target_{name}": metric for name, metric in found.items()}
     return told
 
 
@@ -253,7 +278,21 @@ def _backwards(head: Head, target_MD: GridRows) -> Head | None:
     return fit_head(target_MD[several_M], answers[several_M].tolist())
 
 
-def _right(head: Head, rows_VD: GridRows, held: Sequence[Example]) -> Doubles:
+def _panel(task: Scene, train: Sequence[Example], held: tuple[Example, ...], rows: Mapping[str, GridRows]) -> Panel:
+    """Raises InvalidInput where too few rows judge, or no class has two to learn from."""
+    named = f" of {task.task_name!r}" if task.task_name else ""
+    if len(held) < LEAST_JUDGES:
+        raise InvalidInput(
+            f"{len(held)} labelled rows{named} are left to judge by; expected at least {LEAST_JUDGES}",
+            "give more labelled examples, or more with --validate",
+        )
+    source_ND = np.stack([rows[example.digest] for example in train])
+    head = fit_head(source_ND, [e.label or "" for e in train], declared=task.labels, key=task.hash_key)
+    return Panel(task=task, head=head, held=held)
+
+
+def _right(head: Head, rows: Mapping[str, GridRows], held: Sequence[Example]) -> Doubles:
+    rows_VD = np.stack([rows[example.digest] for example in held])
     right_V: Doubles = (said(head, rows_VD) == np.array([example.label for example in held])).astype(np.float64)
     return right_V
 

@@ -18,12 +18,17 @@ from training.renewed import Candidate, Ground
 
 
 def policy(ground: Ground) -> Policy:
-    """What the gate asks. A champion that has to go need not be surpassed, and nothing need have come since it."""
+    """What the gate asks. A champion that has to go need not be surpassed, and nothing need have come since it.
+
+    Fresh labels may be of some tasks alone: one task needs enough of them, and the anchor judges all.
+    """
     asked, scene = ground.asked, ground.scene
-    names = (*names_of(scene, ANCHOR), *names_of(scene, FRESH))
+    anchors, fresh = names_of(scene, ANCHOR), names_of(scene, FRESH)
+    found = counts(scene, ground.follower, ground.stock)
+    heard = tuple(name for name in fresh if found[name] >= Policy.least)
+    names = (*anchors, *(heard or fresh))
     if ground.tainted:
-        found = counts(scene, ground.follower, ground.stock)
-        names = tuple(name for name in names if found[name] >= Policy.least) or names_of(scene, ANCHOR)
+        names = (*(name for name in anchors if found[name] >= Policy.least), *heard) or anchors
     return Policy(
         margin=asked.margin,
         alpha=asked.alpha,

@@ -31,7 +31,7 @@ from sklearn.linear_model import SGDClassifier
 from benchmarks import scenes, texts
 from benchmarks.adaptation_parts import streams
 from benchmarks.adaptation_parts.measured import Measured
-from benchmarks.draws import Names, mean_and_half
+from benchmarks.draws import Names, mean_and_half, mean_told
 from benchmarks.report import Claim, Row
 from core.head import HeadState
 from core.head import Row as Standing
@@ -283,10 +283,5 @@ def _scores(learner: Learner, stages: Sequence[Stage]) -> list[float]:
 
 def _row(name: str, each: str, figures_S4: Doubles) -> Row:
     columns = ("prequential", "average", "backward transfer", "worst")
-    told = {column: _told(figures_S4[:, k]) for k, column in enumerate(columns)}
+    told = {column: mean_told(figures_S4[:, k]) for k, column in enumerate(columns)}
     return {"part": f"stream of {name}", "what": each, **told}
-
-
-def _told(values: Doubles) -> str:
-    mean, half = mean_and_half(values)
-    return f"{mean:.1f} ± {half:.1f}"

@@ -43,7 +43,7 @@ from benchmarks.adaptation_parts.heads import BATCH, EVERY, ClosedForm, arrivals
 from benchmarks.adaptation_parts.measured import Curve, Measured
 from benchmarks.adaptation_parts.product import Product
 from benchmarks.debian import BENCH
-from benchmarks.draws import Names, mean_and_half
+from benchmarks.draws import Names, mean_told
 from benchmarks.report import Claim, Row
 from core.preprocess import Limits
 from core.types import Doubles, Example, GridRows, Head, Scene
@@ -337,14 +337,14 @@ def _table(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Row
             "forgetting": [one.forgetting for one in each],
             "worst": [one.worst for one in each],
         }
-        told = {column: _told(100 * np.array(values)) for column, values in figures.items()}
+        told = {column: mean_told(100 * np.array(values)) for column, values in figures.items()}
         outcomes = [outcome for one in each for outcome in one.outcomes]
         counted = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         yield {
             "part": "periodic",
             "what": f"{stream}: {name}",
             **told,
-            "CPU s": _told(np.array([one.seconds for one in each])),
+            "CPU s": mean_told(np.array([one.seconds for one in each])),
             "cycles": ", ".join(f"{count} {outcome}" for outcome, count in counted.items()),
         }
 
@@ -355,9 +355,9 @@ def _claims(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Cl
     behind = 100 * np.array([scratch.average - mine.average for mine, scratch in pairs])
     cost = 100 * np.array([mine.seconds / scratch.seconds for mine, scratch in pairs])
     far, dear = float(behind.mean()), float(cost.mean())
-    words = f"{stream}: points that training from scratch is above head and cycle at the end ({_told(behind)})"
+    words = f"{stream}: points that training from scratch is above head and cycle at the end ({mean_told(behind)})"
     yield Claim(claim=words, value=far, bound=WITHIN, holds=far <= WITHIN)
-    words = f"{stream}: processor seconds of the cycles in % of training from scratch ({_told(cost)})"
+    words = f"{stream}: processor seconds of the cycles in % of training from scratch ({mean_told(cost)})"
     yield Claim(claim=words, value=dear, bound=COST, holds=dear <= COST)
 
 
@@ -368,10 +368,3 @@ def _curves(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Cu
         values_SN = np.array([np.convolve(one.right_N, window, mode="valid") for one in each])
         at_N = list(range(LAST, LAST + values_SN.shape[1]))
         yield Curve(panel=stream, name=name, along="inputs answered", at_N=at_N, values_SN=values_SN)
-
-
-def _told(values: Doubles) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.1f}"
-    mean, half = mean_and_half(values)
-    return f"{mean:.1f} ± {half:.1f}"

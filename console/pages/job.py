@@ -10,7 +10,7 @@ from console.contract import Console
 from console.health import health, warnings
 from console.live import follow, live
 from console.pieces import Button, confirmed, notice, row
-from console.words import ago
+from console.words import ago, took
 from core.home import Home
 from core.job_files import folder_of, log_of
 from core.jobs import ENDED, Job
@@ -59,12 +59,19 @@ def head(home: Home, job: Job, now: float) -> Html:
                 class_="soft",
             ),
             tag("p", filing.source(home, job), class_="soft small") if job.request.get("data") else None,
-            tag(
-                "p", ", ".join(f"{name.replace('_', ' ')} {told}" for name, told in asked.items()), class_="soft small"
-            ),
+            tag("p", ", ".join(_asked(name, told) for name, told in asked.items()), class_="soft small"),
             tag("p", f"Because of {job.cause}.", class_="soft small") if job.cause else None,
         )
     )
+
+
+def _asked(name: str, told: object) -> str:
+    """A field of the request in words.
+
+    >>> _asked("budget", 300.0), _asked("new_labels", "accept")
+    ('budget 5 min 0 s', 'new labels accept')
+    """
+    return f"{name.replace('_', ' ')} {took(told) if name == 'budget' and isinstance(told, float) else told}"
 
 
 def body(home: Home, name: str) -> Html:

@@ -18,7 +18,7 @@ from console.desk import Desk
 from console.drops import drop
 from console.health import health, warnings
 from console.learned import fate, newest
-from console.live import follow, live
+from console.live import anew, follow, live
 from console.pieces import Choice, Field, drawn, notice, row
 from console.words import ago
 from core import label_studio
@@ -117,6 +117,7 @@ def _controls(place: ui.element, held: Scene, desk: Desk, bench: Bench) -> None:
         task = task_of(held, chosen["task"] or None)
         desk.turn(task, chosen["strategy"] if task.task == "classification" else "random")
         background_tasks.create(bench.turn())
+        anew()
 
     def sign(value: str) -> None:
         bench.annotator = value

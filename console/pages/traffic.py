@@ -7,15 +7,13 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from nicegui import background_tasks
-
-from console import drifting
+from console import drifting, latency
 from console.asking import metrics
 from console.contract import Console
-from console.drifting import chart
 from console.flow import SAMPLED, SPANS, Flow, flow, shares, span_of
 from console.health import health, warnings
-from console.live import live
+from console.latency import Stretch, stretches
+from console.live import anew, live
 from console.pieces import Choice, row
 from console.road import figure, parts
 from console.timings import draw as draw_timings
@@ -30,6 +28,7 @@ from core.tasks import task_of
 ROUTE, TITLE, PLACE = "/scenes/{scene}/traffic", "Traffic", 40
 UNITS = {"600": (60.0, "minutes"), "3600": (60.0, "minutes"), "86400": (3600.0, "hours"), "604800": (86400.0, "days")}
 LABELS = 3  # with curves of their own
+UNLOGGED = "What was answered is not in the prediction log ([serve] log_predictions), so no more is known of it."
 
 
 async def show(console: Console, scene: str) -> None:
@@ -40,8 +39,10 @@ async def show(console: Console, scene: str) -> None:
 
     def drawn() -> Html:
         task = task_of(held, asked["task"] or None)
-        told = flow(home, task, float(asked["span"]), time.time())
-        return charts(told, drifting.readings(home, scene), asked["span"])
+        now, seconds = time.time(), float(asked["span"])
+        told = flow(home, task, seconds, now)
+        took = stretches(home, scene, seconds, told.end, now)
+        return charts(told, took, drifting.readings(home, scene), asked["span"])
 
     def drifted() -> Html:
         found = drifting.alarms(home, task_of(held, asked["task"] or None), drifting.readings(home, scene))
@@ -49,14 +50,11 @@ async def show(console: Console, scene: str) -> None:
 
     await live(console, lambda: warnings(health(home), "service"), "clock")
     controls = row()
-    part = await live(console, drawn, "traffic", "drift", "clock", seconds=4.0)
-
-    async def redraw() -> None:
-        part.content = await asyncio.to_thread(drawn)
+    await live(console, drawn, "traffic", "drift", "clock", seconds=4.0)
 
     def change(name: str, value: str) -> None:
         asked[name] = value
-        background_tasks.create(redraw())
+        anew()
 
     with controls:
         Choice("Over the last", SPANS, asked["span"], changed=partial(change, "span"))
@@ -67,20 +65,21 @@ async def show(console: Console, scene: str) -> None:
     await live(console, drifted, "drift", "scenes")
 
 
-def charts(told: Flow, judged: Sequence[DriftReading], span: str) -> Html:
-    """How much, how sure, which answers, and what drift detectors said, over the same time."""
-    if not told.answers:
+def charts(told: Flow, took: Sequence[Stretch], judged: Sequence[DriftReading], span: str) -> Html:
+    """How much, how quick, how sure, which answers, and what drift detectors said, over the same time."""
+    if not told.answers and not took:
         words = f"Nothing was answered in the last {SPANS[span]}. Ask something on the page Try it, or send a request."
         return tag("section", tag("h2", "No traffic"), tag("p", words), class_="empty")
     unit, name = UNITS[span]
     x = Axis(title=f"time, {name} from now", low=-told.seconds / unit, high=0.0)
-    drawn = parts(_rate(told, unit, x), _sure(told, unit, x), _mix(told, unit, x), chart(judged, told.end, unit, x))
-    return joined(
-        (
-            tag("p", f"{count(told.answers, 'answer')} in the last {SPANS[span]}.", class_="soft"),
-            tag("div", drawn, class_="charts"),
-        )
-    )
+    drift, quick = drifting.chart(judged, told.end, unit, x), latency.chart(took, unit, x)
+    if told.answers:
+        words = f"{count(told.answers, 'answer')} in the last {SPANS[span]}."
+        drawn = parts(_rate(told, unit, x), quick, _sure(told, unit, x), _mix(told, unit, x), drift)
+    else:
+        words = f"{count(latency.requests(took), 'request')} in the last {SPANS[span]}. {UNLOGGED}"
+        drawn = parts(latency.rate(took, unit, x), quick, drift)
+    return joined((tag("p", words, class_="soft"), tag("div", drawn, class_="charts")))
 
 
 def timed(service: str, scene: str) -> Html:

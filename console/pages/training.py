@@ -16,5 +16,5 @@ async def show(console: Console, scene: str) -> None:
     """The list, and the way to more."""
     console.home.registry.scene(scene)
     await live(console, lambda: warnings(health(console.home), "trainer"), "clock")
-    drawn(tag("p", tag("a", "Train on more data", href="/new", class_="act")))
+    drawn(tag("p", tag("a", "Train on more data", href="/new", class_="act"), class_="row"))
     await live(console, lambda: listed(console.home, scene), "jobs", "clock")

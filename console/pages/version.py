@@ -86,7 +86,8 @@ def _measured(version: Version) -> Html | None:
         for name, metric in told.items()
     ]
     heads = [tag("th", "metric"), *(tag("th", head, class_="n") for head in ("value", "95 % interval", "rows"))]
-    return joined((tag("h2", "How good it was when it was made"), tag("table", tag("tr", *heads), *lines)))
+    shown = tag("div", tag("table", tag("tr", *heads), *lines), class_="scroll")
+    return joined((tag("h2", "How good it was when it was made"), shown))
 
 
 def _members(version: Version) -> Html | None:

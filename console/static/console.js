@@ -5,6 +5,9 @@
    records a sound for it. Below: keys that press buttons. */
 (() => {
   const LINES = 4; // requests at the same time
+  // A sound as it is: what browsers do to voices in calls takes steady tones away.
+  const HEARD = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  const RECORDED = { audioBitsPerSecond: 256000 };
 
   document.addEventListener("change", (event) => {
     const place = event.target.closest?.(".drop");
@@ -29,7 +32,7 @@
     if (recorder) return recorder.stop();
     const place = document.getElementById(button.dataset.record);
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+      const stream = await navigator.mediaDevices.getUserMedia({ audio: HEARD });
       record(stream, button, place);
     } catch (error) { tell(place, `The microphone cannot be used: ${error.message || error}`, 0, ""); }
   });
@@ -37,7 +40,7 @@
   /** Record until the button is pressed again, then send what was heard as a WAV, which every browser can make. */
   function record(stream, button, place) {
     const words = button.textContent, parts = [];
-    recorder = new MediaRecorder(stream);
+    recorder = new MediaRecorder(stream, RECORDED);
     recorder.ondataavailable = (event) => parts.push(event.data);
     recorder.onstop = async () => {
       recorder = null;

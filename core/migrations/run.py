@@ -15,7 +15,7 @@ from core.errors import BadConfiguration
 if TYPE_CHECKING:
     from core.database import Database
 
-NEWEST = {"ledger": "0008", "predictions": "0004"}
+NEWEST = {"ledger": "0009", "predictions": "0005"}
 
 
 def upgrade(database: Database, kind: str) -> None:

@@ -21,6 +21,7 @@ from service.tracing import SCOPE, VERSION
 
 OTHER = "other"  # route of whatever matched none, and method that HTTP does not have
 GONE = 499  # no answer was begun: the client left before, or the worker was stopped; the number is nginx's
+ANSWERS = ("/predict", "/infer")  # ends of the routes that answer
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"})
 HEADER = b"x-request-id"
 GIVEN = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
@@ -55,6 +56,8 @@ class Account:
         """Count what it came to, and log it where that is asked for."""
         seconds = time.perf_counter() - self._begun
         context.metrics.answered(told.route, told.status, seconds)
+        if told.status == 200 and told.scene is not None and told.route.endswith(ANSWERS):
+            context.stopwatch.took(told.scene, seconds)
         if context.access is not None:
             context.access.write(self._line(context, told, seconds))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -37,12 +38,18 @@ def client(home: Home) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def heard() -> Path | None:
+    """The WAV file that the browser's microphone hears, over and over; a beep where a file of tests names none."""
+    return None
+
+
+@pytest.fixture(scope="module")
+def browser(heard: Path | None) -> Iterator[Browser]:
     """It has an event loop run in this thread as long as it is open, so no file leaves it to the next."""
     program = chromium()
     if program is None:
         pytest.skip("Chromium is not installed (as root: apt-get install chromium)")
-    with Browser(program) as made:
+    with Browser(program, heard) as made:
         yield made
 
 
@@ -50,3 +57,11 @@ def browser() -> Iterator[Browser]:
 def origin(running: House) -> str:
     """Where the console answers that a file of tests has started."""
     return f"http://127.0.0.1:{running.console_port}"
+
+
+@pytest.fixture
+def stored(running: House) -> Iterator[Home]:
+    """The home of the house that a file of tests has started, opened beside its processes."""
+    opened = running.open()
+    yield opened
+    opened.close()

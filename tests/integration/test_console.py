@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from console.contract import pages
 from core.home import Home
 from core.lease import LEARNER, TRAINER, acquire, release
 from core.workers import Worker
@@ -31,13 +30,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield made
 
 
-@pytest.fixture
-def home(running: House) -> Iterator[Home]:
-    opened = running.open()
-    yield opened
-    opened.close()
-
-
 def test_scenes_are_shown_and_nothing_is_asked_of_another_place(browser: Browser, origin: str) -> None:
     with browser.window(origin) as window:
         page = window.open("/")
@@ -49,43 +41,43 @@ def test_scenes_are_shown_and_nothing_is_asked_of_another_place(browser: Browser
         window.clean()
 
 
-def test_versions_are_promoted_and_rolled_back_by_hand(browser: Browser, origin: str, home: Home) -> None:
-    first, _, third = home.registry.versions("solder")
+def test_versions_are_promoted_and_rolled_back_by_hand(browser: Browser, origin: str, stored: Home) -> None:
+    first, _, third = stored.registry.versions("solder")
     with browser.window(origin) as window, browser.window(origin) as other:
         page, beside = window.open("/scenes/solder/versions"), other.open("/scenes/solder/versions")
         page.get_by_label("Version", exact=True).select_option(third.version)
         page.get_by_role("button", name="Promote", exact=True).click()
         page.locator(".dialog").get_by_role("button", name="Promote").click()
         page.wait_for_selector("text=version 3 is champion")
-        assert home.registry.champion("solder").version == third.version  # type: ignore[union-attr]
+        assert stored.registry.champion("solder").version == third.version  # type: ignore[union-attr]
         beside.wait_for_selector("tr.chosen :text('3 ')")
         page.get_by_role("button", name="Roll back to version 1").click()
         page.locator(".dialog").get_by_role("button", name="Roll back").click()
         beside.wait_for_selector("text=Version 1 became champion again")
-        assert home.registry.champion("solder").version == first.version  # type: ignore[union-attr]
+        assert stored.registry.champion("solder").version == first.version  # type: ignore[union-attr]
         window.clean()
         other.clean()
 
 
-def test_what_somebody_else_changed_meanwhile_is_not_overwritten(browser: Browser, origin: str, home: Home) -> None:
-    _, second, _ = home.registry.versions("solder")
-    alias = home.registry.champion("solder")
+def test_what_somebody_else_changed_meanwhile_is_not_overwritten(browser: Browser, origin: str, stored: Home) -> None:
+    _, second, _ = stored.registry.versions("solder")
+    alias = stored.registry.champion("solder")
     assert alias is not None
     with browser.window(origin) as window:
         page = window.open("/scenes/solder/versions")
         page.get_by_label("Version", exact=True).select_option(second.version)
         page.get_by_role("button", name="Promote", exact=True).click()
         page.wait_for_selector(".dialog")
-        home.registry.promote(
+        stored.registry.promote(
             "solder", alias.version, expected_generation=alias.generation, head=lambda: None, action="promote"
         )
         page.locator(".dialog").get_by_role("button", name="Promote").click()
         page.wait_for_selector("text=read the scene again")
-        assert home.registry.champion("solder").version == alias.version  # type: ignore[union-attr]
+        assert stored.registry.champion("solder").version == alias.version  # type: ignore[union-attr]
 
 
-def test_a_challenge_begins_and_stops(browser: Browser, origin: str, home: Home) -> None:
-    second = home.registry.versions("solder")[1]
+def test_a_challenge_begins_and_stops(browser: Browser, origin: str, stored: Home) -> None:
+    second = stored.registry.versions("solder")[1]
     with browser.window(origin) as window:
         page = window.open("/scenes/solder/versions")
         page.get_by_text("Let it challenge").click()
@@ -94,26 +86,26 @@ def test_a_challenge_begins_and_stops(browser: Browser, origin: str, home: Home)
         page.get_by_label("Share of the traffic, %").fill("25")
         page.get_by_role("button", name="Begin").click()
         page.wait_for_selector("text=Version 2 challenges")
-        held = home.challenges.of("solder")
+        held = stored.challenges.of("solder")
         assert held is not None and (held.version, held.mode, held.share) == (second.version, "split", 0.25)
         page.get_by_role("button", name="Stop the challenge").click()
-        until(lambda: home.challenges.of("solder") is None)
+        until(lambda: stored.challenges.of("solder") is None)
         page.wait_for_selector("text=challenges no more")
         window.clean()
 
 
-def test_a_process_that_is_down_is_said_so_and_healed(browser: Browser, origin: str, home: Home) -> None:
-    ledger = home.ledger.database
+def test_a_process_that_is_down_is_said_so_and_healed(browser: Browser, origin: str, stored: Home) -> None:
+    ledger = stored.ledger.database
     with browser.window(origin) as window:
         page = window.open("/scenes/solder/versions")
         page.wait_for_selector("text=The service is down.")
         assert page.locator(".light.down").count() == 3
         held = [acquire(ledger, name, "tests", 60.0) for name in (LEARNER, TRAINER)]
         worker = Worker(host="here", pid=1, worker="1")
-        home.workers.beat(worker)
+        stored.workers.beat(worker)
         page.wait_for_function("() => document.querySelectorAll('.light.up').length === 3")
         page.wait_for_selector("text=The service is down.", state="detached")
-        home.workers.leave(worker)
+        stored.workers.leave(worker)
         for lease in held:
             assert lease is not None
             release(ledger, lease)
@@ -140,38 +132,12 @@ def test_pages_are_reached_by_the_keyboard_alone(browser: Browser, origin: str) 
         assert {"/", "/new", "/jobs", "/scenes/solder/versions"} <= set(seen)
 
 
-def test_a_bundle_is_taken_away_whole(origin: str, home: Home) -> None:
-    version = home.registry.versions("solder")[0].version
+def test_a_bundle_is_taken_away_whole(origin: str, stored: Home) -> None:
+    version = stored.registry.versions("solder")[0].version
     told = httpx.get(f"{origin}/scenes/solder/versions/{version}/bundle.zip", trust_env=False)
     assert told.status_code == 200
     assert "attachment" in told.headers["content-disposition"]
     assert httpx.get(f"{origin}/scenes/solder/versions/none/bundle.zip", trust_env=False).status_code == 404
-
-
-HOSTILE = (
-    '<img src=x onerror="window.hit=1">',
-    "<script>window.hit=1</script>",
-    "{{'q'.repeat(9)}}",
-    "y" * 400,
-    "\u05e9\u05dc\u202e rtl",
-)
-
-
-def test_hostile_names_are_inert_on_every_page_of_a_scene(browser: Browser, origin: str, home: Home) -> None:
-    pico.register(home, "hostile", labels=HOSTILE, new_labels="accept")
-    job = home.jobs.file("adapt", "hostile", {"scene": "hostile", "data": f"/{HOSTILE[0]}", "label": HOSTILE[1]})
-    home.progress.stage(job.id, HOSTILE[0])
-    home.registry.quarantine("hostile", home.registry.versions("hostile")[0].version, HOSTILE[1])
-    told = {"scene": "hostile", "job": job.id, "version": home.registry.versions("hostile")[0].version}
-    with browser.window(origin) as window:
-        for page in pages():
-            if page.ROUTE != "/new/{job}":
-                opened = window.open(page.ROUTE.format(**told))
-                assert opened.evaluate("window.hit") is None, page.ROUTE
-                assert "q" * 9 not in opened.locator("#page").inner_text(), page.ROUTE
-                assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.ROUTE
-        window.clean()
-    home.jobs.cancel(job.id)
 
 
 def test_an_address_that_is_no_page_is_answered_in_the_same_house(browser: Browser, origin: str) -> None:

@@ -43,18 +43,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield made
 
 
-@pytest.fixture
-def home(running: House) -> Iterator[Home]:
-    opened = running.open()
-    yield opened
-    opened.close()
-
-
 def labels(home: Home, scene: str = "shapes") -> list[Label]:
     return newest(home, scene, "", 100)
 
 
-def test_labels_are_given_by_keys_and_what_comes_of_them_is_seen(browser: Browser, origin: str, home: Home) -> None:
+def test_labels_are_given_by_keys_and_what_comes_of_them_is_seen(browser: Browser, origin: str, stored: Home) -> None:
     with browser.window(origin) as window:
         page = window.open("/scenes/shapes/label")
         page.wait_for_selector("text=The learner is down.")
@@ -69,14 +62,14 @@ def test_labels_are_given_by_keys_and_what_comes_of_them_is_seen(browser: Browse
         page.wait_for_function(
             "(first) => document.querySelector('.look img').getAttribute('src') !== first", arg=first
         )
-        (label,) = labels(home)
+        (label,) = labels(stored)
         assert (label.said, label.annotator, f"/inputs/{label.example}") == ("square", "ann s11", first)
         page.wait_for_selector("text=the learner has not taken it in yet")
-        learnt = pico.learn(home)
+        learnt = pico.learn(stored)
         page.wait_for_selector(f"text=served since revision {learnt.number} of version 1")
         page.keyboard.press("u")
         page.wait_for_selector(f".look img[src='{first}']")
-        until(lambda: labels(home) == [])
+        until(lambda: labels(stored) == [])
         page.keyboard.press("s")
         page.wait_for_function(
             "(first) => document.querySelector('.look img').getAttribute('src') !== first", arg=first
@@ -84,7 +77,7 @@ def test_labels_are_given_by_keys_and_what_comes_of_them_is_seen(browser: Browse
         window.clean()
 
 
-def test_the_curve_moves_with_the_labels(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
+def test_the_curve_moves_with_the_labels(browser: Browser, origin: str, stored: Home, tmp_path: Path) -> None:
     truth = {
         hashlib.sha256(shape(label, 3 * n + k)).hexdigest(): k for n in range(12) for k, label in enumerate(pico.LABELS)
     }
@@ -95,9 +88,9 @@ def test_the_curve_moves_with_the_labels(browser: Browser, origin: str, home: Ho
             assert seen is not None
             page.keyboard.press(str(1 + truth[seen.removeprefix("/inputs/")]))
             page.wait_for_function("(old) => document.querySelector('.look img').getAttribute('src') !== old", arg=seen)
-            until(lambda count=count: len(labels(home)) == count)  # type: ignore[misc]
+            until(lambda count=count: len(labels(stored)) == count)  # type: ignore[misc]
             if count in (5, 14):
-                pico.learn(home)
+                pico.learn(stored)
         page.wait_for_selector("figure:has-text('newest 14.')")
         page.wait_for_selector("text=the learner has not taken it in yet", state="detached")
         page.mouse.move(0, 0)
@@ -109,8 +102,8 @@ def test_the_curve_moves_with_the_labels(browser: Browser, origin: str, home: Ho
         phone.clean()
 
 
-def test_files_of_labels_go_out_and_come_in(browser: Browser, origin: str, home: Home, tmp_path: Path) -> None:
-    kept = labels(home)
+def test_files_of_labels_go_out_and_come_in(browser: Browser, origin: str, stored: Home, tmp_path: Path) -> None:
+    kept = labels(stored)
     with browser.window(origin) as window:
         page = window.open("/scenes/shapes/label")
         page.get_by_text("Labels as files").click()
@@ -127,11 +120,11 @@ def test_files_of_labels_go_out_and_come_in(browser: Browser, origin: str, home:
         file.write_text("no labels")
         page.locator(".drop input").set_input_files(file)
         page.wait_for_selector("text=the file is no JSON")
-        assert labels(home) == kept
+        assert labels(stored) == kept
     assert httpx.get(f"{origin}/scenes/shapes/labels.xml", trust_env=False).status_code == 404
 
 
-def test_a_value_is_said_and_hostile_labels_are_words(browser: Browser, origin: str, home: Home) -> None:
+def test_a_value_is_said_and_hostile_labels_are_words(browser: Browser, origin: str, stored: Home) -> None:
     with browser.window(origin) as window:
         page = window.open("/scenes/hostile/label")
         buttons = page.locator(".answers button")
@@ -139,21 +132,23 @@ def test_a_value_is_said_and_hostile_labels_are_words(browser: Browser, origin: 
         page.keyboard.press("2")
         page.wait_for_selector("text=Nothing to label")
         page.wait_for_selector(".newest b:has-text('{{7*7}}')")
-        assert labels(home, "hostile")[0].said == HOSTILE[1]
+        assert labels(stored, "hostile")[0].said == HOSTILE[1]
         page = window.open("/scenes/height/label")
         page.get_by_label("What is it?").fill("0.5")
         page.get_by_label("What is it?").press("Enter")
         page.wait_for_selector(".newest b:has-text('0.5')")
-        assert labels(home, "height")[0].said == "0.5"
+        assert labels(stored, "height")[0].said == "0.5"
         window.clean()
 
 
-def test_texts_sounds_and_inputs_of_several_parts_are_shown(browser: Browser, origin: str, home: Home) -> None:
+def test_texts_sounds_and_inputs_of_several_parts_are_shown(browser: Browser, origin: str, stored: Home) -> None:
     both = json.dumps({"image": {"b64": base64.b64encode(shape("circle", 1)).decode()}, "text": HOSTILE[0]})
     given = {"text": HOSTILE[3].encode(), "audio": sounds.wav(1), "image+text": both.encode()}
     for place, (modality, data) in enumerate(given.items()):
-        home.registry.declare(Scene(name=f"kind-{place}", task="classification", modality=modality, labels=("a", "b")))
-        home.predictions.append([prediction(f"kind-{place}", data)])
+        stored.registry.declare(
+            Scene(name=f"kind-{place}", task="classification", modality=modality, labels=("a", "b"))
+        )
+        stored.predictions.append([prediction(f"kind-{place}", data)])
     with browser.window(origin) as window:
         page = window.open("/scenes/kind-0/label")
         assert page.locator(".look blockquote").inner_text() == HOSTILE[3]
@@ -165,18 +160,18 @@ def test_texts_sounds_and_inputs_of_several_parts_are_shown(browser: Browser, or
         page.keyboard.press("2")
         page.wait_for_selector(".newest b:has-text('b')")
         page.wait_for_selector("text=Nothing to label")
-        assert labels(home, "kind-2")[0].said == "b"
+        assert labels(stored, "kind-2")[0].said == "b"
         page = window.open("/scenes/kind-2/try")
         page.wait_for_selector("text=No version yet")
         window.clean()
 
 
-def test_a_sound_is_recorded_and_a_mixture_is_put_together(browser: Browser, origin: str, home: Home) -> None:
-    head = home.registry.first_head("shapes", home.registry.versions("shapes")[0].version)
+def test_a_sound_is_recorded_and_a_mixture_is_put_together(browser: Browser, origin: str, stored: Home) -> None:
+    head = stored.registry.first_head("shapes", stored.registry.versions("shapes")[0].version)
     assert head is not None
     for name, modality in (("voices", "audio"), ("cases", "image+text")):
-        home.registry.declare(Scene(name=name, task="classification", modality=modality, labels=("a", "b")))
-        home.registry.register(name, hashlib.sha256(name.encode()).hexdigest(), {"files": {}}, head)
+        stored.registry.declare(Scene(name=name, task="classification", modality=modality, labels=("a", "b")))
+        stored.registry.register(name, hashlib.sha256(name.encode()).hexdigest(), {"files": {}}, head)
     with browser.window(origin) as window:
         page = window.open("/scenes/voices/try")
         page.get_by_role("button", name="Record a sound").click()

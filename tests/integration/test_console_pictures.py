@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+import httpx
 import pytest
 
 from console.contract import pages
 from core import candidates
 from core.home import Home
 from core.job_files import folder_of, report_of
-from core.workers import Worker
 from tests import console_home
+from tests.asking import PNG
 from tests.browsing import DESK, PHONE, Browser, pictures, shoot
 from tests.processes import House, house
 
@@ -25,6 +26,7 @@ LOOKS: tuple[tuple[str, tuple[int, int], Literal["light", "dark"]], ...] = (
     ("dark", DESK, "dark"),
     ("phone", PHONE, "light"),
 )
+PREDICT = f"/v1/scenes/{console_home.SCENE}/predict"
 FITS = """() => [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1
   && !e.closest('.scroll, .tabs, pre, .unseen, .skip')).map(e => e.tagName + '.' + e.className).slice(0, 5)"""
 NAMELESS = """() => [...document.querySelectorAll('button, a, input, select, textarea')].filter(e =>
@@ -36,11 +38,16 @@ CHARTS = """() => [...document.querySelectorAll('figure svg')].map(e => [e.getAt
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("console") / "home") as made:
+    with house(tmp_path_factory.mktemp("console") / "home", LEPTON_SERVE_LOG_PREDICTIONS="false") as made:
         home = made.open()
         console_home.fill(home)
         home.close()
         made.start_console()
+        made.start_service(workers=1)
+        for number in range(40):
+            body = console_home.joint("good", 9000 + number)
+            answer = httpx.post(f"{made.url}{PREDICT}", content=body, headers=PNG, trust_env=False)
+            assert answer.status_code == 200, answer.text
         yield made
 
 
@@ -60,7 +67,6 @@ def test_a_page_fits_everywhere_and_names_what_it_shows(page: object, browser: B
     told = parts(home)
     if name == "look":
         told["job"] = home.jobs.listed(kind="inspect", states=("done",))[0].id
-    home.workers.beat(Worker(host="here", pid=1, worker="1"))
     home.close()
     folder = pictures(running.home.parent)
     for look, size, scheme in LOOKS:

@@ -32,13 +32,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield made
 
 
-@pytest.fixture
-def home(running: House) -> Iterator[Home]:
-    opened = running.open()
-    yield opened
-    opened.close()
-
-
 def drifts(home: Home, version: str, now: float) -> None:
     """Windows of ten minutes; the last one has drifted."""
     told = [
@@ -76,12 +69,12 @@ def test_charts_show_what_was_answered_and_when_it_drifted(browser: Browser, ori
         window.clean()
 
 
-def test_answers_that_come_appear_and_no_traffic_is_said_so(browser: Browser, origin: str, home: Home) -> None:
+def test_answers_that_come_appear_and_no_traffic_is_said_so(browser: Browser, origin: str, stored: Home) -> None:
     with browser.window(origin, PHONE, "dark") as window:
         page = window.open("/scenes/quiet/traffic")
         page.wait_for_selector("text=No traffic")
         page.wait_for_selector("text=No detector has alarmed")
-        answered(home, "quiet", [pico.picture("circle")], end=time.time(), seconds=0.0)
+        answered(stored, "quiet", [pico.picture("circle")], end=time.time(), seconds=0.0)
         page.wait_for_selector("text=1 answer in the last hour")
         page = window.open("/scenes/shapes/traffic")
         page.wait_for_selector("figure svg")

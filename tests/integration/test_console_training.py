@@ -32,13 +32,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield made
 
 
-@pytest.fixture
-def home(running: House) -> Iterator[Home]:
-    opened = running.open()
-    yield opened
-    opened.close()
-
-
 def claim(home: Home) -> Hold:
     hold = until(lambda: home.jobs.claim("tests", 600.0))
     assert hold is not None
@@ -51,7 +44,7 @@ def texts(window: Window, where: str) -> list[str]:
 
 
 def test_from_the_first_page_to_a_look_at_data_and_a_training(
-    browser: Browser, origin: str, home: Home, tmp_path: Path
+    browser: Browser, origin: str, stored: Home, tmp_path: Path
 ) -> None:
     archive = tmp_path / "pets.zip"
     with zipfile.ZipFile(archive, "w") as packed:
@@ -67,12 +60,12 @@ def test_from_the_first_page_to_a_look_at_data_and_a_training(
         page.wait_for_selector("text=1 received")
         page.get_by_role("button", name="Look at the data").click()
         page.wait_for_url("**/new/*")
-        hold = claim(home)
+        hold = claim(stored)
         data = Path(hold.job.request["data"])
         assert sorted(each.name for each in data.iterdir()) == ["cat", "dog"]
-        home.progress.stage(hold.job.id, "reading and checking the data")
+        stored.progress.stage(hold.job.id, "reading and checking the data")
         page.wait_for_selector(".present:has-text('reading and checking the data')")
-        home.jobs.finish(hold, RESULT)
+        stored.jobs.finish(hold, RESULT)
         page.wait_for_selector("text=labels looked at by lite0")
         page.get_by_label("How").select_option("closed_form")
         page.get_by_label("Budget, minutes").fill("0.5")
@@ -80,21 +73,21 @@ def test_from_the_first_page_to_a_look_at_data_and_a_training(
         page.get_by_label("Labels that are new later").select_option("accept")
         page.get_by_role("button", name="Start training").click()
         page.wait_for_url("**/jobs/*")
-        (filed,) = home.jobs.listed("pets", "adapt")
+        (filed,) = stored.jobs.listed("pets", "adapt")
         asked = {"recipe": "closed_form", "budget": 30.0, "backbones": ["efficientnet_lite0"], "new_labels": "accept"}
         assert asked.items() <= filed.request.items()
-        home.jobs.cancel(filed.id)
+        stored.jobs.cancel(filed.id)
         page.wait_for_selector("text=It was cancelled.")
         window.clean()
 
 
-def test_a_reload_and_a_second_window_show_the_same_training(browser: Browser, origin: str, home: Home) -> None:
-    filed = home.jobs.file("adapt", "films", {"scene": "films"})
+def test_a_reload_and_a_second_window_show_the_same_training(browser: Browser, origin: str, stored: Home) -> None:
+    filed = stored.jobs.file("adapt", "films", {"scene": "films"})
     with browser.window(origin) as window, browser.window(origin) as other:
         page = window.open(f"/jobs/{filed.id}")
         page.wait_for_selector("text=The trainer is down.")
-        hold = claim(home)
-        tell = home.progress
+        hold = claim(stored)
+        tell = stored.progress
         tell.stage(filed.id, "reading and checking the data")
         tell.stage(filed.id, "choosing a backbone")
         tell.advance(filed.id, 1, 4)
@@ -112,32 +105,32 @@ def test_a_reload_and_a_second_window_show_the_same_training(browser: Browser, o
             each.wait_for_selector("figure svg[aria-label='loss, nats']")
         page.get_by_role("button", name="Cancel the job").click()
         page.locator(".dialog").get_by_role("button", name="Cancel the job").click()
-        until(lambda: home.jobs.find(filed.id).cancel_asked)
+        until(lambda: stored.jobs.find(filed.id).cancel_asked)
         for each in (page, beside):
             each.wait_for_selector(".chip:has-text('being stopped')")
-        home.jobs.finish(hold, {})
+        stored.jobs.finish(hold, {})
         for each in (page, beside):
             each.wait_for_selector("text=It was cancelled.")
         window.clean()
         other.clean()
 
 
-def test_several_jobs_are_seen_at_once_each_as_far_as_it_is(browser: Browser, origin: str, home: Home) -> None:
-    first, second = (home.jobs.file("adapt", name, {"scene": name}) for name in ("line-1", "line-2"))
-    holds = [claim(home), claim(home)]
+def test_several_jobs_are_seen_at_once_each_as_far_as_it_is(browser: Browser, origin: str, stored: Home) -> None:
+    first, second = (stored.jobs.file("adapt", name, {"scene": name}) for name in ("line-1", "line-2"))
+    holds = [claim(stored), claim(stored)]
     for hold, done in zip(holds, (1, 3), strict=True):
-        home.progress.stage(hold.job.id, "extracting features")
-        home.progress.advance(hold.job.id, done, 4)
+        stored.progress.stage(hold.job.id, "extracting features")
+        stored.progress.advance(hold.job.id, done, 4)
     with browser.window(origin) as window:
         page = window.open("/jobs")
         page.wait_for_selector("text=(1 of 4)")
         page.wait_for_selector("text=(3 of 4)")
-        home.jobs.fail(holds[0], "the disk is full → free it", again=False)
+        stored.jobs.fail(holds[0], "the disk is full → free it", again=False)
         page.wait_for_selector(".chip.bad")
         page.wait_for_selector("td:has-text('the disk is full')")
         assert page.locator(".jobs .scene").count() == 1
-        home.jobs.cancel(second.id)
-    home.jobs.finish(holds[1], {})
+        stored.jobs.cancel(second.id)
+    stored.jobs.finish(holds[1], {})
     assert first.id != second.id
 
 

@@ -71,9 +71,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             yield Watched(server, tuple(f"{page}/metrics" for page in pages), answered)
 
 
-def answers(url: str) -> bool:
+def answers(url: str, path: str = "/metrics") -> bool:
     try:
-        return httpx.get(f"{url}/metrics", trust_env=False).status_code == 200
+        return httpx.get(url + path, trust_env=False).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -182,13 +182,14 @@ def test_every_alert_fires_when_it_should_and_only_then() -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
-def test_under_lepton_up_a_learner_that_was_started_again_does_not_count_on_the_services_page(tmp_path: Path) -> None:
+def test_lepton_up_shows_a_console_and_a_learner_started_again_is_not_on_the_services_page(tmp_path: Path) -> None:
     home = home_at(tmp_path / "home")
     pico.register(home)
     home.close()
-    port, service = free_port(), free_port()
+    port, service, shown = free_port(), free_port(), free_port()
     page = f"http://127.0.0.1:{service}"
-    variables = environment(tmp_path / "home", LEPTON_LEARNER_METRICS_PORT=str(port))
+    ports = {"LEPTON_LEARNER_METRICS_PORT": str(port), "LEPTON_CONSOLE_PORT": str(shown)}
+    variables = environment(tmp_path / "home", **ports)
     running = Running(lepton("up", "--port", str(service)), variables, tmp_path / "up.log")
     try:
         until(lambda: answers(page) and answers(f"http://127.0.0.1:{port}"), 60)
@@ -196,6 +197,9 @@ def test_under_lepton_up_a_learner_that_was_started_again_does_not_count_on_the_
         learner.kill()
         until(lambda: [process for process in learners(running) if process != learner], 30)
         until(lambda: answers(f"http://127.0.0.1:{port}"), 60)
+        until(lambda: answers(f"http://127.0.0.1:{shown}", "/"), 60)
+        assert f"console on http://127.0.0.1:{shown}" in running.told()
+        assert "shapes" in httpx.get(f"http://127.0.0.1:{shown}/", trust_env=False).text
         assert "lepton_learner" not in httpx.get(f"{page}/metrics", trust_env=False).text
         assert list((tmp_path / "home" / "bentoml").rglob("gauge_all_*.db")) == []
     finally:

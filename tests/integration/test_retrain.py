@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import config
 from core.erasure import erase
 from core.events import Feedback
 from core.evidence import Evidence
-from core.home import Home, open_home
+from core.home import Home
 from core.schema import canonical
 from lepton.main import run
 from tests import towns
+from tests.homes import copied
 from tests.towns import SCENE
 
 
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a version of the old towns, to be copied."""
-    folder = tmp_path_factory.mktemp("adapted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEPTON_HOME", str(folder / "home"))
-        with closing(open_home(config.load())) as made:
-            towns.declare(made)
-            table, named = str(towns.csv(folder / "loans.csv")), ("--backbone", "table_linear")
-            assert run(["adapt", SCENE, table, *named, "--recipe", "closed_form", "--json"]) == 0
-            assert run(["policy", SCENE, *towns.POLICY]) == 0
-    return folder / "home"
+    return towns.adapted(tmp_path_factory.mktemp("adapted"))
 
 
 @pytest.fixture
 def home(adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    shutil.copytree(adapted, tmp_path / "home")
     monkeypatch.setenv("LEPTON_HOME", str(tmp_path / "home"))
-    with closing(open_home(config.load())) as made:
+    with copied(adapted, tmp_path) as made:
         yield made
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from core import config
 from core.failpoint import VARIABLE
-from core.home import Home, open_home
+from core.home import Home
 from core.jobs import Hold
 from core.promotion import prepare
-from lepton.main import run
 from tests import towns
+from tests.homes import copied, home_at
 from tests.towns import SCENE
 from training import attempt, filing
 
@@ -34,23 +32,16 @@ forks.set_forkserver_preload(["training.attempt", "training.jobs.retrain"])
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a version of the old towns and labels of new ones, to be copied."""
-    folder = tmp_path_factory.mktemp("adapted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEPTON_HOME", str(folder / "home"))
-        with closing(open_home(config.load())) as made:
-            towns.declare(made)
-            table, named = str(towns.csv(folder / "loans.csv")), ("--backbone", "table_linear")
-            assert run(["adapt", SCENE, table, *named, "--recipe", "closed_form", "--json"]) == 0
-            assert run(["policy", SCENE, *towns.POLICY]) == 0
-            towns.say(made)
-    return folder / "home"
+    made = towns.adapted(tmp_path_factory.mktemp("adapted"))
+    with closing(home_at(made)) as home:
+        towns.say(home)
+    return made
 
 
 @pytest.fixture
 def home(adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    shutil.copytree(adapted, tmp_path / "home")
     monkeypatch.setenv("LEPTON_HOME", str(tmp_path / "home"))
-    with closing(open_home(config.load())) as made:
+    with copied(adapted, tmp_path) as made:
         yield made
 
 

@@ -2,84 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from core import certificates
-from core.config import Settings
 from core.erasure import erase
-from core.events import Feedback
-from core.evidence import Evidence
-from core.home import Home, open_home
-from core.types import Scene, Version
+from core.errors import Overtaken
+from core.gate_tables import untouched
+from core.home import Home
+from core.types import Version
 from lepton.output import Stages
-from tests.tuning import LABELS, picture
-from training import incremental, pipeline
-from training.backbone import timm
+from tests import halves
+from tests.halves import ASKED, SCENE, say
+from tests.homes import copied
+from training import incremental
 from training.incremental import Request
 from training.renewed import Candidate, Ground, renewed, sides
 
-SCENE, SIDE, BY = "halves", 32, 60
 WHO = "jane"
-SETTINGS = {"rate": 3e-3, "epochs": 4, "batch": 16, "augment": False}
-ASKED = Request(scene=SCENE, recipe="finetune", settings=SETTINGS, seed=3, budget=1200.0)
 
 
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a small network of random weights, untouched, to be copied."""
-    folder = tmp_path_factory.mktemp("adapted")
-    (name, _), *_ = timm.examples(folder)
-    lines = ["image,label,split"]
-    for label in LABELS:
-        for number in range(36):
-            file = folder / "data" / label / f"{number}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(picture(label, number, BY))
-            lines.append(f"{file.relative_to(folder / 'data')},{label},train")
-    (folder / "data" / "all.csv").write_text("\n".join(lines))
-    home = open_home(Settings(home=folder / "home"))
-    home.registry.declare(
-        Scene(name=SCENE, task="classification", modality="image", labels=LABELS, hash_key=b"the same in every home")
-    )
-    request = pipeline.Request(
-        scene=SCENE,
-        data=folder / "data" / "all.csv",
-        backbones=(f"timm:{name}",),
-        size=SIDE,
-        recipe="closed_form",
-    )
-    pipeline.adapt(home, request, Stages(quiet=True))
-    home.policies.change(SCENE, {"margin": 0.06})
-    home.close()
-    return folder / "home"
+    return halves.adapted(tmp_path_factory.mktemp("adapted"))
 
 
 @pytest.fixture
 def homes(adapted: Path, tmp_path: Path) -> Iterator[tuple[Home, Home]]:
     """Two homes that know the same."""
     with ExitStack() as open_ones:
-        made = []
-        for name in ("one", "other"):
-            shutil.copytree(adapted, tmp_path / name)
-            made.append(open_home(Settings(home=tmp_path / name)))
-            open_ones.callback(made[-1].close)
-        yield made[0], made[1]
-
-
-def say(home: Home, count: int, first: int = 5000, subject: str | None = None) -> None:
-    for number in range(first, first + count):
-        for label in LABELS:
-            data = picture(label, number, BY)
-            example = home.artifacts.put(data)
-            said = Feedback(scene=SCENE, example=example, label=label, subject=subject)
-            home.ledger.add(said, Evidence(example=example, features={}, media="image/png"))
+        one, other = (open_ones.enter_context(copied(adapted, tmp_path / name)) for name in ("one", "other"))
+        yield one, other
 
 
 def stand(home: Home, request: Request = ASKED) -> Ground:
@@ -129,8 +87,36 @@ def taught_by(home: Home, version: Version) -> set[str]:
     """Examples that stand and that its weights may have learned from."""
     follower = home.follower(home.registry.scene(SCENE), version)
     follower.catch_up()
-    aside = home.bundle(version.version).manifest.lineage.validation
-    return follower.standing - set(json.loads(home.artifacts.get(aside)))
+    return follower.standing - home.untouched.of(home.bundle(version.version).manifest.lineage.validation)
+
+
+class Interrupted(Stages):
+    """Erases a subject at the moment when a cycle is about to register what it made."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(quiet=True)
+        self.home = home
+
+    def stage(self, title: str) -> None:
+        if title.startswith("writing and registering"):
+            erase(self.home, WHO)
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_weights_that_learned_of_somebody_who_is_erased_meanwhile(homes: tuple[Home, Home]) -> None:
+    home, _ = homes
+    say(home, 45)
+    say(home, 4, first=7000, subject=WHO)
+    with pytest.raises(Overtaken, match="begin again") as caught:
+        incremental.retrain(home, ASKED, Interrupted(home))
+    assert "somebody was erased" in caught.value.message
+    (first,) = home.registry.versions(SCENE)
+    bundles = home.settings.home / "artifacts" / "bundles"
+    assert [place.name for place in bundles.iterdir()] == [first.version]
+    with home.ledger.database.read() as connection:
+        assert connection.execute(sa.select(untouched)).first() is None
+    blobs = [place.name for place in (home.settings.home / "artifacts" / "blobs").glob("*/*")]
+    assert set(blobs) <= set(home.evidence.paths(blobs)), "no weights are among them, but inputs alone"
 
 
 @pytest.mark.slow

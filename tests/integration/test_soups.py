@@ -71,14 +71,14 @@ def registered(home: Home, backbone: Backbone, examples: Sequence[Example]) -> V
     taught = [example for example in examples if example.split != "test"]
     rows_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, taught, None)
     learned = closed_form.learn(home, scene, assembly, taught, rows_ND, lambda done, total: None)
-    aside = json.dumps([example.digest for example in taught if example.split == "validation"])
+    aside = {example.digest for example in taught if example.split == "validation"}
     origin = package.Origin(
         recipe="finetune",
         transform="sqrt_l2",
         metrics={},
         data_digest="0" * 64,
         parent=None,
-        validation=home.artifacts.put(aside.encode()),
+        validation=home.untouched.keep(aside),
     )
     return package.register(home, scene, assembly, learned.head, taught, origin)
 

@@ -92,7 +92,7 @@ def test_a_tuned_version_tells_how_it_was_made_and_can_be_made_again(
     curve = {point.step: point.value for point in home.progress.metrics(how.run) if point.name == "validation_loss"}
     assert curve == {epoch["number"]: epoch["validation_loss"] for epoch in attempt["epochs"]}
     assert tuned.restore(home.artifacts, member.weights).digest == member.digest
-    apart = json.loads(home.artifacts.get(manifest.lineage.validation))
+    apart = home.untouched.of(manifest.lineage.validation)
     assert len(apart) == how.rows == manifest.metrics["leave_one_out_accuracy"].rows
     card = (home.artifacts.bundle(done["version"]) / "card.md").read_text()
     assert how.base[:16] in card and f"epoch {how.best} of 6" in card

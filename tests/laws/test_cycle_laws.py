@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,6 +19,7 @@ from core.home import Home, open_home
 from core.types import Scene
 from lepton.output import Stages
 from tests import pico
+from tests.homes import copied
 from training import incremental
 from training.incremental import Request
 from training.renewed import Ground, sides
@@ -42,11 +42,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def copied(template: Path) -> Iterator[Home]:
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(template, Path(folder) / "home")
-        with closing(open_home(Settings(home=Path(folder) / "home"))) as home:
-            yield home
+def copy_of(template: Path) -> Iterator[Home]:
+    with tempfile.TemporaryDirectory() as folder, copied(template, Path(folder)) as home:
+        yield home
 
 
 def contradict(home: Home, numbers: range) -> None:
@@ -80,7 +78,7 @@ def names(stock: Stock) -> tuple[object, ...]:
 @given(said)
 @settings(max_examples=5, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # each is a home: no shrinking
 def test_whoever_judges_teaches_nothing_and_everybody_does_one_of_the_two(template: Path, labels: list[Said]) -> None:
-    with copied(template) as home:
+    with copy_of(template) as home:
         trained = set(home.evidence.paths(_examples(home)))
         say(home, labels)
         ground = stand(home)
@@ -103,7 +101,7 @@ def test_whoever_judges_teaches_nothing_and_everybody_does_one_of_the_two(templa
 
 
 def test_a_cycle_without_anything_new_changes_nothing(template: Path) -> None:
-    with copied(template) as home:
+    with copy_of(template) as home:
         before = home.registry.versions("shapes"), home.registry.history("shapes"), home.holdouts.sets("shapes")
         done = incremental.retrain(home, Request(scene="shapes"), QUIET)
         assert (done.outcome, done.version, done.decision) == ("refused", None, None)
@@ -112,7 +110,7 @@ def test_a_cycle_without_anything_new_changes_nothing(template: Path) -> None:
 
 
 def test_a_backbone_that_cannot_be_had_again_leaves_everything_to_the_head(template: Path) -> None:
-    with copied(template) as home:
+    with copy_of(template) as home:
         say(home, [(label, 100 + number, False) for label in pico.LABELS for number in range(32)])
         contradict(home, range(200, 264))  # else the champion would err on nothing, and none could be better
         done = incremental.retrain(home, Request(scene="shapes"), QUIET)

@@ -253,8 +253,8 @@ def test_the_flow_counts_all_and_looks_at_some(home: Home) -> None:
         "square": [0.0, 1.0], "circle": [1.0, 0.0],
     }  # fmt: skip
     assert flow(home, task, 600.0, NOW + 900).answers == 0
-    assert "No traffic" in charts(flow(home, task, 600.0, NOW + 900), [], "600")
-    assert "answers a second" in charts(told, [], "600")
+    assert "No traffic" in charts(flow(home, task, 600.0, NOW + 900), [], [], "600")
+    assert "answers a second" in charts(told, [], [], "600")
     assert [span_of(home, "busy", NOW + more) for more in (0, 900, 90_000, 1e9)] == ["600", "3600", "604800", "604800"]
     assert span_of(home, "nowhere", NOW) == "3600"
 

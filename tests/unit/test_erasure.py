@@ -11,14 +11,14 @@ import pytest
 
 from core.artifacts import Artifacts
 from core.cache import FeatureCache
-from core.database import TABLES
 from core.erasure import Erasure, erase
-from core.errors import NotFound
+from core.errors import NotFound, Overtaken
 from core.home import Home
 from core.lease import acquire
 from core.predictions import PredictionLog
 from tests.homes import (
     SCENE,
+    bytes_of,
     declare,
     evidence_of,
     example_of,
@@ -81,18 +81,6 @@ def fill(home: Home) -> None:
     home.ledger.add(feedback_of(PICTURE, "dog", event_id="unnamed", annotator="ann"), evidence_of(PICTURE))
     late = {"event_id": "late", "subject": WHO, "example": None, "prediction_id": f"{SCENE}:{1:032x}"}
     home.ledger.add(feedback_of(PENDING, "cat", **late), None)
-
-
-def bytes_of(home: Home) -> bytes:
-    """All that is kept: every file, with its name, and every row."""
-    files = sorted(home.settings.home.rglob("*"))
-    held = [str(file).encode() + (file.read_bytes() if file.is_file() else b"") for file in files]
-    for database in (home.ledger.database, home.predictions.database):
-        with database.read() as connection:
-            for table in TABLES[database.kind].sorted_tables:
-                for row in connection.execute(table.select()):
-                    held += [value if isinstance(value, bytes) else str(value).encode() for value in row]
-    return b"\n".join(held)
 
 
 def traces(name: str, who: str) -> dict[str, bytes]:
@@ -196,6 +184,25 @@ def test_versions_made_with_the_subject_are_named(home: Home) -> None:
         home.registry.register(SCENE, version, manifest_of(sequence, tuned=tuned), head_of(0.0, sequence))
     done = erase(home, WHO)
     assert (done.stored_heads, done.tainted) == (("b" * 64, "c" * 64), ("c" * 64,))
+
+
+def test_weights_that_may_have_learned_of_somebody_erased_meanwhile_are_not_registered(home: Home) -> None:
+    learned = home.ledger.last_sequence(SCENE)
+    erase(home, WHO)
+    told = manifest_of(learned, tuned=True)
+    with pytest.raises(Overtaken, match="somebody was erased from 'ward' while a version was made"):
+        home.registry.register(SCENE, "a" * 64, told, head_of(0.0), learned=learned)
+    assert home.registry.versions(SCENE) == []
+    home.registry.register(SCENE, "a" * 64, told, head_of(0.0), learned=home.ledger.last_sequence(SCENE))
+    assert len(home.registry.versions(SCENE)) == 1
+
+
+def test_a_list_that_is_written_after_an_erasure_has_nobody_who_was_erased(home: Home) -> None:
+    examples = [example_of(PICTURE), example_of(OTHER)]
+    erase(home, WHO)
+    assert home.untouched.of(home.untouched.keep(examples)) == {example_of(OTHER)}
+    home.holdouts.keep(SCENE, 1, examples)
+    assert home.holdouts.sets(SCENE) == {1: {example_of(OTHER)}}
 
 
 def test_files_that_belong_to_the_user_are_named_and_left(home: Home, tmp_path: Path) -> None:

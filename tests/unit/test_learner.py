@@ -103,6 +103,25 @@ def test_a_revision_is_published_when_labels_come_and_only_then(home: Home) -> N
     assert newest(home)[0] == 2
 
 
+def test_labels_are_counted_once_by_whoever_learns_them(home: Home) -> None:
+    def counted(metrics: Metrics) -> float | None:
+        return metrics.registry.get_sample_value("lepton_labels_learned_total", {"scene": "s"})
+
+    clock, first, second = Clock(), Metrics(), Metrics()
+    events = [say(home, n, "ab"[n % 2]) for n in range(4)]
+    step(Learner(home, "one", first, clock))
+    clock.now += 100
+    other = Learner(home, "two", second, clock)
+    step(other)
+    assert (counted(first), counted(second)) == (4, 0)
+    say(home, 5, "a")
+    home.ledger.correct(events[0], label="b", value=None)
+    home.ledger.withdraw(events[1])
+    step(other)
+    step(other)
+    assert (counted(first), counted(second)) == (4, 2)
+
+
 def test_what_is_published_is_the_fit_from_scratch_after_any_deed(home: Home) -> None:
     teacher = learner(home)
     events = [say(home, n, "abc"[n % 3]) for n in range(12)]

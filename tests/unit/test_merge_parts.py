@@ -153,7 +153,7 @@ def kitchen(tmp_path: Path) -> Kitchen:
     targets_NK = np.eye(3)[[pico.LABELS.index(label) for label in labels]]
     batches = [{"image": torch.from_numpy(np.stack(pixels[start : start + 6]))} for start in range(0, 18, 6)]
     rows = Given(members=[], task="classification", targets_NK=targets_NK, judged_N=everything(labels))
-    return Kitchen(rows, "sqrt_l2", batches, backbones)
+    return Kitchen("sqrt_l2", batches, backbones, rows)
 
 
 def nudged(backbone: Backbone, seed: int) -> Backbone:
@@ -192,4 +192,4 @@ def test_a_kitchen_takes_models_of_one_architecture(kitchen: Kitchen, tmp_path: 
     _, (vit, setting) = timm.examples(tmp_path)
     other = zoo.load(f"timm:{vit}", setting)
     with pytest.raises(InvalidInput, match=r"not of one architecture: model\."):
-        Kitchen(kitchen.rows, "sqrt_l2", kitchen.batches, [kitchen.backbones[0], other])
+        Kitchen("sqrt_l2", kitchen.batches, [kitchen.backbones[0], other], kitchen.rows)

@@ -66,7 +66,7 @@ def test_the_loop_learns_soft_targets_of_training_rows_and_measures_by_labels() 
     base, held = backbone(), rows(4, 2)
     first = held.train[0]
     soft_K = np.array([0.4, 0.3, 0.2, 0.1])
-    context = replace(noisy(base, held), soft={first.digest: soft_K})
+    context = replace(noisy(base, held), soft={"": {first.digest: soft_K}})
     train, judged = feeds(base, held, Plan(), replace(context, limits=Limits()), None)
     assert train.targets_NK[0].tolist() == pytest.approx(soft_K.tolist())
     assert train.targets_NK[1:].sum(dim=1).tolist() == [1.0] * (len(held.train) - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def one(finding: Finding, root: Path) -> DataReport:
 def test_a_report_that_loses_a_file_cannot_be_made() -> None:
     with pytest.raises(AssertionError):
         DataReport(root="", task="classification", seen=3, kept=2, findings=())
+
+
+def test_an_input_of_a_person_is_named_and_not_shown(tmp_path: Path) -> None:
+    put(tmp_path, "twin.png", png(1))
+    put(tmp_path, "hers.png", png(1))
+    finding = Finding(kind="duplicate", path="hers.png", dropped=True, detail="", other="twin.png")
+    told = replace(one(finding, tmp_path), private=frozenset({"hers.png"}))
+    assert [tag for tag, _ in parsed(render(told)).seen].count("img") == 1
+    assert "so not shown" in render(told)
 
 
 def test_the_lines_name_counts_and_files(tmp_path: Path) -> None:

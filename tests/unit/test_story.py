@@ -97,6 +97,15 @@ def test_a_page_tells_what_was_measured(tmp_path: Path) -> None:
     assert {"svg", "table", "img"} <= set(parsed(page).seen)
 
 
+def test_a_mistake_on_somebody_who_may_be_erased_is_not_in_the_page() -> None:
+    examples = [
+        Example(digest=f"{n:064}", path=f"{n}.png", split="test", label="cat", subject=subject)
+        for n, subject in enumerate([None, "jane"])
+    ]
+    told = story.of_classes("2 test rows", np.array([[0.1, 0.9], [0.1, 0.9]]), examples, ["cat", "dog"], 0)
+    assert [mistake.name for mistake in told.mistakes] == ["0.png"]
+
+
 def test_names_are_inert_wherever_they_stand(tmp_path: Path) -> None:
     page = story_page.render(told(tmp_path, HOSTILE))
     assert "<img src=x" not in page and "\x1b" not in page and "\u202e" not in page

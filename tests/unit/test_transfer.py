@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from core.session import Session
 from core.statistics import from_grid
 from core.types import Example, Scene
 from exporters.backbone import Backbone, MemberGraph, Normalised, pictures
+from exporters.compose import read
 from exporters.recolour import recoloured
 from lepton.main import run
 from tests import graphs, pico
@@ -205,6 +207,62 @@ def test_too_few_judges_and_regressions_are_refused(frozen: Assembly, situation:
     values = replace(situation.scene, task="regression")
     with pytest.raises(InvalidInput, match="regression"):
         unlabelled.choose(values, frozen, examples(60, 500), Judges(source=[], rows={}), seed=0)
+
+
+CORNERS = "corners"
+SEVERAL = Scene(
+    name="shapes",
+    task="classification",
+    modality="image",
+    labels=LABELS,
+    hash_key=b"key",
+    task_name="shape",
+    further=(
+        Scene(name="shapes", task="classification", modality="image", task_name=CORNERS, labels=("none", "some")),
+    ),
+)
+
+
+def cornered(some: list[Example]) -> list[Example]:
+    """The same with a second task, of which every fifth lacks the label."""
+    said = [
+        {CORNERS: "none" if example.label == "circle" else "some"} if n % 5 else {} for n, example in enumerate(some)
+    ]
+    return [replace(example, further=further) for example, further in zip(some, said, strict=True)]
+
+
+@pytest.mark.parametrize("labelled", [0, 90])
+def test_of_several_tasks_the_mean_judges_and_every_one_is_told(frozen: Assembly, labelled: int) -> None:
+    others, source, target = examples(60, 500, dim=True), examples(90, 0), examples(labelled, 900, dim=True)
+    rows = dict(zip((e.digest for e in source), _features(frozen, source), strict=True))
+    judges = Judges(source=cornered(source), rows=rows, target=cornered(target))
+    found = unlabelled.choose(SEVERAL, frozen, others, judges, seed=0)
+    assert found.method == "coral"
+    _, judge = unlabelled.prepare(SEVERAL, frozen, others, judges, 0)
+    each = [replace(judge, panels=(panel,)) for panel in judge.panels]
+    scores = [one.trial("", one.outcomes(found.assembly), one.outcomes(frozen), 0.0).score for one in each]
+    whole = next(trial for trial in found.trials if trial.name == "coral").score
+    assert whole == pytest.approx(np.mean([score for score in scores if score is not None]))
+    first, second = (panel.head for panel in judge.panels)
+    told = unlabelled.metrics(SEVERAL, replace(first, further={CORNERS: second}), found, judges, {}, 0)
+    gained = "gain_by_labels_of_the_target" if labelled else "gain_by_reverse_validation"
+    assert gained in told["shape"] and gained not in told[CORNERS]
+    for mine in told.values():
+        assert ("target_balanced_accuracy" in mine) == bool(labelled)
+
+
+def test_a_moved_backbone_answers_every_task(situation: Situation) -> None:
+    whole = replace(situation, scene=SEVERAL)
+    made = cast("Method", plugins.load(METHODS, "batch_norm")).adapt(whole)
+    names = {output.name for output in read(made.model).graph.output}
+    assert {"probabilities", f"probabilities.{CORNERS}", "features"} == names
+
+
+def test_a_task_of_values_is_named_with_the_remedy() -> None:
+    (further,) = SEVERAL.further
+    with pytest.raises(InvalidInput, match="'corners' is a regression") as caught:
+        unlabelled.check(replace(SEVERAL, further=(replace(further, task="regression", labels=()),)))
+    assert "name only columns of classes" in caught.value.remedy
 
 
 def test_a_version_for_another_scene_keeps_the_head_of_the_labelled_one(

@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import InvalidInput, ParityFailed
 from exporters.backbone import MemberGraph
-from tests.tuning import LABELS, REGRESSION, Stand, backbone, rows, stand, values
+from tests.tuning import LABELS, REGRESSION, SCENE, Stand, backbone, rows, stand, values
 from training import judge, tuning
 from training.adapt import finetune
 from training.judge import Judged
@@ -97,14 +97,14 @@ def test_values_are_tuned_and_judged_by_the_variance_they_explain(tmp_path: Path
 
 def test_sides_are_those_of_the_data_or_a_fifth_of_each_class() -> None:
     given = rows(10, 2)
-    assert sides((*given.train, *given.validation), "classification", 0) == given
-    carved = sides(given.train, "classification", 0)
+    assert sides((*given.train, *given.validation), SCENE, 0) == given
+    carved = sides(given.train, SCENE, 0)
     assert {row.digest for row in (*carved.train, *carved.validation)} == {row.digest for row in given.train}
     assert [row.label for row in carved.validation].count("left") == 2 and len(carved.validation) == 2 * len(LABELS)
-    again = sides(given.train[::-1], "classification", 0)
+    again = sides(given.train[::-1], SCENE, 0)
     assert {row.digest for row in again.validation} == {row.digest for row in carved.validation}
-    assert not sides(rows(2).train, "classification", 0).validation
-    assert len(sides(values(20).train, "regression", 0).validation) == 4
+    assert not sides(rows(2).train, SCENE, 0).validation
+    assert len(sides(values(20).train, REGRESSION, 0).validation) == 4
 
 
 def test_what_cannot_be_tuned_is_refused_before_anything_is_computed(ground: Stand) -> None:

@@ -15,10 +15,11 @@ model states is not wanted, ``@mean`` or ``@cls`` behind it. ``HF_HUB_OFFLINE=1`
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from core.errors import InvalidInput
 from training import hub
+from training.hub import Known
 from training.zoo import Row, Setting
 
 if TYPE_CHECKING:
@@ -26,18 +27,11 @@ if TYPE_CHECKING:
     from exporters.text import Pooling
 
 
-class _Known(NamedTuple):
-    hub: str
-    dimension: int
-    parameters: int
-    licence: str
-
-
 # A short list to choose from; any other encoder loads as well.
 _TABLE = (
-    _Known("sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", 384, 117_653_760, "Apache-2.0"),
-    _Known("intfloat/multilingual-e5-small", 384, 117_653_760, "MIT"),
-    _Known("sentence-transformers/all-mpnet-base-v2", 768, 109_486_464, "Apache-2.0"),
+    Known("sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", 384, 117_653_760, "Apache-2.0"),
+    Known("intfloat/multilingual-e5-small", 384, 117_653_760, "MIT"),
+    Known("sentence-transformers/all-mpnet-base-v2", 768, 109_486_464, "Apache-2.0"),
 )
 _FILES = (
     "config.json",
@@ -54,18 +48,7 @@ _POOLINGS = ("mean", "cls")
 
 def names() -> tuple[Row, ...]:
     """A short list of models worth trying, with what the hub's cache on this machine holds marked as offline."""
-    return tuple(
-        Row(
-            name=f"transformers:{known.hub}",
-            modality="text",
-            dimension=known.dimension,
-            parameters=known.parameters,
-            licence=known.licence,
-            source=f"hub {known.hub}",
-            offline=hub.cached(known.hub, _NEEDED) is not None,
-        )
-        for known in _TABLE
-    )
+    return hub.rows("transformers", "text", _TABLE, _NEEDED)
 
 
 def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:

@@ -12,8 +12,6 @@ A name is a folder (config.json, *.safetensors and, where there is one, preproce
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import json
 import warnings
 from collections.abc import Callable
@@ -48,7 +46,9 @@ def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:
     """One seeded encoder of each family, a few thousand parameters each, written to ``folder``."""
     import torch
 
-    kinds = _transformers()
+    from training import saved
+
+    kinds = saved.package()
     convolutions = {"conv_dim": (16, 16), "conv_kernel": (10, 8), "conv_stride": (20, 16)}
     waves = {**_TINY, **convolutions, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
     halves = {"encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
@@ -77,14 +77,11 @@ def load(name: str, setting: Setting) -> Backbone:
     del setting
     from exporters.backbone import Backbone
     from exporters.hearing import Windowed, inputs
+    from training import saved
 
     folder = Path(name) if Path(name).is_dir() else _fetched(name)
     short = folder.name if Path(name).is_dir() else name
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights or not (folder / _CONFIG).is_file():
-        raise InvalidInput(
-            f"{short} holds no {_CONFIG} or no *.safetensors", "save the model with save_pretrained(FOLDER)"
-        )
+    weights = saved.weights(folder, f"transformers_audio:{short}")
     try:
         encoder, windows, width = _encoder(folder)
     except Exception as error:  # transformers raises whatever its models' code leads it into
@@ -97,7 +94,7 @@ def load(name: str, setting: Setting) -> Backbone:
         name=f"transformers_audio:{short}",
         source=f"folder {short}" if Path(name).is_dir() else f"hub {name}",
         modality="audio",
-        digest=hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in read)).hexdigest(),
+        digest=saved.digest(read),
         licence="unknown",
         parameters=sum(parameter.numel() for parameter in encoder.parameters()),
         dimension=width,
@@ -110,27 +107,15 @@ def load(name: str, setting: Setting) -> Backbone:
 
 def _encoder(folder: Path) -> tuple[torch.nn.Module, Windows, int]:
     """The encoder behind its spectrogram, the windows that it hears, and D."""
-    import torch
+    from training import saved
 
-    kinds = _transformers()
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    config = kinds.AutoConfig.from_pretrained(folder, **options)
+    config = saved.config(folder)
     front = json.loads((folder / _FRONT).read_text()) if (folder / _FRONT).is_file() else {}
     if front.get("sampling_rate", _RATE) != _RATE:
         raise ValueError(f"it hears {front['sampling_rate']} samples a second; expected {_RATE}")
     if config.model_type not in (*_WAVES, "audio-spectrogram-transformer", "whisper"):
         raise ValueError(f"it is a {config.model_type}")
-    model, found = kinds.AutoModel.from_pretrained(
-        folder,
-        use_safetensors=True,
-        attn_implementation="eager",
-        dtype=torch.float32,
-        output_loading_info=True,
-        **options,
-    )
-    missing = [name for name in found["missing_keys"] if not any(unused in name for unused in _UNUSED)]
-    if missing:  # transformers would fill them with random numbers, and say so in a log alone
-        raise ValueError(f"the weights lack {len(missing)} tensors, among them {sorted(missing)[0]}")
+    model = saved.model("AutoModel", folder, _UNUSED)
     model.eval()
     if config.model_type in _WAVES:
         return _waves(model, front)
@@ -168,20 +153,13 @@ def _patches(model: Any, front: dict[str, Any]) -> tuple[torch.nn.Module, Window
 def _frames(model: Any, front: dict[str, Any]) -> tuple[torch.nn.Module, Windows, int]:
     from exporters.hearing import Bands, Frames
     from exporters.sound import fourier
+    from training import saved
 
     del front
-    bands = _transformers().WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).mel_filters
+    bands = saved.package().WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).mel_filters
     samples = 2 * _HOP * model.config.max_source_positions
     heard = Bands(*fourier(_FRAME, _FRAME), bands, _HOP)
     return Frames(model.encoder, heard), Windows(samples=samples, hop=samples // 2, most=2), int(model.config.d_model)
-
-
-def _transformers() -> Any:
-    """The package, quiet, and without its half of types."""
-    package: Any = importlib.import_module("transformers")
-    package.logging.set_verbosity_error()
-    package.logging.disable_progress_bar()
-    return package
 
 
 def _fetched(name: str) -> Path:

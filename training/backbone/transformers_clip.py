@@ -16,26 +16,20 @@ hub's own (``transformers_clip:openai/clip-vit-base-patch32``).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from training import hub
+from training.hub import Known
 from training.zoo import Row, Setting
 
 if TYPE_CHECKING:
     from exporters.backbone import Backbone
 
 
-class _Known(NamedTuple):
-    hub: str
-    dimension: int
-    parameters: int  # of the half that sees
-    licence: str
-
-
 # A short list to choose from; any other model of these kinds loads as well.
 _TABLE = (
-    _Known("openai/clip-vit-base-patch32", 512, 87_849_216, "MIT"),
-    _Known("google/siglip-base-patch16-224", 768, 92_884_224, "Apache-2.0"),
+    Known("openai/clip-vit-base-patch32", 512, 87_849_216, "MIT"),
+    Known("google/siglip-base-patch16-224", 768, 92_884_224, "Apache-2.0"),
 )
 _NEEDED = ("config.json", "tokenizer.json", "model.safetensors")
 _WANTED = (*_NEEDED, "preprocessor_config.json")
@@ -45,18 +39,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789 .,'-"
 
 def names() -> tuple[Row, ...]:
     """A short list of models worth trying, with what the hub's cache on this machine holds marked as offline."""
-    return tuple(
-        Row(
-            name=f"transformers_clip:{known.hub}",
-            modality="image",
-            dimension=known.dimension,
-            parameters=known.parameters,
-            licence=known.licence,
-            source=f"hub {known.hub}",
-            offline=hub.cached(known.hub, _NEEDED) is not None,
-        )
-        for known in _TABLE
-    )
+    return hub.rows("transformers_clip", "image", _TABLE, _NEEDED)
 
 
 def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:

@@ -8,13 +8,12 @@ Legend: N rows, D features, K columns (1 for regression).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from core.errors import InvalidInput, NotFound
+from core.errors import InvalidInput
 from core.follow import Follower
 from core.head import Row
 from core.home import Home
@@ -132,11 +131,7 @@ def _held(home: Home, parents: Sequence[Parent]) -> frozenset[str] | None:
     for parent in parents:
         if not any(member.tuned for member in parent.manifest.members):
             continue
-        blob = parent.manifest.lineage.validation
-        try:
-            lists.append(set(json.loads(home.artifacts.get(blob)) if blob else []))
-        except NotFound:
-            lists.append(set())
+        lists.append(home.untouched.of(parent.manifest.lineage.validation))
         if not lists[-1]:
             raise InvalidInput(
                 f"version {parent.name} was tuned, and the list of rows that it left aside is gone",

@@ -54,7 +54,7 @@ def propose(home: Home, bench: Bench, method: str, module: ModuleType, config: A
     backbones = [restored(home, parent) for parent in bench.parents]
     order = sorted(range(len(backbones)), key=lambda place: bool(backbones[place].recipe))  # the original goes first
     kind, rows = cast("Kind", bench.parents[0].manifest.transform), bench.given
-    kitchen = Kitchen(rows, kind, batches(bench), [backbones[place] for place in order])
+    kitchen = Kitchen(kind, batches(bench), [backbones[place] for place in order], rows)
     soup: Soup = module.fuse(kitchen.given, config)
     body = kitchen.filled(soup.state)
     fused = tuned.moved(backbones[0], body, method)
@@ -97,15 +97,14 @@ def restored(home: Home, parent: Parent) -> Backbone:
 
 
 @dataclass
-class Kitchen:
-    """What a method of weights needs beside the weights: scores and information, on rows.
+class Models:
+    """Models of one architecture, and what any weights between them make of rows.
 
     Args:
-        rows: targets, and who may judge. kind: how features are scaled. batches: the rows as the models take them.
+        kind: how features are scaled. batches: the rows as the models take them.
         backbones: M models of one architecture, as far as is known.
     """
 
-    rows: members.Given
     kind: Kind
     batches: Sequence[Tensors]
     backbones: Sequence[Backbone]
@@ -117,16 +116,6 @@ class Kitchen:
             check_alike(self.states[0], state, f"model {number}")
         self._moved_norms = batchnorm.differ(self.states)
 
-    @property
-    def given(self) -> Given:
-        """As a method takes it."""
-        first = self.backbones[0]
-        base = first
-        if first.recipe:
-            size = first.size[0] if "image" in first.inputs else None
-            base = zoo.load(first.zoo_name, Setting(size=size, files=first.files))
-        return Given(states=self.states, base=_state(base), score=self.score, fisher=self.fisher)
-
     def filled(self, state: State) -> torch.nn.Module:
         """A module with these weights, its BatchNorm's statistics right for them."""
         body = self.backbones[0].body
@@ -137,6 +126,34 @@ class Kitchen:
         if whose is None and self._moved_norms:
             batchnorm.estimate(body, self.batches)
         return body.eval()
+
+    @torch.inference_mode()
+    def features(self, body: torch.nn.Module) -> tuple[Transform, GridRows]:
+        """The transform, measured where it has to be, and (N, D) features of the rows."""
+        raw_ND = np.concatenate([body(**batch).float().numpy() for batch in self.batches])
+        transform = measured(self.kind, raw_ND)
+        return transform, to_grid(apply(transform, raw_ND))
+
+
+@dataclass
+class Kitchen(Models):
+    """What a method of weights needs beside the weights: scores and information, on rows.
+
+    Args:
+        rows: targets, and who may judge.
+    """
+
+    rows: members.Given
+
+    @property
+    def given(self) -> Given:
+        """As a method takes it."""
+        first = self.backbones[0]
+        base = first
+        if first.recipe:
+            size = first.size[0] if "image" in first.inputs else None
+            base = zoo.load(first.zoo_name, Setting(size=size, files=first.files))
+        return Given(states=self.states, base=_state(base), score=self.score, fisher=self.fisher)
 
     def score(self, state: State) -> float:
         """The leave-one-out score on the rows that judge."""
@@ -157,13 +174,6 @@ class Kitchen:
         if len(rest) == 1:
             return self.score(rest[0])
         return self.score(module.fuse(replace(self.given, states=rest), config).state)
-
-    @torch.inference_mode()
-    def features(self, body: torch.nn.Module) -> tuple[Transform, GridRows]:
-        """The transform, measured where it has to be, and (N, D) features of the rows."""
-        raw_ND = np.concatenate([body(**batch).float().numpy() for batch in self.batches])
-        transform = measured(self.kind, raw_ND)
-        return transform, to_grid(apply(transform, raw_ND))
 
     def head(self, rows_ND: GridRows, learned_N: members.Flags | None = None) -> Head:
         """The closed-form head of some rows, all by default; columns as in the targets, zeros where a row lacks."""

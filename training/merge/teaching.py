@@ -93,7 +93,7 @@ def _taught(
     config: distill.Config,
     budget: float,
 ) -> Backbone:
-    kitchen = Kitchen(given, kind, batches(bench), [student])
+    kitchen = Kitchen(kind, batches(bench), [student], given)
     train_N = ~given.judged_N
     transform, rows_ND = kitchen.features(kitchen.filled(kitchen.states[0]))
     head = kitchen.head(rows_ND, train_N)

@@ -6,7 +6,6 @@ that the manifest names every parent with its share and the evidence for it. Kno
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from core import plugins
@@ -163,7 +162,7 @@ def _register(
         further={task.task_name: {} for task in scene.further},
         data_digest=rows.parents[0].manifest.lineage.data_digest,
         parent=champion.version if champion else None,
-        validation="" if aside is None else home.artifacts.put(json.dumps(sorted(aside)).encode()),
+        validation="" if aside is None else home.untouched.keep(aside),
         members=proposal.members,
         alphas=tuple(share.alpha for share in proposal.fusion.members),
         fusion=proposal.fusion,

@@ -70,17 +70,17 @@ def targets(
     scene: Scene,
     head: Head,
     spreads: Sequence[float],
-    soft: Mapping[str, Doubles] | None = None,
+    soft: Mapping[str, Mapping[str, Doubles]] | None = None,
 ) -> torch.Tensor:
     """(N, K): a one for the class, or the standardised value; NaN where a row has no label that the head knows.
 
-    ``soft`` has what some examples are taught of the first task instead, as ``training.recipe.Context`` says.
+    ``soft`` has what some examples are taught instead, as ``training.recipe.Context`` says.
     """
     place = {digest: row for row, digest in enumerate(dict.fromkeys(example.digest for example in examples))}
     laid = lay(scene, head)
     table_NK = torch.full((len(place), laid[-1].stop), float("nan"))
     for columns, spread, (task, mine) in zip(laid, spreads, by_task(scene, examples), strict=True):
-        own_NK, mixed = columns.of(table_NK), (soft or {}) if columns.start == 0 else {}
+        own_NK, mixed = columns.of(table_NK), (soft or {}).get(task.task_name, {})
         for example in mine:
             row = place[example.digest]
             if task.task == "regression":
