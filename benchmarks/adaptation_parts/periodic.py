@@ -180,7 +180,7 @@ class Scratch:
         """Train."""
         begun = time.process_time()
         bench, floor = self._bench, self._floor()
-        rows = tuning.sides(self._told, "classification", bench.seed)
+        rows = tuning.sides(self._told, bench.scene, bench.seed)
         parity = package.check_parity(floor, judge.draw(rows.train, bench.seed))
         asked = Ask(name="finetune", config=recipe.configure("finetune", self._stream.settings), budget=float("inf"))
         attempt = tuning.attempt(floor, parity, rows, bench, asked)
