@@ -12,7 +12,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -23,8 +22,7 @@ from benchmarks.report import Claim, Row, finish
 
 PARTS: Mapping[str, Callable[..., Measured]] = {
     "heads": heads.measured,
-    "periodic": partial(periodic.measured, "pictures"),
-    "periodic-digits": partial(periodic.measured, "digits"),
+    "periodic": periodic.measured,
     "levels": levels.measured,
     "shifts": shifts.measured,
     "queue": queue.measured,

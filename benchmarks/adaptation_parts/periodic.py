@@ -1,19 +1,14 @@
 """The deeper circle under a stream of scenes: cycles of retraining, beside the head alone and training from scratch.
 
-A model is adapted to the first scene in closed form; the next ones come ten inputs at a time. Each is answered when it
-comes, and its label is learned one to three batches later, in any order.
-
-* ``pictures``: photographs, then clip art, then emoji, the five classes that all share; 129 labels, then 387.
-* ``digits``: 1,000 of MNIST, then 1,000 of another scanner's.
-
-EfficientNet-Lite0, at 64 and at 32 px, and these ways:
+A model is adapted to photographs in closed form; then clip art comes, then emoji (the five classes that all share;
+EfficientNet-Lite0 at 64 px; 129 labels, then 387), ten inputs at a time. Each is answered when it comes, and its label
+is learned one to three batches later, in any order.
 
 * ``frozen``: the first version, for good. ``head``: its features, and the head that follows the labels.
-* ``head and cycle``: the product (``benchmarks/adaptation_parts/product.py``) under its default policy of retraining:
-  a cycle after half of the labels and after all; of digits that is every 500, which is the default, too.
-* ``from scratch``: everything that was labelled so far tunes the pristine backbone anew, by the same recipe with the
-  same settings, and nothing is kept aside for a gate; between these trainings it stays as it is. Both streams have two
-  of them, after half of the labels and after all.
+* ``head and cycle``: the product (``benchmarks/adaptation_parts/product.py``), its gate as it is by default, with a
+  cycle after half of the labels and after all. (By itself it would begin one after 500.)
+* ``from scratch``: at the same moments everything that was labelled so far tunes the pristine backbone anew, by the
+  same recipe with the same settings, and nothing is kept aside for a gate; between them it stays as it is.
 
 Of each: ``prequential``, the share of right first answers; ``average``, balanced accuracy on test rows of all scenes at
 the end; ``backward transfer``, what scenes have gained since they were the present one, and ``forgetting``, what they
@@ -31,7 +26,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -53,11 +48,13 @@ from training.evaluate import balanced_accuracy
 from training.judge import Bench
 from training.tuning import Ask
 
-BACKBONE = "efficientnet_lite0"
-TAUGHT = 0.75  # of each picture scene teach, the others test
-DIGITS = ((1000, 500), (1000, 597))  # of both digit scenes: how many teach, and how many test
+BACKBONE, SIZE = "efficientnet_lite0", 64
+TAUGHT = 0.75  # of each scene teach, the others test
+MOMENT = 193  # labels between two trainings
+SETTINGS: Mapping[str, object] = {"epochs": 8, "rate": 3e-4}  # of the recipe that tunes
 WITHIN, COST = 1.0, 25.0  # points of accuracy; % of processor seconds
 LAST = 50  # answers that a point of the curve is the mean of
+PANEL = f"right answers of the last {LAST}"
 FROZEN, HEAD, CYCLE, SCRATCH = "frozen", "head", "head and cycle", "from scratch"
 
 
@@ -67,22 +64,6 @@ class Stage:
 
     taught: tuple[Example, ...]
     tested: tuple[Example, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Stream:
-    """Scenes one after the other, and how they are met.
-
-    Attributes:
-        size: side of the pictures in pixels. settings: of the recipe that tunes, in cycles and from scratch.
-        scratch, cycle: labels after which each trains.
-    """
-
-    draw: Callable[[int], Sequence[Stage]]
-    size: int
-    settings: Mapping[str, object]
-    scratch: int
-    cycle: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,8 +133,8 @@ class Fixed:
 class Scratch:
     """The recipe on everything that was labelled so far, from the pristine backbone, each time."""
 
-    def __init__(self, folder: Path, stream: Stream, scene: Scene, seed: int) -> None:
-        self._stream, self.every = stream, stream.scratch
+    def __init__(self, folder: Path, scene: Scene, seed: int) -> None:
+        self.every = MOMENT
         self._bench = Bench(scene, folder, Limits(), None, os.cpu_count() or 1, seed)
         self._told: list[Example] = []
         self.seconds = 0.0
@@ -182,13 +163,13 @@ class Scratch:
         bench, floor = self._bench, self._floor()
         rows = tuning.sides(self._told, bench.scene, bench.seed)
         parity = package.check_parity(floor, judge.draw(rows.train, bench.seed))
-        asked = Ask(name="finetune", config=recipe.configure("finetune", self._stream.settings), budget=float("inf"))
+        asked = Ask(name="finetune", config=recipe.configure("finetune", SETTINGS), budget=float("inf"))
         attempt = tuning.attempt(floor, parity, rows, bench, asked)
         self._serve(attempt.judged.assembly if attempt.judged else floor, self._told)
         self.seconds += time.process_time() - begun
 
     def _floor(self) -> Assembly:
-        bench, backbone = self._bench, zoo.load(BACKBONE, zoo.Setting(size=self._stream.size))
+        bench, backbone = self._bench, zoo.load(BACKBONE, zoo.Setting(size=SIZE))
         return assemble([backbone], None, bench.scene, bench.cache, [], bench.threads, bench.limits)
 
     def _serve(self, assembly: Assembly, told: Sequence[Example]) -> None:
@@ -196,30 +177,22 @@ class Scratch:
         self._head: Head = judge.solve(self._bench.scene, told, self._rows)
 
 
-def measured(name: str, *, quick: bool) -> Measured:
-    """The table, the claims, and the accuracy over one of the streams."""
+def measured(*, quick: bool) -> Measured:
+    """The table, the claims, and the accuracy over the stream."""
     found: dict[str, list[Followed]] = {}
     for seed in range(1 if quick else 5):
-        for way, one in _through(STREAMS[name], seed):
-            found.setdefault(way, []).append(one)
-            print(f"… {name}, seed {seed}, {way}: {one}", file=sys.stderr, flush=True)
-    return Measured(
-        rows=list(_table(name, found)), claims=list(_claims(name, found)), curves=list(_curves(name, found))
-    )
-
-
-def _through(stream: Stream, seed: int) -> Iterator[tuple[str, Followed]]:
-    """Every way, one after the other."""
-    stages = stream.draw(seed)
-    with tempfile.TemporaryDirectory() as place:
-        for name, way in _ways(Path(place), stream, stages, seed).items():
-            one = followed(way, stages, seed)
-            if isinstance(way, Product):
-                one = replace(one, outcomes=[cycle.outcome for cycle in way.cycles])
-                for cycle, spent in zip(way.cycles, way.spent, strict=True):
-                    print(f"… {cycle.outcome}: {cycle.words}; {'; '.join(cycle.reasons)}; {spent}", file=sys.stderr)
-                way.close()
-            yield name, one
+        stages = _stages(seed)
+        with tempfile.TemporaryDirectory() as place:
+            for name, way in _ways(Path(place), stages, seed).items():
+                one = followed(way, stages, seed)
+                if isinstance(way, Product):
+                    one = replace(one, outcomes=[cycle.outcome for cycle in way.cycles])
+                    for cycle, spent in zip(way.cycles, way.spent, strict=True):
+                        print(f"… {cycle.outcome}: {'; '.join(cycle.reasons)}; {spent}", file=sys.stderr)
+                    way.close()
+                found.setdefault(name, []).append(one)
+                print(f"… seed {seed}, {name}: {one}", file=sys.stderr, flush=True)
+    return Measured(rows=list(_table(found)), claims=list(_claims(found)), curves=list(_curves(found)))
 
 
 def followed(way: Way, stages: Sequence[Stage], seed: int) -> Followed:
@@ -255,55 +228,31 @@ def followed(way: Way, stages: Sequence[Stage], seed: int) -> Followed:
     )
 
 
-def _pictures(seed: int) -> list[Stage]:
+def _stages(seed: int) -> list[Stage]:
     sides = [data.load(folder).examples for folder in (scenes.photo(), scenes.clip_art(), scenes.emoji())]
     shared = set.intersection(*({example.label for example in side} for side in sides))
-    kept = [[example for example in side if example.label in shared] for side in sides]
-    return [_stage(side, int(TAUGHT * len(side)), len(side), seed) for side in kept]
+    made = []
+    for side in sides:
+        mine = [replace(example, split="train") for example in side if example.label in shared]
+        drawn = [mine[place] for place in np.random.default_rng(seed).permutation(len(mine))]
+        cut = int(TAUGHT * len(drawn))
+        made.append(Stage(taught=tuple(drawn[:cut]), tested=tuple(drawn[cut:])))
+    return made
 
 
-def _digits(seed: int) -> list[Stage]:
-    places = (scenes.mnist(BENCH / "scenes" / "mnist"), scenes.digits(BENCH / "scenes" / "digits"))
-    sides = [data.load(place).examples for place in places]
-    return [_stage(side, *counts, seed) for side, counts in zip(sides, DIGITS, strict=True)]
-
-
-def _stage(side: Sequence[Example], taught: int, tested: int, seed: int) -> Stage:
-    drawn = [replace(side[place], split="train") for place in np.random.default_rng(seed).permutation(len(side))]
-    return Stage(taught=tuple(drawn[:taught]), tested=tuple(drawn[taught : taught + tested]))
-
-
-STREAMS: Mapping[str, Stream] = {
-    "pictures": Stream(
-        draw=_pictures,
-        size=64,
-        settings={"epochs": 8, "rate": 3e-4},
-        scratch=193,
-        cycle=193,
-    ),
-    "digits": Stream(
-        draw=_digits,
-        size=32,
-        settings={"epochs": 4, "rate": 1e-3},
-        scratch=500,
-        cycle=500,
-    ),
-}
-
-
-def _ways(place: Path, stream: Stream, stages: Sequence[Stage], seed: int) -> dict[str, Way]:
+def _ways(place: Path, stages: Sequence[Stage], seed: int) -> dict[str, Way]:
     everything = [example for stage in stages for example in (*stage.taught, *stage.tested)]
     labels = tuple(sorted({str(example.label) for example in everything}))
     scene = Scene(name="stream", task="classification", modality="image", labels=labels, hash_key=b"stream")
-    backbone, cache = zoo.load(BACKBONE, zoo.Setting(size=stream.size)), BENCH / "features"
+    backbone, cache = zoo.load(BACKBONE, zoo.Setting(size=SIZE)), BENCH / "features"
     rows = _rows(assemble([backbone], None, scene, cache, [], 1, Limits()), everything, cache)
     (place / "scratch").mkdir()
     (place / "scratch" / "graphs").symlink_to((cache / "graphs").resolve())
     return {
         FROZEN: Fixed(rows, frozen=True),
         HEAD: Fixed(rows, frozen=False),
-        CYCLE: Product(place / "home", BACKBONE, stream.size, seed, stream.cycle, stream.settings),
-        SCRATCH: Scratch(place / "scratch", stream, scene, seed),
+        CYCLE: Product(place / "home", BACKBONE, SIZE, seed, MOMENT, SETTINGS),
+        SCRATCH: Scratch(place / "scratch", scene, seed),
     }
 
 
@@ -328,7 +277,7 @@ def _scores(way: Way, stages: Sequence[Stage]) -> list[float]:
     return found
 
 
-def _table(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Row]:
+def _table(found: Mapping[str, Sequence[Followed]]) -> Iterator[Row]:
     for name, each in found.items():
         figures: dict[str, list[float]] = {
             "prequential": [one.prequential for one in each],
@@ -342,29 +291,29 @@ def _table(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Row
         counted = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         yield {
             "part": "periodic",
-            "what": f"{stream}: {name}",
+            "what": name,
             **told,
             "CPU s": mean_told(np.array([one.seconds for one in each])),
             "cycles": ", ".join(f"{count} {outcome}" for outcome, count in counted.items()),
         }
 
 
-def _claims(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Claim]:
+def _claims(found: Mapping[str, Sequence[Followed]]) -> Iterator[Claim]:
     """How far behind the cycle is, and what it cost."""
     pairs = list(zip(found[CYCLE], found[SCRATCH], strict=True))
     behind = 100 * np.array([scratch.average - mine.average for mine, scratch in pairs])
     cost = 100 * np.array([mine.seconds / scratch.seconds for mine, scratch in pairs])
     far, dear = float(behind.mean()), float(cost.mean())
-    words = f"{stream}: points that training from scratch is above head and cycle at the end ({mean_told(behind)})"
+    words = f"points that training from scratch is above head and cycle at the end ({mean_told(behind)})"
     yield Claim(claim=words, value=far, bound=WITHIN, holds=far <= WITHIN)
-    words = f"{stream}: processor seconds of the cycles in % of training from scratch ({mean_told(cost)})"
+    words = f"processor seconds of the cycles in % of training from scratch ({mean_told(cost)})"
     yield Claim(claim=words, value=dear, bound=COST, holds=dear <= COST)
 
 
-def _curves(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Curve]:
+def _curves(found: Mapping[str, Sequence[Followed]]) -> Iterator[Curve]:
     """The share of right first answers among the last ones, as the stream goes by."""
     window = np.ones(LAST) / LAST
     for name, each in found.items():
         values_SN = np.array([np.convolve(one.right_N, window, mode="valid") for one in each])
         at_N = list(range(LAST, LAST + values_SN.shape[1]))
-        yield Curve(panel=stream, name=name, along="inputs answered", at_N=at_N, values_SN=values_SN)
+        yield Curve(panel=PANEL, name=name, along="inputs answered", at_N=at_N, values_SN=values_SN)
