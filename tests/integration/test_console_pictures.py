@@ -44,10 +44,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         home.close()
         made.start_console()
         made.start_service(workers=1)
-        for number in range(40):
-            body = console_home.joint("good", 9000 + number)
-            answer = httpx.post(f"{made.url}{PREDICT}", content=body, headers=PNG, trust_env=False)
-            assert answer.status_code == 200, answer.text
+        with httpx.Client(base_url=made.url, headers=PNG, trust_env=False, timeout=30.0) as client:
+            for number in range(40):
+                answer = client.post(PREDICT, content=console_home.joint("good", 9000 + number))
+                assert answer.status_code == 200, answer.text
         yield made
 
 

@@ -20,6 +20,7 @@ from core.types import GridRows, Head, Prediction, Scene
 from learner.loop import Learner
 from learner.metrics import Metrics
 from tests import pico
+from tests.homes import prediction_of
 
 WIDTH = 24
 VERSION = "v" * 64
@@ -259,20 +260,8 @@ def test_old_heads_are_dropped_but_the_bundles_head_is_kept(home: Home) -> None:
 
 
 def predicted(name: str, example: int) -> Prediction:
-    return Prediction(
-        prediction_id=name,
-        scene="s",
-        version=VERSION,
-        extractor="x",
-        revision=0,
-        example=f"e{example}",
-        features=features(example),
-        label="a",
-        value=None,
-        confidence=0.5,
-        margin=0.1,
-        created_at=1000.0,
-    )
+    usual = prediction_of("", name, at=1000.0)
+    return replace(usual, scene="s", version=VERSION, extractor="x", example=f"e{example}", features=features(example))
 
 
 CHALLENGER = "c" * 64
