@@ -54,8 +54,10 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
 
 
 def _line(axis: Any, curve: Curve) -> None:
-    told_N2 = np.array([mean_and_half(values_S) for values_S in 100 * curve.values_SN.T])
-    (line,) = axis.plot(curve.at_N, told_N2[:, 0], label=curve.name)
-    low_N, high_N = told_N2[:, 0] - told_N2[:, 1], told_N2[:, 0] + told_N2[:, 1]
-    axis.fill_between(curve.at_N, low_N, high_N, color=line.get_color(), alpha=0.15, lw=0)
+    values_SN = 100 * curve.values_SN
+    (line,) = axis.plot(curve.at_N, values_SN.mean(axis=0), label=curve.name)
+    if len(values_SN) > 1:
+        told_N2 = np.array([mean_and_half(values_S) for values_S in values_SN.T])
+        low_N, high_N = told_N2[:, 0] - told_N2[:, 1], told_N2[:, 0] + told_N2[:, 1]
+        axis.fill_between(curve.at_N, low_N, high_N, color=line.get_color(), alpha=0.15, lw=0)
     axis.set_xlabel(curve.along)
