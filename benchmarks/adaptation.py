@@ -1,7 +1,7 @@
 """Learning while it serves: streams of scenes, gates, drift, labels worth asking for, and labels that lie.
 
-``python -m benchmarks.adaptation [--quick] [--json FILE] [--only heads,levels,shifts,queue,poison]``. What is asked in
-each part stands at the top of its file in ``benchmarks/adaptation_parts/``.
+``python -m benchmarks.adaptation [--quick] [--json FILE] [--pictures FOLDER] [--only PARTS]``. What is asked in each
+part stands at the top of its file in ``benchmarks/adaptation_parts/``; a part with curves draws them into FOLDER.
 
 Promises intervals over seeds, real data wherever nothing is said of planted, and the product's own functions.
 """
@@ -16,11 +16,13 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.adaptation_parts import heads, levels, poison, queue, shifts
+from benchmarks.adaptation_parts import heads, levels, periodic, poison, queue, shifts
+from benchmarks.adaptation_parts.measured import Measured, draw
 from benchmarks.report import Claim, Row, finish
 
-PARTS: Mapping[str, Callable[..., tuple[list[Row], list[Claim]]]] = {
+PARTS: Mapping[str, Callable[..., Measured]] = {
     "heads": heads.measured,
+    "periodic": periodic.measured,
     "levels": levels.measured,
     "shifts": shifts.measured,
     "queue": queue.measured,
@@ -33,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer seeds, within 5 minutes on 2 cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and claims to FILE")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw curves into FOLDER (adaptation-PART.png)")
     parser.add_argument("--only", default=",".join(PARTS), metavar="PARTS", help="some of: %(default)s")
     given = parser.parse_args(argv)
     names = given.only.split(",")
@@ -43,9 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     with threadpool_limits(1):
         for name in names:
             begun = time.monotonic()
-            found, held = PARTS[name](quick=given.quick)
-            rows += found
-            claims += held
+            found = PARTS[name](quick=given.quick)
+            rows += found.rows
+            claims += found.claims
+            if given.pictures and found.curves:
+                draw(found.curves, given.pictures / f"adaptation-{name}.png")
             print(f"… {name} is measured, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     return finish("Learning while it serves, in %, with 95 % intervals over seeds", rows, claims, given.json)
 

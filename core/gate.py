@@ -164,7 +164,7 @@ def decide(
     chance = np.random.default_rng(seed)
     checks = [check for name in asked.holdouts for check in _not_worse(name, holdouts.get(name), asked, chance)]
     if asked.superior:
-        checks.append(_better(holdouts, asked))
+        checks.append(better(holdouts, asked))
     checks += _affordable(champion, candidate, asked)
     return Decision(all(check.holds for check in checks), tuple(checks))
 
@@ -173,6 +173,28 @@ def lacking(rows: Mapping[str, int], policy: Policy) -> tuple[Check, ...]:
     """Hold-outs of the policy that have too few labelled examples: it will refuse, so nothing need be computed."""
     held = [(name, rows.get(name, 0)) for name in policy.holdouts]
     return tuple(_too_few(name, count, policy) for name, count in held if count < policy.least)
+
+
+def better(holdouts: Mapping[str, Outcomes], policy: Policy) -> Check:
+    """Superiority on one hold-out; several tries share the level.
+
+    Where it does not hold of a candidate that is always right, it holds of none.
+    """
+    tries = max(1, len(policy.holdouts))
+    best, bound = 1.0, spent(policy.alpha, 0) / tries
+    holds = False
+    for name in policy.holdouts:
+        outcomes = holdouts.get(name)
+        if outcomes is None:
+            continue
+        wins = int(np.count_nonzero(outcomes.candidate & ~outcomes.champion))
+        losses = int(np.count_nonzero(outcomes.champion & ~outcomes.candidate))
+        p, allowed = mcnemar(wins, losses), spent(policy.alpha, outcomes.uses) / tries
+        holds = holds or p <= allowed
+        if p / allowed <= best / bound:
+            best, bound = p, allowed
+    words = f"better on no hold-out: the smallest p is {best:.3g}, of {bound:.3g} at most"
+    return Check("better", best, bound, holds, words)
 
 
 def lower_bound(outcomes: Outcomes, alpha: float, chance: np.random.Generator) -> float:
@@ -268,25 +290,6 @@ def _parts(classes: Mapping[str, Flags], slices: Mapping[str, Flags], least: int
     if rare and sum(of_N.sum() for of_N in rare) >= least:
         yield RARE, np.logical_or.reduce(rare)
     yield from ((f"slice {name}", of_N) for name, of_N in slices.items() if of_N.sum() >= least)
-
-
-def _better(holdouts: Mapping[str, Outcomes], policy: Policy) -> Check:
-    """Superiority on one hold-out; several tries share the level."""
-    tries = max(1, len(policy.holdouts))
-    best, bound = 1.0, spent(policy.alpha, 0) / tries
-    holds = False
-    for name in policy.holdouts:
-        outcomes = holdouts.get(name)
-        if outcomes is None:
-            continue
-        wins = int(np.count_nonzero(outcomes.candidate & ~outcomes.champion))
-        losses = int(np.count_nonzero(outcomes.champion & ~outcomes.candidate))
-        p, allowed = mcnemar(wins, losses), spent(policy.alpha, outcomes.uses) / tries
-        holds = holds or p <= allowed
-        if p / allowed <= best / bound:
-            best, bound = p, allowed
-    words = f"better on no hold-out: the smallest p is {best:.3g}, of {bound:.3g} at most"
-    return Check("better", best, bound, holds, words)
 
 
 def _affordable(champion: Cost, candidate: Cost, policy: Policy) -> list[Check]:

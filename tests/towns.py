@@ -6,7 +6,7 @@ however many labels it gets. A cycle infers the schema again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -63,13 +63,21 @@ def declare(home: Home) -> Scene:
     )
 
 
-def say(home: Home, count: int = 160, *, first: int = 1000, wrong: bool = False, subject: str | None = None) -> None:
+def say(
+    home: Home,
+    count: int = 160,
+    *,
+    first: int = 1000,
+    wrong: bool = False,
+    subject: str | None = None,
+    towns: Mapping[str, str] = NEW,
+) -> None:
     """People label loans of the new towns; ``wrong``: of every second round of the towns the other way round."""
     for number in range(first, first + count):
-        told = row(number, tuple(NEW))
+        told = row(number, tuple(towns))
         data = canonical(told)
-        label = NEW[str(told["town"])]
-        if wrong and number // len(NEW) % 2:
+        label = towns[str(told["town"])]
+        if wrong and number // len(towns) % 2:
             label = OTHER[label]
         example = home.artifacts.put(data)
         said = Feedback(scene=SCENE, example=example, label=label, annotator=f"ann {number % 2}", subject=subject)

@@ -104,10 +104,7 @@ def contest(
         InvalidInput: nothing is left to solve a head from.
     """
     told = [_asked(each, features_of, stock, candidate.assembly.blocks) for each in follower.tasks]
-    holdouts = {}
-    for kind, mine in ((ANCHOR, stock.anchor), (FRESH, stock.fresh)):
-        for name, each in zip(names_of(scene, kind), told, strict=True):
-            holdouts[name] = _outcomes(each, mine, stock, uses[kind])
+    holdouts = _holdouts(scene, told, stock, uses)
     drawn = candidate.drawn[0]
     times = _milliseconds([(champion, drawn), (candidate, drawn)])
     sizes = (len(champion.bundle.model), len(candidate.assembly.model))
@@ -124,6 +121,39 @@ def contest(
     ]
     metrics = {each.task.task_name: _metrics(each) for each in told}
     return Contest(holdouts=holdouts, champion=costs[0], candidate=costs[1], metrics=metrics)
+
+
+def ceiling(scene: Scene, follower: Follower, stock: Stock, uses: Mapping[str, int]) -> dict[str, Outcomes]:
+    """The champion on the hold-outs beside a candidate that answers all of them right: what none can surpass.
+
+    Raises as ``contest``.
+    """
+    return _holdouts(scene, [_surpassed(each, stock) for each in follower.tasks], stock, uses)
+
+
+def _holdouts(scene: Scene, told: Sequence[_Answers], stock: Stock, uses: Mapping[str, int]) -> dict[str, Outcomes]:
+    found = {}
+    for kind, mine in ((ANCHOR, stock.anchor), (FRESH, stock.fresh)):
+        for name, each in zip(names_of(scene, kind), told, strict=True):
+            found[name] = _outcomes(each, mine, stock, uses[kind])
+    return found
+
+
+def _surpassed(each: Followed, stock: Stock) -> _Answers:
+    """The champion's answers, and the truth."""
+    known = each.state.rows
+    names = tuple(sorted(stock.judging & known.keys()))
+    head = _solved(without(each.state, each.task, stock.judging), each.task)
+    rows = tuple(known[name] for name in names)
+    features_ND = np.array([row.features for row in rows], np.int16).reshape(len(rows), each.state.width)
+    answers_NK = measure.answers(each.task, head, features_ND)
+    told = _Answers(each.task, names, rows, (head, head), (answers_NK, answers_NK), np.zeros(len(rows), np.bool_))
+    best_NK = np.zeros_like(answers_NK)
+    if each.task.task == "regression":
+        best_NK[:, 0] = _truths(told)
+    else:
+        best_NK[np.arange(len(rows)), _columns(told, 0)[1]] = 1.0  # a class that heads lack stays wrong for anybody
+    return replace(told, answers=(answers_NK, best_NK))
 
 
 def _asked(each: Followed, features_of: Rows, stock: Stock, blocks: Sequence[Block]) -> _Answers:

@@ -21,7 +21,7 @@ from core.challenges import Mode
 from core.decisions import Written
 from core.errors import Conflict, InvalidInput, LeptonError, NotFound
 from core.failpoint import passes
-from core.gate import Check
+from core.gate import Check, Policy
 from core.home import Home
 from core.job_settings import RetrainSettings
 from core.preprocess import Preprocessor
@@ -39,6 +39,7 @@ from training.stock import base_of, part
 Start = Literal["base", "champion"]
 Outcome = Literal["promoted", "challenging", "accepted", "refused"]
 SAME = "the champion already has these features, and its head follows the labels by itself: nothing would change"
+HOPELESS = "the champion errs on too few of the examples that judge: no candidate could be shown to be better"
 GOES = (
     ", and the champion has learned of somebody who was erased: promote another version, or retrain with a wider "
     "margin (lepton policy {scene} --set margin=0.1)"
@@ -93,13 +94,8 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
     if ground is None:
         return _refused("nothing was said since the champion was made: there is nothing to learn")
     scene, policy = ground.scene, verdict.policy(ground)
-    few = gate.lacking(counts(scene, ground.follower, ground.stock), policy)
-    if few:
-        return _refused("too few labelled examples to judge by", few)
-    if (last := verdict.before(ground)) is not None:
-        became = f"made version {short(last.version)}" if last.version else "was refused"
-        words = f"nothing was said since the last cycle, which {became} by decision {last.id}"
-        return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=verdict.checks(last))
+    if (refused := _beforehand(ground, policy)) is not None:
+        return refused
     passes("retrain.prepared")
     candidate = renewed(ground)
     if candidate is None or _same(candidate, ground.champion):
@@ -184,6 +180,20 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
         return Cycle(outcome="promoted", words=f"it is champion{words}", **told)
     outcome, words = _challenging(home, version, asked)
     return Cycle(outcome=outcome, words=words, **told)
+
+
+def _beforehand(ground: Ground, policy: Policy) -> Cycle | None:
+    """Why no candidate need be made: too little to judge by, a cycle that would repeat the last one, or one that no
+    candidate could win."""
+    few = gate.lacking(counts(ground.scene, ground.follower, ground.stock), policy)
+    if few:
+        return _refused("too few labelled examples to judge by", few)
+    if (last := verdict.before(ground)) is not None:
+        became = f"made version {short(last.version)}" if last.version else "was refused"
+        words = f"nothing was said since the last cycle, which {became} by decision {last.id}"
+        return Cycle(outcome="refused", words=words, reasons=tuple(last.record["reasons"]), checks=verdict.checks(last))
+    hopeless = verdict.hopeless(ground, policy)
+    return _refused(HOPELESS, hopeless) if hopeless else None
 
 
 def _same(candidate: Candidate, champion: Parent) -> bool:

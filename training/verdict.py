@@ -1,7 +1,8 @@
 """The gate asked about one cycle's candidate: what the policy makes it ask, and its decision written down.
 
 Promises that a decision is written with every number before anybody acts on it, and that a cycle which would only
-repeat the last one is found before it spends of its hold-outs. Knows nothing of how a candidate is made or promoted.
+repeat the last one, or which no candidate could win, is found before any work. Knows nothing of how a candidate is made
+or promoted.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import math
 from typing import Any
 
 from core import gate
-from core.decisions import Written
+from core.decisions import Uses, Written
 from core.gate import Check, Policy
-from training.contest import ANCHOR, FRESH, Contest, Rows, contest, counts, names_of
+from training.contest import ANCHOR, FRESH, Contest, Rows, ceiling, contest, counts, names_of
 from training.renewed import Candidate, Ground
 
 
@@ -49,6 +50,18 @@ def before(ground: Ground) -> Written | None:
     return last if same else None
 
 
+def hopeless(ground: Ground, policy: Policy) -> tuple[Check, ...]:
+    """Why a candidate that answers every example right would not be shown to be better: then none need be made.
+
+    Nothing is spent, since no candidate was asked.
+    """
+    if not policy.superior:
+        return ()
+    uses = ground.home.decisions.uses(ground.scene.name, ground.champion.version.version, ground.stock.number)
+    check = gate.better(ceiling(ground.scene, ground.follower, ground.stock, _spent(uses)), policy)
+    return () if check.holds else (check,)
+
+
 def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> tuple[Written, Contest]:
     """Ask both, decide, and write the decision down.
 
@@ -58,8 +71,7 @@ def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> t
     home, scene, stock = ground.home, ground.scene, ground.stock
     champion = ground.champion.version.version
     uses = home.decisions.uses(scene.name, champion, stock.number)
-    spent = {ANCHOR: uses.anchor, FRESH: uses.fresh}
-    told = contest(scene, ground.champion, ground.follower, candidate, rows, stock, spent, policy.confidence)
+    told = contest(scene, ground.champion, ground.follower, candidate, rows, stock, _spent(uses), policy.confidence)
     decided = gate.decide(told.holdouts, told.champion, told.candidate, policy, ground.seed)
     record = decided.to_json() | {
         "candidate": candidate.recipe,
@@ -84,6 +96,10 @@ def checks(decision: Written) -> tuple[Check, ...]:
     """What the gate asked, as it was written down."""
     listed: list[dict[str, Any]] = decision.record["checks"]
     return tuple(Check(**(each | {"bound": math.nan if each["bound"] is None else each["bound"]})) for each in listed)
+
+
+def _spent(uses: Uses) -> dict[str, int]:
+    return {ANCHOR: uses.anchor, FRESH: uses.fresh}
 
 
 def _key(ground: Ground) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from sklearn.linear_model import SGDClassifier
 
 from benchmarks import scenes, texts
 from benchmarks.adaptation_parts import streams
+from benchmarks.adaptation_parts.measured import Measured
 from benchmarks.draws import Names, mean_and_half, mean_told
 from benchmarks.report import Claim, Row
 from core.head import HeadState
@@ -164,7 +165,7 @@ class Descent:
         return said_N
 
 
-def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
+def measured(*, quick: bool) -> Measured:
     """The table and the claims."""
     seeds = 2 if quick else 5
     rows: list[Row] = []
@@ -183,7 +184,7 @@ def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
         words = f"stream of {name}: largest difference between the online head and a refit on all labels"
         claims.append(Claim(claim=words, value=apart, bound=0.0, holds=apart == 0.0))
         claims += _ahead(name, found)
-    return rows, claims
+    return Measured(rows=rows, claims=claims)
 
 
 def _ahead(name: str, found: dict[str, list[Doubles]]) -> Iterator[Claim]:
@@ -246,7 +247,7 @@ def _followed(learner: Learner, stages: Sequence[Stage], seed: int) -> Doubles:
     ends = [_scores(learner, stages)]
     worst, right = [ends[0][0]], list[np.ndarray[Any, Any]]()
     for number, stage in enumerate(stages[1:], 1):
-        for batch, arrived in enumerate(_arrivals(len(stage.labels_N), random)):
+        for batch, arrived in enumerate(arrivals(len(stage.labels_N), random)):
             coming = slice(batch * BATCH, (batch + 1) * BATCH)
             if len(stage.labels_N[coming]):
                 right.append(learner.answer(stage.rows_ND[coming]) == stage.labels_N[coming])
@@ -261,7 +262,7 @@ def _followed(learner: Learner, stages: Sequence[Stage], seed: int) -> Doubles:
     return np.array([np.concatenate(right).mean(), np.mean(last), np.mean(back), min(worst)])
 
 
-def _arrivals(count: int, random: np.random.Generator) -> Iterator[np.ndarray[Any, Any]]:
+def arrivals(count: int, random: np.random.Generator) -> Iterator[np.ndarray[Any, Any]]:
     """At each batch the inputs whose labels come: late, and in any order."""
     due_N = np.arange(count) // BATCH + random.integers(1, LATE + 1, count)
     for batch in range(int(due_N.max()) + 1):

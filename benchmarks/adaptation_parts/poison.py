@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.adaptation_parts import streams
+from benchmarks.adaptation_parts.measured import Measured
 from benchmarks.draws import Names, mean_and_half
 from benchmarks.report import Claim, Row
 from core.annotators import remove
@@ -81,7 +82,7 @@ class Outcome:
     restored: float  # largest difference to the head of a ledger without the attacker, after removal; 0 if not compared
 
 
-def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
+def measured(*, quick: bool) -> Measured:
     """Accuracy under every attack and defence, and that removal by one call restores the head."""
     seeds, rows, claims = 2 if quick else 5, list[Row](), list[Claim]()
     pair, triggered = streams.digits(), streams.triggered()[0]
@@ -94,7 +95,7 @@ def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
         for defence, outcomes in found.items():
             rows.append(_row(attack, defence, outcomes))
         claims += _claims(attack, found)
-    return rows, claims
+    return Measured(rows=rows, claims=claims)
 
 
 def _draw(pair: streams.Pair, triggered_ND: GridRows, attack: str, seed: int) -> Draw:

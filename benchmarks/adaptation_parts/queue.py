@@ -11,12 +11,14 @@ Legend: N rows, D features, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
 
 from benchmarks.adaptation_parts import streams
+from benchmarks.adaptation_parts.measured import Curve, Measured
 from benchmarks.draws import Names, mean_and_half
 from benchmarks.report import Claim, Row
 from core.head import HeadState
@@ -44,42 +46,31 @@ class Case:
     labels_N: Names
 
 
-def measured(*, quick: bool) -> tuple[list[Row], list[Claim]]:
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Accuracy after every round, by the labels there were, and with the whole pool labelled."""
+
+    counts: Sequence[int]
+    accuracies: Sequence[float]
+    final: float
+
+
+def measured(*, quick: bool) -> Measured:
     """Labels needed by each strategy, and the claim that ours need no more than labels at random."""
-    seeds, rows, claims = 2 if quick else 5, list[Row](), list[Claim]()
+    seeds, rows, claims, curves = 2 if quick else 5, list[Row](), list[Claim](), list[Curve]()
     for case in cases():
-        needed: dict[str, list[float]] = {name: [] for name in STRATEGIES}
+        runs: dict[str, list[Run]] = {}
         for seed in range(seeds):
             for name in STRATEGIES:
-                curve, final = _run(case, name, seed)
-                reached = [n for n, accuracy in curve if accuracy >= REACHED * final]
-                needed[name].append(reached[0] if reached else float(FIRST + ROUND * ROUNDS))
-        for name in STRATEGIES:
-            mean, half = mean_and_half(np.array(needed[name]))
-            saved = np.array(needed["random"]) - np.array(needed[name])
-            less, less_half = mean_and_half(saved) if name != "random" else (0.0, 0.0)
-            rows.append(
-                {
-                    "part": "queue",
-                    "case": case.name,
-                    "strategy": name,
-                    "labels to 90 % of final accuracy": round(mean, 1),
-                    "± 95 %": round(half, 1),
-                    "fewer than at random": round(less, 1),
-                    "± of that": round(less_half, 1),
-                    "seeds": seeds,
-                }
-            )
-            if name != "random":
-                claims.append(
-                    Claim(
-                        claim=f"{case.name}: labels that {name} saves beside random, on average",
-                        value=less,
-                        bound=0.0,
-                        holds=less >= 0.0,
-                    )
-                )
-    return rows, claims
+                runs.setdefault(name, []).append(_run(case, name, seed))
+        needed = {name: np.array([_needed(run) for run in each]) for name, each in runs.items()}
+        rows += [_row(case, name, needed) for name in STRATEGIES]
+        curves += [_curve(case, name, each) for name, each in runs.items()]
+        for name in STRATEGIES[1:]:
+            less = float((needed["random"] - needed[name]).mean())
+            words = f"{case.name}: labels that {name} saves beside random, on average"
+            claims.append(Claim(claim=words, value=less, bound=0.0, holds=less >= 0.0))
+    return Measured(rows=rows, claims=claims, curves=curves)
 
 
 def cases() -> list[Case]:
@@ -93,8 +84,33 @@ def cases() -> list[Case]:
     ]
 
 
-def _run(case: Case, strategy: str, seed: int) -> tuple[list[tuple[int, float]], float]:
-    """(labels, accuracy) after every round, and the accuracy with the whole pool labelled."""
+def _row(case: Case, name: str, needed: Mapping[str, Doubles]) -> Row:
+    mean, half = mean_and_half(needed[name])
+    less, less_half = mean_and_half(needed["random"] - needed[name]) if name != "random" else (0.0, 0.0)
+    return {
+        "part": "queue",
+        "case": case.name,
+        "strategy": name,
+        "labels to 90 % of final accuracy": round(mean, 1),
+        "± 95 %": round(half, 1),
+        "fewer than at random": round(less, 1),
+        "± of that": round(less_half, 1),
+        "seeds": len(needed[name]),
+    }
+
+
+def _curve(case: Case, name: str, runs: Sequence[Run]) -> Curve:
+    values_SN = np.array([run.accuracies for run in runs])
+    return Curve(panel=case.name, name=name, along="labels", at_N=runs[0].counts, values_SN=values_SN)
+
+
+def _needed(run: Run) -> float:
+    """Labels until the head was good enough; all that there were, where it never was."""
+    reached = (count for count, found in zip(run.counts, run.accuracies, strict=True) if found >= REACHED * run.final)
+    return float(next(reached, FIRST + ROUND * ROUNDS))
+
+
+def _run(case: Case, strategy: str, seed: int) -> Run:
     order = np.random.default_rng(seed).permutation(len(case.labels_N))
     test, pool = order[: len(order) // 3], order[len(order) // 3 :]
     chance = np.random.default_rng([seed, STRATEGIES.index(strategy)])
@@ -102,17 +118,18 @@ def _run(case: Case, strategy: str, seed: int) -> tuple[list[tuple[int, float]],
     state = _begun(case, seed)
     taken = set(pool[:FIRST].tolist())
     state.add(_rows(case, pool[:FIRST]))
-    curve: list[tuple[int, float]] = []
+    counts, accuracies = list[int](), list[float]()
     for _ in range(rounds):
         head = state.solve()
-        curve.append((len(taken), _accuracy(case, head, test)))
+        counts.append(len(taken))
+        accuracies.append(_accuracy(case, head, test))
         left = np.array([n for n in pool if n not in taken])
         chosen = _chosen(case, strategy, head, left, chance, seed)
         taken |= set(chosen)
         state.add(_rows(case, np.array(chosen)))
     whole = _begun(case, seed)
     whole.add(_rows(case, pool))
-    return curve, _accuracy(case, whole.solve(), test)
+    return Run(counts=counts, accuracies=accuracies, final=_accuracy(case, whole.solve(), test))
 
 
 def _begun(case: Case, seed: int) -> HeadState:

@@ -104,6 +104,19 @@ def test_poisoned_labels_are_refused_the_champion_stays_and_the_hold_outs_have_s
     assert "better on no hold-out" in " ".join(capsys.readouterr().out.split())
 
 
+def test_where_no_candidate_could_be_better_none_is_made_and_nothing_is_spent(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = champion(home)
+    towns.say(home, towns=towns.OLD)
+    done = tell(capsys, "retrain", SCENE, code=3)
+    assert done["words"].endswith("no candidate could be shown to be better"), "the champion answers all of them right"
+    assert [reason.partition(":")[0] for reason in done["reasons"]] == ["better on no hold-out"]
+    assert home.decisions.of(SCENE) == [] and champion(home) == first
+    towns.say(home, first=2000)
+    assert tell(capsys, "retrain", SCENE)["outcome"] == "promoted"
+
+
 def test_an_accepted_version_may_have_to_challenge_first(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     first = champion(home)
     towns.say(home)

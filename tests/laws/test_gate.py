@@ -63,6 +63,17 @@ def test_a_gain_of_six_points_passes_with_rows_enough() -> None:
     assert passed >= 45
 
 
+def test_where_one_that_answers_everything_right_is_refused_every_other_is() -> None:
+    chance, policy, refused = np.random.default_rng(5), Policy(margin=0.1), 0
+    for seed in range(100):
+        held = {name: outcomes(chance, 40, chance.uniform(0.6, 1.0), 0.9, 0.3) for name in policy.holdouts}
+        best = {name: replace(each, candidate=np.ones(40, np.bool_)) for name, each in held.items()}
+        if not gate.better(best, policy).holds:
+            refused += 1
+            assert not gate.decide(held, COST, COST, policy, seed).accepted
+    assert 10 < refused < 90
+
+
 def test_the_anytime_test_holds_its_level_when_looked_at_after_every_label() -> None:
     chance, alpha, crossed, streams = np.random.default_rng(4), 0.05, 0, 2000
     for wins_N in np.cumsum(chance.random((streams, 300)) < 0.5, axis=1):
