@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from core.config import Settings
 from core.home import Home, open_home
 
 ICON = Path(__file__).with_name("static") / "mark.svg"
+READERS = 3  # threads that read for pages; each keeps connections, with what they have read of the databases
 HEAD = (
     '<link rel="stylesheet" href="/look/style.css"><link rel="stylesheet" href="/look/console.css">'
     '<script src="/look/console.js" defer></script>'
@@ -43,6 +45,7 @@ def build(home: Home) -> Guard:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(READERS, "reader"))
         await asyncio.to_thread(console.uploads.sweep, time.time())
         looking = asyncio.create_task(console.pulse.run())
         yield
