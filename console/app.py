@@ -28,7 +28,7 @@ from core.config import Settings
 from core.home import Home, open_home
 
 ICON = Path(__file__).with_name("static") / "mark.svg"
-READERS = 3  # threads that read for pages; each keeps connections, with what they have read of the databases
+READERS = 4  # threads that read and act for pages; each keeps connections, with what they have read of the databases
 HEAD = (
     '<link rel="stylesheet" href="/look/style.css"><link rel="stylesheet" href="/look/console.css">'
     '<script src="/look/console.js" defer></script>'
