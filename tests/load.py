@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
 THREADS = 24
-REUSED = 40  # requests before a connection is closed and another one opened
+REUSED = 8  # requests before a connection is closed and another one opened: often enough that no worker has them all
 TIMEOUT = 30.0
 MOST = 100_000
 
