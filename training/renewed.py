@@ -118,7 +118,11 @@ def _refit(ground: Ground) -> Candidate | None:
         return None
     drawn = judge.draw(ground.stock.of((*ground.stock.new, *ground.stock.old)), ground.seed)
     assembly = _assembled(ground, backbones, drawn, joint)
-    parity = package.check_parity(assembly, drawn)
+    try:
+        parity = package.check_parity(assembly, drawn)
+    except ParityFailed as error:
+        ground.reporter.note(f"{error.message}: nothing but the champion's head can move")
+        return None
     return Candidate(recipe=FLOOR, assembly=assembly, parity=parity, drawn=tuple(drawn))
 
 

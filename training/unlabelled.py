@@ -8,8 +8,8 @@ answers the target's inputs, a head is solved on those answers alone, and that o
 source. It does so well only where the two scenes lie on each other, and a collapse to few classes costs it classes. A
 method is taken where this score is above that of the untouched extractor by more than its 95 % interval. Where labelled
 rows of the target are given, they judge instead, by the same rule. Reverse validation is no measure of accuracy: how
-well it chose on real pairs of scenes stands in docs/benchmarks/transfer.md. Of several tasks the methods look at the
-first, and the mean over all of them judges.
+well it chose on real pairs of scenes stands in docs/decisions/0017. Of several tasks the methods look at the first, and
+the mean over all of them judges.
 
 Reference: Zhong et al., "Cross validation framework to choose amongst models and datasets for transfer learning",
 ECML 2010; in this form: Ganin et al., arXiv 1505.07818, section 5.1.2.

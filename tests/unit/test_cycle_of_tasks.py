@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,12 @@ from core.events import Feedback
 from core.evidence import Evidence
 from core.home import Home
 from core.schema import canonical
+from exporters.backbone import Backbone
 from lepton.output import Stages
 from tests import rows, several
 from tests.homes import copied
 from tests.several import FIRST, SCENE, SECOND
-from training import incremental, renewed, verdict
+from training import incremental, regained, renewed, verdict
 from training.contest import counts
 from training.incremental import Request
 from training.renewed import Ground, sides
@@ -107,3 +109,19 @@ def test_replayed_rows_are_taught_what_the_champion_knows_of_each_task(home: Hom
                 assert target_K.shape == (1,) and target_K.item() != replayed[name].value
             else:
                 assert target_K.sum() == pytest.approx(1.0) and target_K.max() < 1.0
+
+
+def test_a_graph_that_is_not_faithful_to_its_backbones_leaves_the_champion(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had = regained.pristine
+
+    def strict(*given: Any) -> tuple[Backbone, ...]:
+        return tuple(replace(backbone, tolerance=-1.0) for backbone in had(*given))
+
+    say(home, 90, FIRST, SECOND)
+    before = home.registry.champion(SCENE)
+    monkeypatch.setattr(regained, "pristine", strict)
+    told = incremental.retrain(home, Request(scene=SCENE), Stages(quiet=True))
+    assert (told.outcome, told.words) == ("refused", incremental.SAME)
+    assert home.registry.champion(SCENE) == before
