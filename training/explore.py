@@ -1,8 +1,9 @@
 """A choice tried: its backbone, perhaps narrower, perhaps tuned, judged by what would be served of it.
 
 Promises that every choice is measured on the same validation rows as the floor, through ONNX Runtime, with a head in
-closed form; that latency and size are those of the architecture, measured once; and that what may be chosen later is on
-disk, so that a search that was cut off need not train it again. Knows nothing of who chooses.
+closed form; that no validation row chose an epoch of what it is to judge, since what is tried keeps its last one; that
+latency and size are those of the architecture, measured once; and that what may be chosen later is on disk, so that a
+search that was cut off need not train it again. Knows nothing of who chooses.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from training.space import Choice
 from training.tune.device import Device
 from training.tune.network import torch_body
 
-EXPORT = 10.0  # seconds that exporting a torch model takes, to begin with
+EXPORT = 7.0  # seconds that exporting a torch model and showing its parity takes, to begin with
 BACKWARD = 4.0  # passes that learning from a row costs
 FEWEST = 2  # epochs, for which there must be time
+KEPT = {"keep": "last"}  # of the epochs, whatever else a choice sets
 
 Load = Callable[[str, int | None], Backbone]
 
@@ -198,7 +200,7 @@ class Explorer:
             noted=self._noted,
             clock=self._clock,
         )
-        config = recipe.configure(choice.recipe, choice.settings)
+        config = recipe.configure(choice.recipe, KEPT | dict(choice.settings))
         return recipe.load(choice.recipe).tune(ground.backbone, self._rows, config, context)
 
     def _seconds(self, choice: Choice) -> float:
@@ -263,10 +265,13 @@ def choose(floor: Outcome, trials: Iterable[Trial], groups_N: Sequence[str], see
     """The trial that takes the floor's place, or None: the quickest of those not told apart from the best.
 
     What scores below the floor is out of the question. The rule is that of training.select: at most a point behind the
-    best, and not told apart from it by a paired bootstrap.
+    best, and not told apart from it by a paired bootstrap. Of those that score and cost the same a tuned one is taken,
+    which on other rows was mostly the better one (docs/benchmarks/transfer.md).
     """
     listed = [trial for trial in front(tuple(trials)) if trial.outcome and trial.outcome.score >= floor.score]
-    lines = [_line("", floor), *(_line(str(trial.number), trial.outcome) for trial in listed if trial.outcome)]
+    named = [("", floor), *((str(trial.number), trial.outcome) for trial in listed if trial.outcome)]
+    named.sort(key=lambda each: not each[1].best)  # of equals the first is taken: a tuned one, then the floor
+    lines = [_line(name, outcome) for name, outcome in named]
     (chosen,) = (line for line in select.decide(lines, groups_N, seed) if line.chosen)
     return next((trial for trial in listed if str(trial.number) == chosen.name), None)
 

@@ -7,8 +7,8 @@ the same head, so that outcomes pair. Features of what is only tried are kept no
 The rule of ``decide``: the tuned backbone takes the floor's place where its score on the validation rows is not lower.
 The score is the mean over classes of the share of right answers, or R squared; of several tasks, their mean. Where
 rows are few, the interval of the paired difference (bootstrap within classes) says how little that may mean; it is
-told, and does not decide. The same rows chose the epoch, by the loss of the trained head, which flatters what was tuned
-by a little.
+told, and does not decide. Where the same rows chose the epoch, by the loss of the trained head (``keep=best``), that
+flatters what was tuned by a little; a search keeps the last epoch.
 
 Legend: N rows, D features, K classes.
 """

@@ -102,7 +102,7 @@ class Tuned:
     Attributes:
         backbone: with moved weights, or the very one it was given where no epoch was better than its start.
         head: as it was trained beside the weights, never served; None where nothing was trained.
-        history: epochs from 0. best: the one whose weights these are.
+        history: epochs from 0. best: the one whose weights these are, the last one where a plan keeps that.
         stopped: why it ended.
         settings: every hyperparameter as it was used, found ones included.
         notes: what ``Context.noted`` was told.

@@ -19,7 +19,7 @@ from typing import Any
 from training import recipe
 from training.recipe import FLOOR, Setting
 
-FORMAT = 1  # counted up where the same numbers would mean something else
+FORMAT = 2  # counted up where the same numbers would mean something else
 
 
 @dataclass(frozen=True, kw_only=True)

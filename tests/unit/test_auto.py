@@ -147,9 +147,11 @@ def test_what_cannot_be_tuned_stays_or_is_refused_where_a_search_was_asked_for(h
         explored(home, replace(stand, floor=frozen), "search", 120.0)
 
 
-def made(score: float, number: int = 0, milliseconds: float = 1.0, epochs: int = 8) -> Trial:
+def made(score: float, number: int = 0, milliseconds: float = 1.0, epochs: int = 8, best: int = 0) -> Trial:
     outcomes = tuple(float(place < 100 * score) for place in range(100))
-    outcome = Outcome(score=score, low=score, high=score, milliseconds=milliseconds, model_bytes=1, outcomes=outcomes)
+    outcome = Outcome(
+        score=score, low=score, high=score, milliseconds=milliseconds, model_bytes=1, outcomes=outcomes, best=best
+    )
     choice = Choice(backbone="a", recipe="finetune")
     last = Epoch(number=epochs, loss=1, validation_loss=1, validation_score=score, rate=0, seconds=1, left=0)
     return Trial(number=number, choice=choice, seconds=1, ended="tried", outcome=outcome, history=(last,))
@@ -182,6 +184,31 @@ def test_nothing_below_the_floor_is_ever_chosen(floor: int, trials: list[tuple[i
     else:
         assert chosen.outcome is not None
         assert chosen.outcome.score >= held.score
+
+
+@given(
+    floor=st.integers(0, 100),
+    trials=st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=6),
+)
+def test_at_the_same_cost_the_best_is_chosen_and_of_equals_a_tuned_one(
+    floor: int, trials: list[tuple[int, bool]]
+) -> None:
+    held = made(floor / 100).outcome
+    assert held is not None
+    tried = [made(score / 100, number, best=int(tuned)) for number, (score, tuned) in enumerate(trials)]
+    chosen = explore.choose(held, tried, ("",) * 100, 0)
+    scores = [score for score, _ in trials]
+    first = scores.index(max(scores))
+    wins = scores[first] > floor or (scores[first] == floor and trials[first][1])
+    assert (chosen and chosen.number) == (first if wins else None)
+
+
+def test_what_is_tried_keeps_its_last_epoch(home: Home, stand: halves.Stand) -> None:
+    _, told = explored(home, stand, "auto", 120.0)
+    for trial in told.trials:
+        assert trial.outcome is not None
+        assert trial.outcome.settings["keep"] == "last"
+        assert trial.outcome.best == trial.history[-1].number
 
 
 def test_a_narrower_backbone_is_one_more_layer_and_can_be_tuned_and_read_again(

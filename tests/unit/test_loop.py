@@ -12,7 +12,7 @@ import torch
 
 from core.errors import InvalidInput
 from exporters.backbone import Backbone, Normalised
-from tests.tuning import Tiny, backbone, example, noisy, picture, rows, weights
+from tests.tuning import Tiny, backbone, example, noisy, picture, rows, same, weights
 from training.adapt import finetune
 from training.adapt.finetune import Config
 from training.recipe import Epoch, Rows, TooFew, Tuned
@@ -85,6 +85,24 @@ def test_the_weights_of_the_best_epoch_are_what_comes_back() -> None:
     with torch.no_grad():
         scores_NK = network(held.batch(range(len(held))).inputs).scores_BK
     assert loss_and_score("classification", scores_NK, held.targets_NK)[0] == pytest.approx(losses[made.best], abs=1e-5)
+
+
+@pytest.mark.parametrize(("patience", "rate"), [(1, 3e-3), (2, 10.0)])
+def test_the_last_weights_need_no_validation_row(patience: int, rate: float) -> None:
+    """Neither better nor worse losses of other validation rows change what comes back, or when it ends."""
+    plan = replace(SHORT, epochs=4, rate=rate, patience=patience, keep="last", average=0.0, clip=0.0)
+    made = tune(backbone(), plan)
+    assert (made.best, made.history[-1].number, made.stopped) == (4, 4, "after 4 epochs")
+    other = Rows(train=HELD.train, validation=rows(8, 9).validation[1::2])
+    again = tune(backbone(), plan, other)
+    assert [epoch.validation_loss for epoch in again.history] != [epoch.validation_loss for epoch in made.history]
+    assert same(weights(again.backbone), weights(made.backbone))
+
+
+def test_of_weights_that_go_wrong_the_last_sound_ones_are_kept() -> None:
+    made = tune(odd(lambda number, _: math.nan if number == 6 else 1.0), replace(SHORT, epochs=9, keep="last"))
+    assert made.stopped == "the loss was no number in epoch 3, step 2" and made.best == 2 and made.moved
+    assert all(tensor.isfinite().all() for tensor in weights(made.backbone).values())
 
 
 def test_a_loss_that_is_no_number_stops_it_with_the_best_so_far() -> None:

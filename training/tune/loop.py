@@ -1,10 +1,10 @@
-"""The training loop: epochs of steps, measured on validation rows after each, the best weights given back.
+"""The training loop: epochs of steps, measured on validation rows after each, the best or the last weights given back.
 
 Promises the same weights, to the bit, for the same network, rows, plan and seed on one machine with one number of
 threads, unless the time runs out; and with several processes the steps of one (what differs is rounding, and what
 dropout and augmentation draw). It stops where the loss is no number, where memory does not suffice for one row, where
-nothing has become better for a while, and before its time is over: in every case with the best weights so far, those
-of the start among them. Where memory is short a batch is passed through in parts, which changes nothing but rounding.
+nothing has become better for a while, and before its time is over: in every case with the weights that it kept so far,
+those of the start among them. Where memory is short a batch is passed through in parts, which changes nothing but rounding.
 Knows nothing of where rows come from, of recipes or of files.
 
 Legend: N rows, K classes of all tasks.
@@ -58,7 +58,7 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What came of it: the best state of the network, and how it went."""
+    """What came of it: the state of the network that was kept, after epoch ``best``, and how it went."""
 
     state: dict[str, torch.Tensor] = field(repr=False)
     history: tuple[Epoch, ...]
@@ -72,7 +72,7 @@ class _Stop(Exception):
 
 
 class Loop:
-    """One training of one network, which it moves and leaves at its best."""
+    """One training of one network, which it moves and leaves with the weights that it keeps."""
 
     def __init__(self, network: Network, course: Course, plan: Plan, context: Context) -> None:
         self._network, self._course, self._plan, self._context = network, course, plan, context
@@ -205,12 +205,12 @@ class Loop:
             torch._foreach_lerp_(held, [next(start) for _ in held], min(1.0, group["lr"] * self._plan.pull))
 
     def _measure(self, number: int, loss: float) -> None:
-        """Score the averaged weights on the validation rows, keep them where they are the best so far, and tell."""
+        """Score the averaged weights on the validation rows, keep them where the plan says so, and tell."""
         with self._average.in_place():
             self._network.eval()
             scores_NK = self._device.total(self._room.run(self._answers)).cpu()
             held, score = of_tasks(self._laid, scores_NK, self._course.held.targets_NK)
-            if self._history and held < self._history[self._best].validation_loss:
+            if self._history and self._keeps(held):
                 self._best, self._kept = number, _copy(self._network)
         seconds = self._seconds()
         each = (seconds - self._history[0].seconds) / number if number else math.nan
@@ -227,6 +227,12 @@ class Loop:
         self._context.told(epoch)
         if not math.isfinite(held):
             raise _Stop(f"the validation loss was no number after epoch {number}")
+
+    def _keeps(self, held: float) -> bool:
+        """Whether the weights of this validation loss take the place of those that are kept."""
+        if self._plan.keep == "last":
+            return math.isfinite(held)
+        return held < self._history[self._best].validation_loss
 
     @torch.no_grad()
     def _answers(self, rows: int) -> torch.Tensor:

@@ -45,8 +45,11 @@ class Plan:
     finds at every step, so that none suffers for another."""
     average: float = 0.98
     """Decay of the moving average of the weights that is measured and kept; 0 keeps the last weights themselves."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights are kept: those of the epoch with the least validation loss, or those of the last one, whose rate has
+    fallen to nothing. The last need no validation row, so that all of them can say whether tuning was worth it."""
     patience: int = 10
-    """Epochs without a better validation loss after which it stops."""
+    """Epochs without a better validation loss after which it stops; not where the last weights are kept."""
     batch_norm: Literal["frozen", "batch"] = "frozen"
     """Statistics of BatchNorm: those that came with the weights, or those of each batch. With few labels, or small
     batches, the latter are noise; scale and shift are trained in either case."""
@@ -67,6 +70,7 @@ class Plan:
             _number(name, getattr(self, name), most)
         for name in ("warmup", "dropout", "smoothing", "average", "strength", "mix"):
             _number(name, getattr(self, name), 1.0, below=name in {"dropout", "average"})
+        _one_of("keep", self.keep, "best", "last")
         _one_of("class_weights", self.class_weights, "none", "balanced")
         _one_of("batch_norm", self.batch_norm, "frozen", "batch")
         _one_of("balance", self.balance, "equal", "uncertainty", "upgrad", "mgda", "pcgrad")
