@@ -1,7 +1,7 @@
 """Ways to carry EfficientNet-Lite0 to another scene by its labels, each timed: what ``benchmarks.recipes`` compares.
 
 * The closed form on the untouched backbone; fine-tuning from a head at zero, and from the closed form (LP-FT, which is
-  what the recipe does); adapters (lora).
+  what the recipe does), the latter with its last weights in place of its best, too; adapters (lora).
 * Weights: LP-FT once more with another seed, their uniform soup, the greedy soup of all, WiSE-FT by validation rows,
   and every point of its line.
 * Lite0, 1 and 2 together: features side by side, logits by chosen α, and Lite0 taught by the latter (distill).
@@ -57,8 +57,9 @@ BACKBONES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 BUDGET = 30.0
 SHORT: dict[str, Any] = {"epochs": 8}  # instead of 16
 FLOOR, PLAIN, TUNED, LORA = "closed form", "finetune, head from zero", "finetune (LP-FT)", "lora"
+LAST = "finetune (LP-FT), keep=last"
 WISE, AUTO, POINT = "WiSE-FT, by validation", "auto", "WiSE-FT, α = "
-SINGLE = (FLOOR, PLAIN, TUNED, LORA)  # that auto is held against
+SINGLE = (FLOOR, PLAIN, TUNED, LAST, LORA)  # that auto is held against
 ALPHAS = wise_ft.Config().alphas
 
 
@@ -115,12 +116,19 @@ def ways(of: Bearer) -> Iterator[Made]:
     for name, recipe_name, head in ((PLAIN, "finetune", zero), (LORA, "lora", of.head)):
         backbone, seconds = _tuned(of, recipe_name, head, of.drawn.seed)
         yield name, eye(backbone), seconds
+    yield last(of)
     once, seconds = _tuned(of, "finetune", of.head, of.drawn.seed)
     tuned = eye(once)
     yield TUNED, tuned, seconds
     again, more = _tuned(of, "finetune", of.head, of.drawn.seed + 1000)
     yield from _soups(of, once, again, {0.0: floor, 1.0: tuned}, seconds, more)
     yield from _together(of)
+
+
+def last(of: Bearer) -> Made:
+    """LP-FT with the weights of its last epoch."""
+    backbone, seconds = _tuned(of, "finetune", of.head, of.drawn.seed, keep="last")
+    return LAST, eye(backbone), seconds
 
 
 def explored(of: Bearer) -> tuple[Backbone, float]:
@@ -167,8 +175,8 @@ class Quiet:
         print(f"    {words}", file=sys.stderr, flush=True)
 
 
-def _tuned(of: Bearer, name: str, head: Head, seed: int) -> tuple[Backbone, float]:
-    config: Any = recipe.configure(name, SHORT)
+def _tuned(of: Bearer, name: str, head: Head, seed: int, **more: object) -> tuple[Backbone, float]:
+    config: Any = recipe.configure(name, SHORT | more)
     made, seconds = _timed(lambda: recipe.load(name).tune(of.base, of.drawn.rows, config, of.context(head, seed)))
     return made.backbone, seconds
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,11 @@ from training.adapt import finetune
 from training.judge import Judged
 from training.recipe import Rows, Tuned
 from training.tune.device import Device
+from training.tune.layers import groups
+from training.tune.loop import Course, Loop
+from training.tune.network import Network, torch_body
+from training.tune.objective import Supervised
+from training.tune.prepare import feeds
 from training.tune.rate import UNSEEN, USUAL, harmful, rates
 from training.tuning import Ask, attempt, sides
 
@@ -140,3 +147,16 @@ def test_a_rate_of_nought_is_found_and_told(ground: Stand) -> None:
     assert 0 < float(made.settings["rate"] or 0) < 1
     assert made.settings["rate"] == UNSEEN or "did harm" in made.notes[0]
     assert tune(budget=1e-9).settings["rate"] == USUAL
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(100.0, 41), (30.0, 30), (26.0, 3), (1.0, 1)])
+def test_a_range_test_that_cannot_get_far_is_not_gone_on_with(ground: Stand, seconds: float, steps: int) -> None:
+    """Each look at the clock takes a second, and there is one a step."""
+    ticks = itertools.count()
+    context = replace(ground.context, clock=lambda: float(next(ticks)))
+    train, held = feeds(ground.base, ground.rows, CONFIG, context, None)
+    network = Network(copy.deepcopy(torch_body(ground.base)), context.transform, context.head)
+    parts = groups(network.body, 1.0, 0.0)
+    course = Course(train=train, held=held, objective=Supervised("classification", 0.0, None), groups=parts)
+    losses = list(Loop(network, course, CONFIG, context).ramp(rates(), seconds, least=26))
+    assert len(losses) == steps

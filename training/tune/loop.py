@@ -34,6 +34,7 @@ from training.tune.schedule import factor
 from training.tune.scores import of_tasks
 
 _NEW = 10.0  # factor on the rate of what an objective brings along: it begins from nothing, the rest nearly right
+_GLANCE = 3  # steps of a range test that tell how long the others will take
 _SEEDS = 1009  # a prime, which keeps the seeds of runs, epochs and processes apart
 
 
@@ -110,17 +111,20 @@ class Loop:
             state=self._kept, history=tuple(self._history), best=self._best, seconds=self._seconds(), stopped=stopped
         )
 
-    def ramp(self, rates: Sequence[float], seconds: float) -> Generator[float]:
-        """The losses of one step at each rate, as long as the seconds last and memory does."""
+    def ramp(self, rates: Sequence[float], seconds: float, least: int) -> Generator[float]:
+        """The losses of one step at each rate, as long as the seconds last and memory does; no more than the first few
+        where they show that the seconds do not last for ``least`` steps.
+        """
         self._begun = self._context.clock()
         batches = (batch for number in count(1) for batch in self._batches(number))
         with self._seeded():
-            for rate, batch in zip(rates, batches, strict=False):
+            for number, (rate, batch) in enumerate(zip(rates, batches, strict=False), 1):
                 try:
                     yield self._learn(batch, rate)
                 except OutOfRoom:
                     return
-                if self._device.any(self._seconds() >= seconds):
+                steps = least / _GLANCE if number == _GLANCE else 1.0  # as many times as long as so far
+                if self._device.any(self._seconds() * steps >= seconds):
                     return
 
     @contextmanager

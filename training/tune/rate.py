@@ -27,6 +27,7 @@ UNSEEN = 2e-3  # where nothing did harm that shows: a head near zero hides it; h
 _LOWEST, _HIGHEST, _STEPS = 1e-5, 1e-1, 41
 _SHARE = 0.15  # of the budget, at most
 _PART = 0.1  # of the rate that does harm
+_ENOUGH = 26  # steps up to the rate that does harm where USUAL is right: a test of fewer is no better than to take that
 _SMOOTH = 0.5
 _MORE = 1.1  # times the first loss: more is harm, too, where the head is no better than chance
 
@@ -61,7 +62,7 @@ def harmful(losses: Iterator[float], chance: float) -> tuple[float | None, int]:
 
 def choose(loop: Loop, plan: Chosen, context: Context, chance: float) -> Chosen:
     """``plan`` with a rate; ``loop`` trains a network that is thrown away."""
-    with closing(loop.ramp(rates(), context.budget * _SHARE)) as losses:
+    with closing(loop.ramp(rates(), context.budget * _SHARE, _ENOUGH)) as losses:
         found, tried = harmful(losses, chance)
     if found is None and tried < _STEPS:
         context.noted(f"no time to try learning rates: {USUAL:g} is used")
