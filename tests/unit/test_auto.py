@@ -124,16 +124,16 @@ def test_without_time_the_floor_serves(home: Home, stand: halves.Stand, strategy
 
 
 def test_few_labels_end_it_at_the_floor(home: Home, stand: halves.Stand) -> None:
-    found, told = explored(home, stand, "auto", 120.0, halves.rows(9, 12))
+    found, told = explored(home, stand, "auto", 120.0, halves.rows(4, 12))
     assert found.assembly is stand.floor.assembly
-    assert told.notes[-1] == ("It stopped there: the middle class has 9 labels; tuning was not seen to pay below 10.")
+    assert told.notes[-1] == ("It stopped there: the middle class has 4 labels; tuning was not seen to pay below 5.")
 
 
 def test_of_several_tasks_one_with_labels_enough_is_reason_to_go_on() -> None:
     scene = replace(halves.SCENE, task_name="side", further=(replace(halves.SCENE, task_name="hue"),))
-    few, many = halves.rows(6, 2).train, halves.rows(24, 2).train
+    few, many = halves.rows(3, 2).train, halves.rows(24, 2).train
     said = [replace(row, further={"hue": row.label or ""}) for row in many]
-    assert "6 labels" in auto.against(0.5, scene, few) and auto.against(0.5, scene, said) == ""
+    assert "3 labels" in auto.against(0.5, scene, few) and auto.against(0.5, scene, said) == ""
     scarce = [replace(row, label=None, further={"hue": row.label or ""}) for row in many]
     assert auto.against(0.5, scene, scarce) == "", "the second has enough, where the first has none"
 
