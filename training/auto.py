@@ -174,9 +174,10 @@ def _searched(  # noqa: PLR0913, PLR0917 - what was judged, and everything that 
         telling.trial(reporter, trial)
 
     note(_onwards(plan, own, study.trials))
+    others = len(dataset.examples) - len(rows.train) - len(rows.validation)  # whose features no trial needs
     why = study.run(
         _watched(explorer, bench, reporter),
-        plan.budget - explorer.closing(ground, len(dataset.examples)),
+        plan.budget - explorer.closing(ground, others),
         explorer.estimate,
         firsts=first,
         enough=enough(own.score, len(first)) if plan.strategy == "auto" else lambda trials: "",
