@@ -39,7 +39,7 @@ from training.tuning import Attempt
 Strategy = Literal["auto", "search"]
 STRATEGIES = get_args(Strategy)
 
-LABELS = 5  # of the class in the middle, below which tuning was not seen to beat the closed form
+LABELS = 5  # of the class in the middle: the fewest at which tuning was seen to beat the closed form
 VALUES = 60  # the same for a regression
 WORTH = 0.01  # of the score: less is not worth more time
 PATIENCE = 6  # trials in a row that bring nothing better

@@ -31,6 +31,7 @@ from training.tune.network import torch_body
 EXPORT = 7.0  # seconds that exporting a torch model and showing its parity takes, to begin with
 BACKWARD = 4.0  # passes that learning from a row costs
 FEWEST = 2  # epochs, for which there must be time
+BESIDE = 8  # the same beside a trial that is over: with fewer epochs than that one a trial would win by luck alone
 KEPT = {"keep": "last"}  # of the epochs, whatever else a choice sets
 
 Load = Callable[[str, int | None], Backbone]
@@ -86,7 +87,7 @@ class Explorer:
         """``latencies``: milliseconds by backbone, where they are known."""
         self._rows, self._bench, self._load, self._folder = rows, bench, load, folder
         self._latencies, self._noted, self._clock = dict(latencies), noted, clock
-        self._export, self._pace = EXPORT, 1.0
+        self._export, self._pace, self._least = EXPORT, 1.0, FEWEST
         self._device = device or Device()
         self._grounds: dict[tuple[str, int | None, int | None], Ground] = {}
         self._made: dict[int, Made] = {}
@@ -94,7 +95,9 @@ class Explorer:
 
     def recall(self, trials: Iterable[Trial]) -> None:
         """Take over what earlier trials measured, so that latencies of two days are not compared."""
-        self._costs |= {each.choice.ground: each.outcome.milliseconds for each in trials if each.outcome is not None}
+        ended = [(each, each.outcome) for each in trials if each.outcome is not None]
+        self._costs |= {each.choice.ground: outcome.milliseconds for each, outcome in ended}
+        self._least = BESIDE if any(outcome.best for _, outcome in ended) else FEWEST
 
     def stand(self, choice: Choice, judged: Judged) -> Ground:
         """Take a backbone that was judged already as the ground of a choice."""
@@ -121,7 +124,7 @@ class Explorer:
         base = 0.0 if choice.ground in self._grounds else self._judging(choice)
         if choice.recipe == FLOOR:
             return base
-        return base + FEWEST * self._epoch(choice) + self._judging(choice)
+        return base + self._least * self._epoch(choice) + self._judging(choice)
 
     def closing(self, choice: Choice, rows: int) -> float:
         """Seconds that bringing so many rows through a choice takes, when all is decided."""
@@ -144,6 +147,7 @@ class Explorer:
             return replace(self.outcome(ground, ground.judged), stopped=made.stopped)
         found = self._judged(choice, made.backbone)
         self._made[turn.number] = Made(judged=found, tuned=made)
+        self._least = BESIDE
         self._write(turn.number, made.backbone)
         assert made.head is not None, "what was moved was trained with a head"
         return replace(

@@ -246,6 +246,18 @@ def test_an_estimate_grows_with_pictures_rows_and_unknown_ground(stand: halves.S
     assert 0 < explorer.estimate(other) < explorer.estimate(replace(other, size=96, recipe="finetune"))
 
 
+def test_beside_a_trial_that_is_over_another_is_only_begun_with_time_enough(
+    stand: halves.Stand, tmp_path: Path
+) -> None:
+    explorer, choice = Explorer(stand.rows, stand.bench, load, tmp_path, latencies={}), made(0.5).choice
+    explorer.stand(choice, stand.floor)
+    alone = explorer.estimate(choice)
+    explorer.recall([made(0.5)])
+    assert explorer.estimate(choice) == alone, "one that moved nothing tells nothing of how long one takes"
+    explorer.recall([made(0.5, best=8)])
+    assert explorer.estimate(choice) > alone
+
+
 def test_directions_are_orthonormal_also_where_rows_are_few() -> None:
     raw_ND = np.random.default_rng(0).standard_normal((5, 16))
     axes_DW = narrow.directions(raw_ND, 8, 0)

@@ -1,6 +1,7 @@
 """What is particular to each source of backbones: weights that fit, files that say what they are, clear refusals."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import InvalidInput, LeptonError, NotFound, Unavailable
 from core.session import Session
-from exporters.backbone import Backbone, OnnxSource, member
+from exporters.backbone import Backbone, Normalised, OnnxSource, member
 from exporters.compose import Member, compose
 from exporters.parity import raw
+from tests.tuning import backbone as tiny
 from training import zoo
 from training.backbone import onnx_file, packaged
 from training.backbone import timm as timm_plugin
@@ -149,6 +151,23 @@ def test_tokens_are_averaged(tmp_path: Path) -> None:
     rows = NOISE[:, :1]
     assert raw(backbone, {"image": rows}) == pytest.approx(rows[:, 0].mean(axis=1), rel=1e-6)
     assert Session(compose([Member(graph=member(backbone))])).width == 3
+
+
+def test_layers_that_overwrite_their_input_come_to_the_same_graph_and_go_on_doing_so() -> None:
+    def made(inplace: bool) -> Backbone:
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 8, stride=8),
+            torch.nn.ReLU6(inplace=inplace),
+            torch.nn.AvgPool2d(4),
+            torch.nn.Flatten(),
+        )
+        return replace(tiny(), dimension=4, body=Normalised(net, (128.0,) * 3, (64.0,) * 3).eval())
+
+    hasty, patient = made(True), made(False)
+    assert member(hasty) == member(patient)
+    assert isinstance(hasty.body, Normalised) and isinstance(hasty.body.model, torch.nn.Sequential)
+    assert hasty.body.model[1].inplace is True
 
 
 def test_weights_beside_the_file_are_refused(maps: Path) -> None:

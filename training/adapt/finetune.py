@@ -1,13 +1,14 @@
 """Fine-tuning from the closed-form head: probe first, then all weights, slowly, the lower layers slower still.
 
-When to use: from some hundred labels on, where the scene looks unlike what the backbone was trained on (digits,
-drawings, films): there features have to move. Limit: minutes instead of seconds; with ten labels a class it rarely
-beats the closed form, and then the closed form stays. The network remembers its training rows: an erased person's
-share in it is told, not removed.
+When to use: where the scene looks unlike what the backbone was trained on (digits, drawings, films): there features
+have to move, and five to ten labels a class were enough for that. Limit: minutes instead of seconds; where validation
+rows see no gain the closed form stays. The network remembers its training rows: an erased person's share in it is told,
+not removed.
 
 Promises what ``training.adapt`` asks of a recipe. Since the head starts right, the first steps do not tear up good
 features to repair a random one: a point better in distribution and ten under shift than plain fine-tuning, in the
-paper. The weights that are kept are a moving average, at the epoch with the least validation loss.
+paper. The weights that are kept are a moving average, at the epoch with the least validation loss, or at the last one
+(``keep=last``), which was better where validation rows are few.
 
 Reference: Kumar et al., "Fine-tuning can distort pretrained features", arXiv 2202.10054 (LP-FT); Li et al.,
 arXiv 1802.01483 (L2-SP).

@@ -123,8 +123,8 @@ class Loop:
                     yield self._learn(batch, rate)
                 except OutOfRoom:
                     return
-                steps = least / _GLANCE if number == _GLANCE else 1.0  # as many times as long as so far
-                if self._device.any(self._seconds() * steps >= seconds):
+                times = least / _GLANCE if number == _GLANCE else 1.0  # as long as so far
+                if self._device.any(times * self._seconds() >= seconds):
                     return
 
     @contextmanager
