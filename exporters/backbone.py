@@ -265,8 +265,11 @@ def _anonymous(proto: ModelProto) -> None:
 
 @contextlib.contextmanager
 def _out_of_place(body: torch.nn.Module) -> Iterator[None]:
-    """Inside, no layer overwrites its input. Torch takes such layers apart before it exports them, which for a network of
-    ReLU6 is half of the time, and comes to the same graph."""
+    """Inside, no layer overwrites its input.
+
+    Torch takes such layers apart before it exports them, which is half of the time where a network has many ReLU6, and
+    comes to the same graph.
+    """
     hasty = [layer for layer in body.modules() if getattr(layer, "inplace", False) is True]
     try:
         for layer in hasty:

@@ -78,9 +78,7 @@ def show_attempt(attempt: Attempt) -> None:
     made = attempt.tuned
     if made is not None:
         epochs = made.history[-1].number if made.history else 0
-        fact(
-            tuning=f"{epochs} epochs in {made.seconds:.0f} s, kept were the weights of epoch {made.best}; it ended {made.stopped}"
-        )
+        fact(tuning=f"{epochs} epochs in {made.seconds:.0f} s, epoch {made.best} was kept; it ended {made.stopped}")
     if attempt.decision is not None:
         fact(trained_head=f"{100 * attempt.trained:.1f} % on the same rows; the closed form serves instead of it")
 

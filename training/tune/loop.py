@@ -4,7 +4,8 @@ Promises the same weights, to the bit, for the same network, rows, plan and seed
 threads, unless the time runs out; and with several processes the steps of one (what differs is rounding, and what
 dropout and augmentation draw). It stops where the loss is no number, where memory does not suffice for one row, where
 nothing has become better for a while, and before its time is over: in every case with the weights that it kept so far,
-those of the start among them. Where memory is short a batch is passed through in parts, which changes nothing but rounding.
+those of the start among them. Where memory is short a batch is passed through in parts, which changes nothing but
+rounding.
 Knows nothing of where rows come from, of recipes or of files.
 
 Legend: N rows, K classes of all tasks.

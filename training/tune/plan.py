@@ -46,7 +46,7 @@ class Plan:
     average: float = 0.98
     """Decay of the moving average of the weights that is measured and kept; 0 keeps the last weights themselves."""
     keep: Literal["best", "last"] = "best"
-    """Which weights are kept: those of the epoch with the least validation loss, or those of the last one, whose rate has
+    """Which weights are kept: those of the epoch with the least validation loss, or those of the last, when the rate has
     fallen to nothing. The last need no validation row, so that all of them can say whether tuning was worth it."""
     patience: int = 10
     """Epochs without a better validation loss after which it stops; not where the last weights are kept."""
