@@ -16,6 +16,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -270,7 +271,7 @@ def _out_of_place(body: torch.nn.Module) -> Iterator[None]:
     Torch takes such layers apart before it exports them, which is half of the time where a network has many ReLU6, and
     comes to the same graph.
     """
-    hasty = [layer for layer in body.modules() if getattr(layer, "inplace", False) is True]
+    hasty: list[Any] = [layer for layer in body.modules() if getattr(layer, "inplace", False) is True]
     try:
         for layer in hasty:
             layer.inplace = False

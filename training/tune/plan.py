@@ -46,8 +46,8 @@ class Plan:
     average: float = 0.98
     """Decay of the moving average of the weights that is measured and kept; 0 keeps the last weights themselves."""
     keep: Literal["best", "last"] = "best"
-    """Which weights are kept: those of the epoch with the least validation loss, or those of the last, when the rate has
-    fallen to nothing. The last need no validation row, so that all of them can say whether tuning was worth it."""
+    """Which weights are kept: those of the epoch with the least validation loss, or those of the last, when the rate is
+    down to nothing. The last need no validation row, so that all of them can say whether tuning was worth it."""
     patience: int = 10
     """Epochs without a better validation loss after which it stops; not where the last weights are kept."""
     batch_norm: Literal["frozen", "batch"] = "frozen"
