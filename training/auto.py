@@ -4,10 +4,10 @@ Promises that the floor, the closed form on the untouched backbone, is there wha
 it on the validation rows takes its place; that a sentence each says what was found, why it went on and why it stopped;
 and that a search that was cut off goes on where it was. Knows nothing of how a choice is tried.
 
-The evidence of ``auto``, in this order: a backbone that no recipe can move, few labels, and a floor that leaves less
-than a point to gain each end it at once. Then come the ways of tuning that mostly pay. Where none of them beats the
-floor, it ends there; where one does, the rest of the budget goes into a search around them, until that brings nothing
-better for a while. ``search`` goes on whatever the evidence.
+The evidence of ``auto``, in this order: a backbone that no recipe can move, few labels, few rows to judge by, and a
+floor that leaves less than a point to gain each end it at once. Then come the ways of tuning that mostly pay. Where
+none of them beats the floor, it ends there; where one does, the rest of the budget goes into a search around them,
+until that brings nothing better for a while. ``search`` goes on whatever the evidence.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ Strategy = Literal["auto", "search"]
 STRATEGIES = get_args(Strategy)
 
 LABELS = 5  # of the class in the middle: the fewest at which tuning was seen to beat the closed form
+JUDGES = 2  # validation rows of the class in the middle: with one of each, nothing is told apart
 VALUES = 60  # the same for a regression
 WORTH = 0.01  # of the score: less is not worth more time
 PATIENCE = 6  # trials in a row that bring nothing better
@@ -88,7 +89,8 @@ def explored(home: Home, dataset: Dataset, floor: Ready, plan: Plan, bench: Benc
         note(f"The closed form stays: {refused.message}.")
         return replace(floor, explored=Explored(notes=tuple(notes)))
     note(f"The closed form first: {_scored(held)} on {len(held.groups_N)} validation rows.")
-    if plan.strategy == "auto" and (why := against(held.score, bench.scene, rows.train)):
+    why = against(held.score, bench.scene, rows.train) or blind(bench.scene, rows.validation)
+    if plan.strategy == "auto" and why:
         note(f"It stopped there: {why}.")
         return replace(floor, explored=Explored(notes=tuple(notes)))
     plan = replace(plan, budget=plan.budget - (plan.clock() - begun))
@@ -102,6 +104,18 @@ def against(score: float, scene: Scene, train: Sequence[Example]) -> str:
         return f"less than {100 * WORTH:.0f} point is left to gain"
     few = [_few(task, mine) for task, mine in by_task(scene, train) if mine]
     return "" if "" in few else few[0]
+
+
+def blind(scene: Scene, held: Sequence[Example]) -> str:
+    """Why validation rows cannot say whether tuning was worth it, a clause; empty where those of one task can."""
+    middles = [
+        statistics.median(Counter(example.label for example in mine).values())
+        for task, mine in by_task(scene, held)
+        if mine and task.task == "classification"
+    ]
+    if not middles or max(middles) >= JUDGES:
+        return ""
+    return f"the middle class has {max(middles):.0f} validation row, which tells nothing apart"
 
 
 def enough(floor: float, mostly: int) -> Callable[[Sequence[Trial]], str]:

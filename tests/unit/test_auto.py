@@ -129,6 +129,14 @@ def test_few_labels_end_it_at_the_floor(home: Home, stand: halves.Stand) -> None
     assert told.notes[-1] == ("It stopped there: the middle class has 4 labels; tuning was not seen to pay below 5.")
 
 
+def test_one_row_of_each_class_judges_nothing(home: Home, stand: halves.Stand) -> None:
+    found, told = explored(home, stand, "auto", 120.0, halves.rows(24, 1))
+    assert found.assembly is stand.floor.assembly
+    assert told.notes[-1] == "It stopped there: the middle class has 1 validation row, which tells nothing apart."
+    assert auto.blind(halves.SCENE, halves.rows(2, 2).validation) == ""
+    assert auto.blind(halves.REGRESSION, halves.values(4, 1).validation) == ""
+
+
 def test_of_several_tasks_one_with_labels_enough_is_reason_to_go_on() -> None:
     scene = replace(halves.SCENE, task_name="side", further=(replace(halves.SCENE, task_name="hue"),))
     few, many = halves.rows(3, 2).train, halves.rows(24, 2).train
