@@ -4,8 +4,8 @@
 at 32 px and pictures at 48. Of the source up to 300 labelled examples learn and up to 100 judge (reverse validation);
 of the target up to 256 inputs are given without labels, and up to 300 others test. 5 seeds (quick: one, one
 pair). ``taken`` is what ``lepton adapt --unlabelled`` would have taken, by its own rule; ``dan`` and ``dann`` are
-``finetune`` with that as ``align``, which no rule takes by itself. ``target`` and ``hurt`` are of test pictures, whole and gone wrong in six
-ways; ``source`` is of the rows that judge, answered by the same extractor and head.
+``finetune`` with that as ``align``, which no rule takes by itself. ``target`` and ``hurt`` are of test pictures, whole
+and gone wrong in six ways; ``source`` is of the rows that judge, answered by the same extractor and head.
 
 Promises paired draws: every method sees the same examples and the same test. To add a method is to add a function to
 ``METHODS``: it is given a ``Case`` and answers pictures.
