@@ -99,6 +99,9 @@ class RetrainSettings:
     """Answers less sure than this count as abstentions."""
     abstention: float = 1.0
     """Share of abstentions that the gate allows; 1: any."""
+    slices: str = ""
+    """Columns of the scene's table, such as ``region, sex``, of which the gate judges every value with twenty examples
+    by itself, as it does sources and annotators; none if empty. Each is one more thing to be refused by."""
     least_accuracy: float = 0.0
     """Live accuracy, by labels, below which the champion gives way to the one before it (``core.fall``); 0: none is too
     low. Of no use where people label only what is wrong."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from console.serving import bounded, standing
 from core.config import DatabaseSettings, Settings
 from core.errors import BadConfiguration
 from core.fall import LEAST, bounds
@@ -160,6 +161,8 @@ def shown_beside(duel: Duel, capsys: pytest.CaptureFixture[str]) -> None:
     shown = " ".join(capsys.readouterr().out.split())
     assert "9 of 10 labelled answers since the promotion are right, of 70.0 % at least (least_accuracy)" in shown
     assert f"then {duel.first[:12]} comes back" in shown
+    found = bounds(duel.home, duel.scene)
+    assert bounded(found, standing(duel.home, duel.scene)).count("then version 1 comes back.") == len(found) == 2
     assert watch_over(duel.home, duel.scene, duel.first) == ""
     assert run(["challenge", duel.scene, "--json"]) == 0
     (bound,) = json.loads(capsys.readouterr().out)["bounds"]
