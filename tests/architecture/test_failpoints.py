@@ -6,6 +6,7 @@ A file of tests that kills names ``core.failpoint`` or its variable; every place
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from core.failpoint import VARIABLE
@@ -15,12 +16,14 @@ PACKAGES = ("core", "training", "exporters", "service", "learner", "console", "l
 KILLING = ("core.failpoint", VARIABLE)
 
 
+@cache
 def places() -> set[str]:
     """What is given to ``passes`` anywhere; a name that is put together would be none that a test can look for."""
     found = set()
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
-            for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            text = file.read_text(encoding="utf-8")
+            for call in ast.walk(ast.parse(text)) if "passes(" in text else ():
                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "passes":
                     (place,) = call.args
                     assert isinstance(place, ast.Constant), (
@@ -30,6 +33,7 @@ def places() -> set[str]:
     return found
 
 
+@cache
 def killed() -> set[str]:
     """Texts in files of tests that kill; of one like ``place:file`` the place."""
     found = set()
