@@ -1,4 +1,4 @@
-"""Whether a champion's live accuracy has fallen below a bound of its scene, by a test that may be looked at any time.
+"""Whether a champion's live accuracy has fallen below a bound of its scene: a test that may be asked after every label.
 
 Two bounds (``[retrain]``, ``lepton policy``). ``least_accuracy`` is asked for as long as a version is champion.
 ``fall`` is the loss that a promotion may bring: against the live accuracy before it, of the version itself where it was
