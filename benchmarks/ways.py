@@ -1,7 +1,8 @@
 """Ways to carry EfficientNet-Lite0 to another scene by its labels, each timed: what ``benchmarks.recipes`` compares.
 
 * The closed form on the untouched backbone; fine-tuning from a head at zero, and from the closed form (LP-FT, which is
-  what the recipe does), the latter with its last weights in place of its best, too; adapters (lora).
+  what the recipe does), the latter with its last weights in place of its best, too, and with layers unfrozen from the
+  last on (gradual); adapters (lora).
 * Weights: LP-FT once more with another seed, their uniform soup, the greedy soup of all, WiSE-FT by validation rows,
   and every point of its line.
 * Lite0, 1 and 2 together: features side by side, logits by chosen α, and Lite0 taught by the latter (distill).
@@ -57,9 +58,9 @@ BACKBONES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 BUDGET = 30.0
 SHORT: dict[str, Any] = {"epochs": 8}  # instead of 16
 FLOOR, PLAIN, TUNED, LORA = "closed form", "finetune, head from zero", "finetune (LP-FT)", "lora"
-LAST = "finetune (LP-FT), keep=last"
+LAST, GRADUAL = "finetune (LP-FT), keep=last", "gradual unfreezing"
 WISE, AUTO, POINT = "WiSE-FT, by validation", "auto", "WiSE-FT, α = "
-SINGLE = (FLOOR, PLAIN, TUNED, LAST, LORA)  # that auto is held against
+SINGLE = (FLOOR, PLAIN, TUNED, LAST, LORA, GRADUAL)  # that auto is held against
 ALPHAS = wise_ft.Config().alphas
 
 
@@ -113,7 +114,7 @@ def ways(of: Bearer) -> Iterator[Made]:
     floor = eye(of.base)
     yield FLOOR, floor, 0.0
     zero = replace(of.head, weight=np.zeros_like(of.head.weight), bias=np.zeros_like(of.head.bias))
-    for name, recipe_name, head in ((PLAIN, "finetune", zero), (LORA, "lora", of.head)):
+    for name, recipe_name, head in ((PLAIN, "finetune", zero), (LORA, "lora", of.head), (GRADUAL, "gradual", of.head)):
         backbone, seconds = _tuned(of, recipe_name, head, of.drawn.seed)
         yield name, eye(backbone), seconds
     yield last(of)

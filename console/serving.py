@@ -7,7 +7,7 @@ page shows what is now. Promotions embed what stands first, in a thread. Knows n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -21,6 +21,7 @@ from console.pieces import Button, Choice, Field, confirmed, drawn, notice, row
 from console.words import percent
 from core.challenges import Challenge, Judge, Mode
 from core.errors import Conflict, InvalidInput, LeptonError
+from core.fall import Bound, bounds
 from core.home import Home
 from core.look.html import Html, joined, tag
 from core.outcomes import Comparison, Measured, compare_all
@@ -85,6 +86,7 @@ async def controls(console: Console, held: Standing) -> None:
         return
     with ui.element("section").classes("panel"):
         drawn(tag("h2", "Change what serves"))
+        await live(console, lambda: bounded(bounds(console.home, held.scene), held), "labels", "scenes", seconds=3.0)
         ready = {e.version: f"version {e.number}" for e in reversed(others) if e.state == "ready"}
         with row():
             chosen = Choice("Version", ready, next(iter(ready), "")) if ready else None
@@ -198,6 +200,12 @@ async def _running(console: Console, held: Standing) -> None:
         with row():
             Button("Promote it", lambda: to_champion(console, held, challenge.version), "main")
             Button("Stop the challenge", stop)
+
+
+def bounded(asked: Sequence[Bound], held: Standing) -> Html:
+    """Below what the champion's live accuracy must not fall, in words."""
+    told = (f"{bound.words}; then {held.number(bound.former)} comes back." for bound in asked)
+    return joined(tag("p", words, class_="soft") for words in told)
 
 
 def comparison(task: str, told: Comparison) -> Html:

@@ -99,12 +99,21 @@ class RetrainSettings:
     """Answers less sure than this count as abstentions."""
     abstention: float = 1.0
     """Share of abstentions that the gate allows; 1: any."""
+    slices: str = ""
+    """Columns of the scene's table, such as ``region, sex``, of which the gate judges every value with twenty examples
+    by itself, as it does sources and annotators; none if empty. Each is one more thing to be refused by."""
+    least_accuracy: float = 0.0
+    """Live accuracy, by labels, below which the champion gives way to the one before it (``core.fall``); 0: none is too
+    low. Of no use where people label only what is wrong."""
+    fall: float = 0.1
+    """How much lower than before a promotion live accuracy may be, where the former champion does not watch the new one
+    as a shadow; below that it comes back. 1: any loss is borne."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         not_negative(self, "retrain", "labels", "hours", "minutes_a_day", "replay", "margin")
         positive(self, "retrain", "minutes")
-        for name in ("distill", "share", "confidence", "abstention"):
+        for name in ("distill", "share", "confidence", "abstention", "least_accuracy", "fall"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadConfiguration(f"retrain.{name} is {getattr(self, name)!r}", "give a number from 0 to 1")
         if not 0 < self.alpha < 1:

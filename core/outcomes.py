@@ -116,14 +116,24 @@ class Answered:
     truth: Said
 
 
-def answered(home: Home, scene: str, version: str, most: int = MOST, *, task: str | None = None) -> list[Answered]:
+def answered(
+    home: Home,
+    scene: str,
+    version: str,
+    most: int = MOST,
+    *,
+    task: str | None = None,
+    since: float = 0.0,
+    until: float = math.inf,
+) -> list[Answered]:
     """What a version has answered to examples before they were labelled; in the order of their first labels.
 
-    ``task`` as ``outcomes`` takes it.
+    ``task`` as ``outcomes`` takes it. What was answered ``since`` and labelled before ``until``, in seconds since the
+    epoch.
     """
     asked = task_of(home.registry.scene(scene), task)
-    first = _first_words(home, asked, 0.0, most)
-    answers = _answers(home, asked, [version], 0.0, first)
+    first = _first_words(home, asked, since, most, until)
+    answers = _answers(home, asked, [version], since, first)
     truths = _truths(home, asked, sorted(answers))
     rows = [
         Answered(example=example, at=first[example], said=said[version], truth=truths[example])
@@ -206,13 +216,15 @@ def _share(right: int, count: int) -> Measured:
     return Measured(count=count, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
-def _first_words(home: Home, task: Scene, since: float, most: int) -> dict[str, float]:
+def _first_words(home: Home, task: Scene, since: float, most: int, until: float = math.inf) -> dict[str, float]:
     """Examples of feedback, labelled first since then → when anything was first said of them; the newest."""
     join = label_events.alias("joined")
     example = sa.func.coalesce(label_events.c.example, join.c.example)
     joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
     here = (label_events.c.scene == task.name) & (label_events.c.task == task.task_name)
     here &= (label_events.c.kind == "label") & example.is_not(None)
+    if until < math.inf:
+        here &= label_events.c.received_at < until
     said = (
         sa.select(example.label("which"), sa.func.min(label_events.c.received_at).label("first"))
         .select_from(joined)

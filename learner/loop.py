@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from core.errors import LeadershipLost, LeptonError, NotFound, Unavailable
+from core.fall import bounds
 from core.home import Home
 from core.lease import LEARNER, Lease, acquire, release
 from core.tally import fresh
@@ -21,7 +22,7 @@ from learner.joins import join_waiting
 from learner.lesson import EMBED_AT_ONCE, Lesson
 from learner.metrics import Metrics
 from learner.monitor import Monitor
-from learner.referee import judge
+from learner.referee import guard, judge
 from learner.schedule import look
 
 logger = logging.getLogger(__name__)
@@ -144,7 +145,8 @@ class Learner:
             if alias is None:
                 continue
             try:
-                self._watch(scene, alias.version, now)
+                if not self._rolled_back(scene.name):
+                    self._watch(scene, alias.version, now)
             except Exception:  # labels are learned all the same; the windows are looked at again
                 logger.exception("scene %s: its traffic could not be watched", scene.name)
                 self._monitors.pop(scene.name, None)
@@ -161,6 +163,15 @@ class Learner:
                 continue
             if ruling.verdict != "wait":
                 self._metrics.rulings.labels(name, ruling.verdict).inc()
+
+    def _rolled_back(self, name: str) -> bool:
+        """Whether the champion has just given way to the one before it, since live accuracy has fallen."""
+        asked = bounds(self._home, name)
+        self._metrics.guarded(name, {bound.name: bound.evidence / bound.convinces for bound in asked})
+        ruling = guard(self._home, name, asked)
+        if ruling is not None:
+            self._metrics.rulings.labels(name, ruling.verdict).inc()
+        return ruling is not None
 
     def _watch(self, scene: Scene, version: str, now: float) -> None:
         monitor = self._monitors.get(scene.name)

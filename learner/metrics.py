@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from core.fall import Name
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -66,8 +69,14 @@ class Metrics:
         )
         self.rulings = Counter(
             "lepton_rulings",
-            "Challenges decided by evidence: promote (of a probation: the former champion came back), or end",
+            "Decided by evidence: promote (of a probation: the former champion came back), end, or rollback",
             ["scene", "verdict"],
+            registry=self.registry,
+        )
+        self.fallen = Gauge(
+            "lepton_accuracy_fallen",
+            "Evidence that live accuracy is below a bound, over what convinces: at 1 the former champion comes back",
+            ["scene", "bound"],
             registry=self.registry,
         )
         self.joined = Counter("lepton_labels_joined", "Labels joined to a late prediction", registry=self.registry)
@@ -93,9 +102,14 @@ class Metrics:
         self.conflicts.labels(scene).set(conflicts)
         self.seconds.labels(scene).observe(seconds)
 
+    def guarded(self, scene: str, evidence: Mapping[str, float]) -> None:
+        """Note how near a champion is to each bound of its live accuracy; those that are not asked show at zero."""
+        for bound in get_args(Name):
+            self.fallen.labels(scene, bound).set(evidence.get(bound, 0.0))
+
     def watched(self, scene: str, drift: Mapping[str, float], live: float | None, estimated: float | None) -> None:
         """Note what is known of a scene's traffic; what is not known is not shown."""
-        for verdict in ("promote", "end"):
+        for verdict in ("promote", "end", "rollback"):
             self.rulings.labels(scene, verdict)
         for detector, value in drift.items():
             self.drift.labels(scene, detector).set(value)

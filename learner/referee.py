@@ -3,30 +3,33 @@
 Promises that a challenger which is no better is promoted with a chance of at most ``[challenge] alpha``, however often
 it is looked at (e-values, see ``core.gate.evidence``), and that what was decided stands in the audit with its numbers.
 After a promotion the former champion goes on as a shadow for a probation: where evidence speaks for it, it comes back.
-Of several tasks the first one decides, unless the newcomer is worse in another: that is enough against it.
+It does, too, where live accuracy has fallen below a bound of the scene (``core.fall``). Of several tasks the first one
+decides, unless the newcomer is worse in another: that is enough against it.
 Knows nothing of how versions are made, nor of challenges that people judge.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from core.challenges import Challenge
+from core.fall import Bound
 from core.home import Home
 from core.outcomes import Comparison, compare_all
 from core.promotion import promote, watch_over
+from core.registry import short
 
 logger = logging.getLogger(__name__)
 
-Verdict = Literal["promote", "end", "wait"]
+Verdict = Literal["promote", "end", "wait", "rollback"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ruling:
-    """What was decided of a challenge, and why."""
+    """What was decided of a challenge, or of a champion, and why; ``version`` is the challenger, or who comes back."""
 
     scene: str
     version: str
@@ -81,3 +84,13 @@ def judge(home: Home, challenge: Challenge) -> Ruling:
     if said != "wait":
         logger.warning("scene %s, challenger %s: %s: %s", challenge.scene, challenge.version[:12], said, words)
     return Ruling(scene=challenge.scene, version=challenge.version, verdict=said, words=words)
+
+
+def guard(home: Home, scene: str, asked: Sequence[Bound]) -> Ruling | None:
+    """Bring the former champion back where live accuracy has fallen below one of the bounds; None where it stays."""
+    broken = next((bound for bound in asked if bound.fallen), None)
+    if broken is None:
+        return None
+    promote(home, scene, broken.former, expected_generation=broken.generation, action="rollback", why=broken.words)
+    logger.warning("scene %s: %s comes back: %s", scene, short(broken.former), broken.words)
+    return Ruling(scene=scene, version=broken.former, verdict="rollback", words=broken.words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import typer
 
 from core import config
 from core.challenges import Challenge, Judge, Mode, check
+from core.fall import Bound, bounds
 from core.home import Home, open_home
 from core.outcomes import Comparison, Measured, compare_all
 from core.promotion import challenge as begin
@@ -70,13 +72,18 @@ def _begin(home: Home, scene: str, version: str, mode: str, share: float, judge:
 
 def _tell(home: Home, scene: str, json: bool) -> None:
     held, champion = home.challenges.of(scene), home.registry.champion(scene)
+    asked = bounds(home, scene)
     if held is None or champion is None:
-        return as_json(None) if json else say(f"{scene} has no challenger: lepton challenge {scene} VERSION")
+        if json:
+            return as_json(None)
+        say(f"{scene} has no challenger: lepton challenge {scene} VERSION")
+        return _show_bounds(asked)
     compared = compare_all(home, held, champion.version)
     if json:
         first = asdict(next(iter(compared.values())))
         several = {name: {"comparison": asdict(told)} for name, told in compared.items()}
-        more = {"tasks": several} if len(several) > 1 else {}
+        more: dict[str, Any] = {"tasks": several} if len(several) > 1 else {}
+        more["bounds"] = [asdict(bound) for bound in asked]
         return as_json(asdict(held) | {"champion_version": champion.version, "comparison": first} | more)
     fact(
         challenger=f"{short(held.version)}, {held.mode} of {100 * held.share:g} % of the traffic",
@@ -85,7 +92,13 @@ def _tell(home: Home, scene: str, json: bool) -> None:
     )
     for name, told in compared.items():
         _show(name, told)
-    return None
+    return _show_bounds(asked)
+
+
+def _show_bounds(asked: Sequence[Bound]) -> None:
+    """Below what the champion's live accuracy must not fall."""
+    for bound in asked:
+        fact(bound=f"{bound.words}; then {short(bound.former)} comes back")
 
 
 def _show(task: str, told: Comparison) -> None:

@@ -222,18 +222,10 @@ def _truths(told: _Answers) -> Doubles:
 
 
 def _slices(names: Sequence[str], stock: Stock) -> dict[str, Flags]:
-    """Examples by who labelled them; one that holds all is none."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        for source, annotator in stock.said.get(name, ()):
-            for said in {f"source {source}", f"annotator {annotator}" if annotator else ""} - {""}:
-                found.setdefault(said, []).append(name)
-    members = {said: set(held) for said, held in sorted(found.items())}
-    return {
-        said: np.array([name in held for name in names], np.bool_)
-        for said, held in members.items()
-        if len(held) < len(names)
-    }
+    """The examples of each slice; one that holds all is none."""
+    listed = sorted({said for name in names for said in stock.slices[name]})
+    members = {said: np.array([said in stock.slices[name] for name in names], np.bool_) for said in listed}
+    return {said: of_N for said, of_N in members.items() if not of_N.all()}
 
 
 def _miscalibrated(told: _Answers, side: int) -> float:

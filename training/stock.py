@@ -18,6 +18,7 @@ from core.gate import Policy
 from core.holdouts import drawn
 from core.home import Home
 from core.types import Example, Scene
+from training import slices
 from training.merge.bench import example_of
 from training.merge.parents import Parent
 from training.whose import words
@@ -40,7 +41,7 @@ class Stock:
         untouched: those on which no weight of the champion was tuned.
         upto: the last event of the ledger that is in here. since: the last one that the champion knew.
         examples: as training takes them, with their labels of every task and the subject where there is one.
-        said: who has labelled each: pairs of source and annotator.
+        slices: of those that judge the names of the parts that they are in (``training.slices``).
     """
 
     number: int
@@ -53,7 +54,7 @@ class Stock:
     upto: int
     examples: Mapping[str, Example] = field(repr=False)
     files: Mapping[str, Path] = field(repr=False)
-    said: Mapping[str, frozenset[tuple[str, str]]] = field(repr=False)
+    slices: Mapping[str, frozenset[str]] = field(repr=False)
 
     @property
     def judging(self) -> frozenset[str]:
@@ -76,6 +77,9 @@ def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stoc
 
     Args:
         follower: of the champion, with features for all that stands.
+
+    Raises:
+        InvalidInput: the policy names slices that there are none of.
     """
     since = base_of(champion)
     standing = sorted(follower.standing)
@@ -88,6 +92,9 @@ def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stoc
     fresh = {name for name in recent - anchor if drawn(scene.hash_key, "fresh", name, FRESH)}
     teaching = here - anchor - fresh
     subjects, said = words(home, scene.name, here)
+    examples = {
+        name: replace(_said(follower, name), path=str(files[name]), subject=subjects.get(name)) for name in here
+    }
     return Stock(
         number=number,
         anchor=frozenset(anchor),
@@ -97,11 +104,9 @@ def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stoc
         untouched=frozenset(untouched),
         since=since,
         upto=follower.sequence,
-        examples={
-            name: replace(_said(follower, name), path=str(files[name]), subject=subjects.get(name)) for name in here
-        },
+        examples=examples,
         files={name: files[name] for name in here},
-        said=said,
+        slices=slices.of(home, scene, [examples[name] for name in sorted(anchor | fresh)], said),
     )
 
 

@@ -116,4 +116,4 @@ def _key(ground: Ground) -> dict[str, Any]:
         "margin": asked.margin,
         "alpha": asked.alpha,
         "abstention": [asked.confidence, asked.abstention],
-    }
+    } | ({"slices": asked.slices} if asked.slices else {})

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from core.challenges import Challenge
 from core.errors import NotFound
+from core.fall import bounds
 from core.outcomes import compare_all
 from core.promotion import challenge
 from service.api.access import context_of
@@ -37,7 +38,7 @@ class ChallengerIn(Body):
 
 @router.get("/v1/scenes/{scene}/challenger")
 async def look_up(scene: str, request: Request) -> dict[str, Any]:
-    """The running challenge, and how both versions do on what was labelled since it began."""
+    """The running challenge, how both versions do on what was labelled since, and the bounds of the champion."""
     context = context_of(request)
     return await context.store(_look_up, context, scene)
 
@@ -75,6 +76,7 @@ def _look_up(context: Context, scene: str) -> dict[str, Any]:
     told_of: dict[str, Any] = {"champion_version": champion.version, "comparison": next(iter(compared.values()))}
     if len(compared) > 1:
         told_of["tasks"] = {task: {"comparison": each} for task, each in compared.items()}
+    told_of["bounds"] = [asdict(bound) for bound in bounds(context.home, scene)]
     return {"scene": scene, "challenger": told(held)} | told_of
 
 

@@ -153,7 +153,9 @@ def test_a_shadow_is_logged_with_its_answer_and_one_label_measures_both(place: P
     for number, prediction in enumerate(given):
         body = {"prediction_id": prediction, "label": ("circle", "square")[number % 2]}
         assert place.client.post("/v1/feedback", json=body).json()["status"] == "accepted"
-    told = place.client.get(PATH).json()["comparison"]
+    whole = place.client.get(PATH).json()
+    told = whole["comparison"]
+    assert whole["bounds"] == [], "there is no version before the champion"
     assert (told["metric"], told["paired"]) == ("accuracy", 8)
     assert told["champion"]["count"] == told["challenger"]["count"] == 8
     assert 0 <= told["challenger"]["low"] <= told["challenger"]["value"] <= told["challenger"]["high"] <= 1

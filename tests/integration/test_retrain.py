@@ -104,6 +104,21 @@ def test_poisoned_labels_are_refused_the_champion_stays_and_the_hold_outs_have_s
     assert "better on no hold-out" in " ".join(capsys.readouterr().out.split())
 
 
+def test_the_gate_judges_the_values_of_columns_that_the_policy_names(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    towns.say(home, 320)
+    assert run(["policy", SCENE, "--set", "slices=town, tonw"]) == 0
+    assert run(["retrain", SCENE]) == 1
+    assert "slices by 'tonw'; the columns are age, town" in " ".join(capsys.readouterr().err.split())
+    assert run(["policy", SCENE, "--set", "slices=town"]) == 0
+    done = tell(capsys, "retrain", SCENE)
+    named = {check["name"].removesuffix(".not_worse") for check in done["checks"]}
+    assert {"anchor.slice town aire", "anchor.slice town brock"} < named
+    assert sum(name.startswith("fresh.slice town ") for name in named) >= 2, "those with twenty examples"
+    assert (done["outcome"], sum("slice annotator" in name for name in named)) == ("promoted", 2)
+
+
 def test_where_no_candidate_could_be_better_none_is_made_and_nothing_is_spent(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

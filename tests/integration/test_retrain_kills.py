@@ -15,14 +15,16 @@ from core.failpoint import VARIABLE
 from core.home import Home
 from core.jobs import Hold
 from core.promotion import prepare
-from tests import towns
+from tests import halves, towns
 from tests.homes import copied, home_at
 from tests.towns import SCENE
 from training import attempt, filing
 
-# In the order in which a cycle comes by; the first four leave nothing that could go on, the others a version.
+# In the order in which a cycle comes by; the first four leave nothing that could go on, the others a version. One that
+# moves weights comes by TUNED, too, and one whose version has to challenge first ends at CHALLENGING.
 BEFORE = ("attempt.opened", "retrain.prepared", "retrain.decided", "version.written")
 AFTER = ("version.registered", "retrain.registered", "champion.moved", "retrain.promoted", "attempt.worked")
+TUNED, CHALLENGING = "retrain.tuned", "retrain.challenging"
 PATIENCE = 120.0
 
 forks = multiprocessing.get_context("forkserver")
@@ -35,6 +37,15 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = towns.adapted(tmp_path_factory.mktemp("adapted"))
     with closing(home_at(made)) as home:
         towns.say(home)
+    return made
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose backbone can be tuned, and labels of new pictures, to be copied."""
+    made = halves.adapted(tmp_path_factory.mktemp("drawn"))
+    with closing(home_at(made)) as home:
+        halves.say(home, 45)
     return made
 
 
@@ -63,15 +74,15 @@ def attempted(home: Home, place: str) -> int:
     return child.exitcode
 
 
-def complete(home: Home) -> str:
+def complete(home: Home, scene: str = SCENE) -> str:
     """The champion, after it was seen to be whole: its files, its head, and features for all that stands."""
-    alias = home.registry.champion(SCENE)
+    alias = home.registry.champion(scene)
     assert alias is not None
     home.bundle(alias.version)
-    version = home.registry.version(SCENE, alias.version)
-    latest = home.registry.latest_revision(SCENE, alias.version)
+    version = home.registry.version(scene, alias.version)
+    latest = home.registry.latest_revision(scene, alias.version)
     assert latest is not None and latest.head.weight.shape[0] == version.manifest["features"]
-    follower = home.follower(home.registry.scene(SCENE), version)
+    follower = home.follower(home.registry.scene(scene), version)
     follower.catch_up()
     assert version.number == 1 or not follower.missing
     return alias.version
@@ -106,3 +117,49 @@ def test_a_cycle_that_is_killed_anywhere_leaves_one_whole_champion_and_goes_on(
     assert watching is not None and watching.probation and watching.version == first
     head = home.registry.latest_revision(SCENE, newest)
     assert head is not None and (promoted or head.head.sequence == said + 4)
+
+
+@pytest.mark.slow
+def test_a_cycle_that_is_killed_when_its_version_challenges_leaves_one_challenge_that_goes_on(
+    home: Home, tmp_path: Path
+) -> None:
+    first, said = complete(home), home.ledger.last_sequence(SCENE)
+    job = filing.file(home, "retrain", {"scene": SCENE, "challenge": "shadow"})
+    assert attempted(home, f"{CHALLENGING}:{tmp_path / 'died'}") == -signal.SIGKILL
+    began = home.challenges.of(SCENE)
+    assert began is not None and (began.mode, began.judge, began.probation) == ("shadow", "evidence", False)
+    assert complete(home) == first
+    towns.say(home, 4, first=6000)
+    assert attempted(home, "") == 0
+    job = home.jobs.find(job.id)
+    assert (job.state, job.result["outcome"]) == ("done", "challenging"), job.reason
+    assert complete(home) == first and home.jobs.versions(job.id) == [job.result["version"]]
+    held = home.challenges.of(SCENE)
+    assert held is not None and held.version == job.result["version"] == began.version
+    assert held.began_at == began.began_at, "what was labelled meanwhile counts"
+    assert [version.version for version in home.registry.versions(SCENE)] == [first, held.version]
+    assert [each.version for each in home.decisions.of(SCENE)] == [held.version]
+    alias = home.registry.champion(SCENE)
+    assert alias is not None and alias.generation == 1
+    assert len(home.ledger.events(SCENE, said)) == 4, "no label was lost"
+
+
+@pytest.mark.slow
+def test_a_cycle_that_is_killed_when_weights_have_moved_leaves_nothing_of_them_and_moves_them_again(
+    drawn: Path, tmp_path: Path
+) -> None:
+    asked = {"scene": halves.SCENE, "recipe": "finetune", "settings": halves.SETTINGS, "seed": 3, "budget": 1200.0}
+    with copied(drawn, tmp_path) as home:
+        first, said = complete(home, halves.SCENE), home.ledger.last_sequence(halves.SCENE)
+        job = filing.file(home, "retrain", asked)
+        assert attempted(home, f"{TUNED}:{tmp_path / 'died'}") == -signal.SIGKILL
+        assert complete(home, halves.SCENE) == first
+        assert len(home.registry.versions(halves.SCENE)) == 1 and home.decisions.of(halves.SCENE) == []
+        assert [place.name for place in (home.settings.home / "artifacts" / "bundles").iterdir()] == [first]
+        assert attempted(home, "") == 0
+        job = home.jobs.find(job.id)
+        assert (job.state, job.result["outcome"]) == ("done", "promoted"), job.reason
+        newest = complete(home, halves.SCENE)
+        assert [version.version for version in home.registry.versions(halves.SCENE)] == [first, newest]
+        assert home.bundle(newest).manifest.members[0].tuned
+        assert home.ledger.last_sequence(halves.SCENE) == said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from typing import cast
 
@@ -18,13 +19,14 @@ from tests.pico import png
 from tests.tuning import backbone, example, noisy, picture, rows, sentences, weights
 from training.adapt import finetune
 from training.adapt.finetune import Config
-from training.recipe import Rows, Tuned
+from training.recipe import Epoch, Rows, Tuned
 from training.tune import losses
 from training.tune.adversary import Method
 from training.tune.alignment import Aligned, mean_discrepancy, turned
 from training.tune.attack import fgsm, pgd
 from training.tune.average import Average
 from training.tune.batches import Batch
+from training.tune.choice import last_unharmed, least_loss
 from training.tune.layers import groups, layers
 from training.tune.network import Answer, Network, Scale, torch_body
 from training.tune.objective import Supervised
@@ -216,9 +218,33 @@ def test_a_recipe_aligns_features_of_unlabelled_rows() -> None:
     apart = finetune.tune(base, HELD, config, context)
     together = finetune.tune(base, HELD, replace(config, align="dan", align_weight=5.0), context)
     assert together.moved and apart.moved
+    assert together.best == together.history[-1].number == 10, "its loss on the labelled scene chooses no epoch"
     assert _gap(together, there) < _gap(apart, there)
     with pytest.raises(InvalidInput, match="--unlabelled"):
         finetune.tune(base, HELD, replace(config, align="dan"), noisy(base, HELD))
+
+
+def test_of_aligned_trainings_the_last_epoch_comes_back_that_does_the_labelled_scene_no_harm() -> None:
+    start = Epoch(number=0, loss=1.0, validation_loss=0.5, validation_score=0.8, rate=0.0, seconds=0.0, left=0.0)
+    worse = replace(start, number=1, validation_loss=0.9, validation_score=0.76)
+    harmed, broken = replace(worse, validation_score=0.74), replace(worse, validation_loss=math.nan)
+    assert least_loss(start, worse, start) and not least_loss(start, start, worse)
+    assert last_unharmed(start, start, worse)
+    assert not last_unharmed(start, start, harmed) and not last_unharmed(start, start, broken)
+
+
+def test_the_weight_of_dann_rises_and_that_of_dan_stands() -> None:
+    batch, network = scenes(), Plane()
+    for kind, rises in (("dann", True), ("dan", False)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            objective = Aligned(Supervised("classification", 0.0), kind, 1.0, 2)  # type: ignore[arg-type]
+        labels = Supervised("classification", 0.0)(network, batch).mean()
+        terms = []
+        for number in (1, 2, 4, 8):
+            objective.begin(number, 8)
+            terms.append(float((objective(network, batch).mean() - labels).detach()))
+        assert (terms == sorted(terms) and terms[0] < 0.5 * terms[-1]) if rises else len(set(terms)) == 1
 
 
 def _darker(label: str, number: int) -> bytes:

@@ -8,7 +8,8 @@ not removed.
 Promises what ``training.adapt`` asks of a recipe. Since the head starts right, the first steps do not tear up good
 features to repair a random one: a point better in distribution and ten under shift than plain fine-tuning, in the
 paper. The weights that are kept are a moving average, at the epoch with the least validation loss, or at the last one
-(``keep=last``), which was better where validation rows are few.
+(``keep=last``), which was better where validation rows are few; where features are aligned, at the last one that does
+the labelled scene no harm (``training.tune.choice``).
 
 Reference: Kumar et al., "Fine-tuning can distort pretrained features", arXiv 2202.10054 (LP-FT); Li et al.,
 arXiv 1802.01483 (L2-SP).
@@ -28,6 +29,7 @@ from training.recipe import Context, Rows, Tuned
 from training.tune.adversary import Adversarial
 from training.tune.alignment import Aligned
 from training.tune.balance import Balanced
+from training.tune.choice import last_unharmed
 from training.tune.layers import freeze, groups
 from training.tune.objective import Objective, Supervised
 from training.tune.plan import Plan
@@ -90,7 +92,9 @@ def tune(base: Backbone, rows: Rows, config: Config, context: Context) -> Tuned:
     def prepare(job: Job) -> None:
         freeze(job.network.body, config.frozen)
         job.groups = groups(job.network.body, config.layer_decay, config.decay)
-        job.objective = _objective(job.labels, base, config)
+        job.objective = objective = _objective(job.labels, base, config)
+        if isinstance(objective, Aligned):
+            job.thaw, job.chosen = objective.begin, last_unharmed
 
     return tune_body(base, rows, config, context, "finetune", prepare)
 

@@ -6,7 +6,8 @@ fickle: try ``dan`` first. The unlabelled rows go through the network beside the
 much.
 
 ``mean_discrepancy`` (DAN): the maximum mean discrepancy of two sets of features under several Gaussian kernels.
-``Aligned`` with ``dann``: a small network guesses the scene from the features, and its gradient is turned round.
+``Aligned`` with ``dann``: a small network guesses the scene from the features, and its gradient is turned round; the
+weight of that rises from epoch to epoch, since at first the guesses are noise.
 
 Reference: Long et al., DAN, arXiv 1502.02791; Ganin et al., DANN, arXiv 1505.07818.
 
@@ -15,6 +16,7 @@ Legend: B labelled rows, U unlabelled rows, D features.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -28,6 +30,7 @@ Kind = Literal["dan", "dann"]
 
 _WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of kernels, in the mean squared distance
 _HIDDEN = 128
+_RISE = 5.0  # of the weight of ``dann``: 2 / (1 + exp(-10 p)) - 1 at a part p of the training, as in the paper
 
 
 class Aligned(Objective):
@@ -36,11 +39,17 @@ class Aligned(Objective):
     def __init__(self, inner: Supervised, kind: Kind, weight: float, width: int) -> None:
         super().__init__()
         self.inner, self.kind, self.weight = inner, kind, weight
+        self.risen = 1.0
         self.judge: torch.nn.Module | None = None
         if kind == "dann":
             self.judge = torch.nn.Sequential(
                 torch.nn.Linear(width, _HIDDEN), torch.nn.ReLU(), torch.nn.Linear(_HIDDEN, 1)
             )
+
+    def begin(self, number: int, epochs: int) -> None:
+        """Epoch ``number`` of ``epochs`` begins: by its middle the weight of ``dann`` has risen so far."""
+        if self.kind == "dann":
+            self.risen = math.tanh(_RISE * (number - 0.5) / epochs)
 
     def forward(self, network: Network, batch: Batch) -> torch.Tensor:
         """(B,)."""
@@ -49,7 +58,7 @@ class Aligned(Objective):
         if not batch.unlabelled:
             return loss_B
         there_UD = network(batch.unlabelled).features_BD
-        return loss_B + self.weight * self._difference(here.features_BD, there_UD)
+        return loss_B + self.risen * self.weight * self._difference(here.features_BD, there_UD)
 
     def _difference(self, here_BD: torch.Tensor, there_UD: torch.Tensor) -> torch.Tensor:
         if self.judge is None:

@@ -3,10 +3,9 @@
 Promises the same weights, to the bit, for the same network, rows, plan and seed on one machine with one number of
 threads, unless the time runs out; and with several processes the steps of one (what differs is rounding, and what
 dropout and augmentation draw). It stops where the loss is no number, where memory does not suffice for one row, where
-nothing has become better for a while, and before its time is over: in every case with the weights that it kept so far,
-those of the start among them. Where memory is short a batch is passed through in parts, which changes nothing but
-rounding.
-Knows nothing of where rows come from, of recipes or of files.
+nothing has become better for a while, and before its time is over: in every case with the weights that it kept so far
+(``training.tune.choice``), those of the start among them. Where memory is short a batch is passed through in parts,
+which changes nothing but rounding. Knows nothing of where rows come from, of recipes or of files.
 
 Legend: N rows, K classes of all tasks.
 """
@@ -26,6 +25,7 @@ from training.recipe import Context, Epoch
 from training.tune import columns
 from training.tune.average import Average
 from training.tune.batches import Batch, Feed, order
+from training.tune.choice import Rule, least_loss
 from training.tune.layers import Group, steady
 from training.tune.memory import OutOfRoom, Room
 from training.tune.network import Network
@@ -48,6 +48,7 @@ class Course:
         groups: parameters of the network's body with their ``scale`` on the rate.
         vary: changes a batch before it is learned from.
         thaw: called with the number of an epoch and of how many before it begins; may let more parameters be trained.
+        chosen: which epoch's weights are kept.
     """
 
     train: Feed
@@ -56,6 +57,7 @@ class Course:
     groups: Sequence[Group]
     vary: Callable[[Batch, np.random.Generator], Batch] | None = None
     thaw: Callable[[int, int], object] | None = None
+    chosen: Rule = least_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,30 +216,27 @@ class Loop:
         with self._average.in_place():
             self._network.eval()
             scores_NK = self._device.total(self._room.run(self._answers)).cpu()
-            held, score = of_tasks(self._laid, scores_NK, self._course.held.targets_NK)
-            if self._history and self._keeps(held):
+            epoch = self._epoch(number, loss, of_tasks(self._laid, scores_NK, self._course.held.targets_NK))
+            if self._history and self._course.chosen(self._history[0], self._history[self._best], epoch):
                 self._best, self._kept = number, _copy(self._network)
+        self._history.append(epoch)
+        self._context.told(epoch)
+        if not math.isfinite(epoch.validation_loss):
+            raise _Stop(f"the validation loss was no number after epoch {number}")
+
+    def _epoch(self, number: int, loss: float, held: tuple[float, float]) -> Epoch:
+        """What is known after an epoch; ``held`` are the loss and the score of the validation rows."""
         seconds = self._seconds()
         each = (seconds - self._history[0].seconds) / number if number else math.nan
-        epoch = Epoch(
+        return Epoch(
             number=number,
             loss=loss,
-            validation_loss=held,
-            validation_score=score,
+            validation_loss=held[0],
+            validation_score=held[1],
             rate=max(group["lr"] for group in self._optimiser.param_groups) if number else 0.0,
             seconds=seconds,
             left=max(0.0, min((self._epochs - number) * each, self._context.budget - seconds)) if number else math.nan,
         )
-        self._history.append(epoch)
-        self._context.told(epoch)
-        if not math.isfinite(held):
-            raise _Stop(f"the validation loss was no number after epoch {number}")
-
-    def _keeps(self, held: float) -> bool:
-        """Whether the weights of this validation loss take the place of those that are kept."""
-        if self._plan.keep == "last":
-            return math.isfinite(held)
-        return held < self._history[self._best].validation_loss
 
     @torch.no_grad()
     def _answers(self, rows: int) -> torch.Tensor:

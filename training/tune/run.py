@@ -18,6 +18,7 @@ from training import recipe, tuned
 from training.recipe import Context, Rows, Tuned
 from training.tune import columns, losses, rate, variation
 from training.tune.balance import Balanced
+from training.tune.choice import RULES, Rule
 from training.tune.layers import Group
 from training.tune.loop import Course, Loop
 from training.tune.network import Network, torch_body
@@ -35,6 +36,7 @@ class Job:
             around it.
         groups: what is trained of the body, with its ``scale`` on the rate.
         thaw: called before each epoch with its number and how many there are.
+        chosen: which epoch's weights come back; where it says nothing, the plan does.
         handles: remove what happens inside the body while it trains.
         merge: makes the trained body one of the backbone's own kind again.
     """
@@ -44,6 +46,7 @@ class Job:
     objective: Objective
     groups: Sequence[Group] = ()
     thaw: Callable[[int, int], object] | None = None
+    chosen: Rule | None = None
     handles: Sequence[RemovableHandle] = ()
     merge: Callable[[torch.nn.Module], torch.nn.Module] = field(default=lambda body: body)
 
@@ -66,7 +69,13 @@ def tune_body(
         job = _job(base, rows, plan, context, prepare)
         job.handles = varied.attach(job.network.body, context.seed)
         course = Course(
-            train=train, held=held, objective=job.objective, groups=job.groups, vary=varied.vary, thaw=job.thaw
+            train=train,
+            held=held,
+            objective=job.objective,
+            groups=job.groups,
+            vary=varied.vary,
+            thaw=job.thaw,
+            chosen=job.chosen or RULES[plan.keep],
         )
         return job, Loop(job.network, course, plan, context)
 
