@@ -80,7 +80,7 @@ class RetrainSettings:
     """How weights are moved; ``auto``: fine-tuning, where the labels suffice and the backbone can be tuned."""
     minutes: float = 5.0
     """Time that one cycle may take to tune."""
-    replay: int = 1000
+    replay: int = 200
     """Old examples that are learned beside the new ones, classes in turn: as many as there are new ones, and at least
     so many, as far as there are any."""
     distill: float = 0.0
