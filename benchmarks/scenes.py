@@ -142,9 +142,7 @@ def digits(out: Path) -> Path:
     return once(out, digits_data.small_digits)
 
 
-def _collect(
-    package: Path, folder: str, classes: Classes, wanted: Callable[[Path], bool], out: Path
-) -> None:
+def _collect(package: Path, folder: str, classes: Classes, wanted: Callable[[Path], bool], out: Path) -> None:
     """Copy the wanted pictures of a Debian package into class folders."""
     root = package / "usr" / "share" / folder
     for label, files in _listed(package, folder, classes, wanted).items():
@@ -153,9 +151,7 @@ def _collect(
             shutil.copyfile(file, out / label / "-".join(file.relative_to(root).parts))
 
 
-def _listed(
-    package: Path, folder: str, classes: Classes, wanted: Callable[[Path], bool]
-) -> dict[str, list[Path]]:
+def _listed(package: Path, folder: str, classes: Classes, wanted: Callable[[Path], bool]) -> dict[str, list[Path]]:
     """The wanted pictures of a Debian package by class."""
     root = once(package, lambda into: unpack(package.name, into)) / "usr" / "share" / folder
     found: dict[str, list[Path]] = {}
