@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 
 from core.errors import BrokenBundle, LeptonError, TooLarge
 from core.ids import prediction_id
-from core.types import Prediction
 from service.context import Context
 from service.engine.admission import Overloaded
 from service.engine.answer import Verdict, verdict
 from service.engine.batcher import expired
 from service.engine.queues import FOREVER, Answer
+from service.engine.record import Packed, Record, pack, replies, unpack
 from service.engine.routing import Routed
 from service.engine.snapshot import Snapshot
+from service.identity import Content, Known
 from service.reading import Ready, inline, ready, together
 from service.tracing import NOT_TRACED, Trace
 
@@ -113,14 +114,14 @@ def _logged(context: Context) -> bool:
 
 def _log(context: Context, routed: Routed, answered: Sequence[Answered]) -> None:
     kept = context.home.settings.serve.keep_instances
-    predictions = [_prediction(routed, each, kept) for each in answered]
+    waiting = [_packed(routed, each, kept) for each in answered]
     if _logged(context):
-        context.log.put(predictions)
+        context.log.put(waiting)
     if routed.shadow is not None:
-        for each, prediction in zip(answered, predictions, strict=True):
+        for each, packed in zip(answered, waiting, strict=True):
             data = each.ready.identity().data
             if data is not None:
-                context.shadows.put(routed.shadow, prediction, data)
+                context.shadows.put(routed.shadow, unpack(packed), data)
 
 
 async def _by_either(context: Context, routed: Routed, asked: Asked) -> tuple[Routed, list[Outcome]]:
@@ -218,10 +219,7 @@ def _in_time(context: Context, snapshot: Snapshot, deadline: float, told: Any) -
     if context.batcher.clock() > deadline:
         context.metrics.refuse(snapshot.scene.name, "expired")
         raise expired()
-    read = ready(snapshot, context.home.limits, told)
-    if _logged(context):
-        read.identity()  # here rather than in the event loop
-    return read
+    return ready(snapshot, context.home.limits, told)
 
 
 async def _end(context: Context, routed: Routed, asked: Asked, begun: Begun) -> Outcome:
@@ -238,24 +236,27 @@ async def _end(context: Context, routed: Routed, asked: Asked, begun: Begun) -> 
     return Answered(prediction_id(snapshot.scene.name, now), now, said, given, read)
 
 
-def _prediction(routed: Routed, answered: Answered, kept: bool) -> Prediction:
+def _packed(routed: Routed, answered: Answered, kept: bool) -> Packed:
     """What is logged of an answer, with its input where that is to be kept."""
-    snapshot, said, known = routed.snapshot, answered.verdict, answered.ready.identity()
-    return Prediction(
-        prediction_id=answered.prediction_id,
-        scene=snapshot.scene.name,
-        version=snapshot.version,
-        extractor=snapshot.extractor,
-        revision=snapshot.revision,
-        example=known.example,
-        features=answered.given.features,
-        label=said.label,
-        value=said.value,
-        confidence=said.confidence,
-        margin=said.margin,
-        created_at=answered.created_at,
-        media=known.media if kept else "",
-        instance=known.data if kept else None,
-        role=routed.role,
-        further=said.further,
+    snapshot, said, known = routed.snapshot, answered.verdict, answered.ready.known
+    content = known if isinstance(known, Content) else None
+    named = None if isinstance(known, Content) else (known.example, known.media if kept else "")
+    record = Record(
+        answered.prediction_id,
+        snapshot.scene.name,
+        snapshot.version,
+        snapshot.extractor,
+        snapshot.revision,
+        answered.given.features.tobytes(),
+        said.label,
+        said.value,
+        said.confidence,
+        said.margin,
+        answered.created_at,
+        routed.role,
+        named,
+        content,
+        kept,
+        further=replies(said.further),
     )
+    return pack(record, known.data if kept and isinstance(known, Known) else None)

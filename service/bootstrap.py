@@ -31,6 +31,8 @@ from service.engine.batcher import Batcher
 from service.engine.engine import Engine, EngineSettings
 from service.engine.heart import Heart
 from service.engine.log import LogSettings, LogWriter
+from service.engine.record import packed
+from service.engine.scribe import Scribe
 from service.engine.shadows import Shadows, ShadowSettings
 from service.engine.snapshot import Snapshot
 from service.engine.stopwatch import Stopwatch
@@ -67,8 +69,10 @@ def build(settings: Settings, worker: int = 1) -> Context:
     threads = max(1, _processors() // service.workers)
     engine = Engine(home, _engine_settings(settings, threads, worker), watching)
     heart = watching.heart = Heart(home, engine, str(worker), metrics.skewed)
+    scribe = Scribe(settings.home, settings.database)
     log = LogWriter(
         home.predictions,
+        scribe.append,
         LogSettings(days=service.prediction_days, megabytes=service.prediction_megabytes),
         metrics.unlogged.labels().inc,
     )
@@ -77,6 +81,7 @@ def build(settings: Settings, worker: int = 1) -> Context:
         home=home,
         engine=engine,
         batcher=Batcher(service.max_batch, watching),
+        scribe=scribe,
         log=log,
         metrics=metrics,
         decoding=ThreadPoolExecutor(max(2, threads), "decode"),
@@ -98,7 +103,7 @@ def _shadows(engine: Engine, predicting: Gate, log: LogWriter, metrics: Metrics)
         engine,
         traffic=lambda: (predicting.inside, predicting.entered),
         known=lambda name: bool(log.find([name])),  # none is where none is logged
-        log=log.put,
+        log=lambda shadows: log.put([packed(shadow) for shadow in shadows]),
         told=metrics.shadowed,
     )
 

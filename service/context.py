@@ -21,6 +21,7 @@ from service.engine.engine import Engine
 from service.engine.heart import Heart
 from service.engine.log import LogWriter
 from service.engine.queues import Answer
+from service.engine.scribe import Scribe
 from service.engine.shadows import Shadows
 from service.engine.snapshot import Snapshot
 from service.engine.stopwatch import Stopwatch
@@ -44,6 +45,8 @@ class Context:
     """The parts of one worker.
 
     Attributes:
+        scribe: writes the prediction log in a process of its own.
+        log: gathers what it writes.
         decoding: threads that turn bytes into arrays.
         storing: threads that wait for the databases.
         predicting, telling: caps on instances and on labels that wait.
@@ -59,6 +62,7 @@ class Context:
     home: Home
     engine: Engine
     batcher: Batcher
+    scribe: Scribe
     log: LogWriter
     metrics: Metrics
     decoding: ThreadPoolExecutor
@@ -76,6 +80,8 @@ class Context:
     def start(self) -> None:
         """Start the threads."""
         self.metrics.start()
+        if self.home.settings.serve.log_predictions:
+            self.scribe.start()
         self.batcher.start()
         self.log.start()
         self.shadows.start()
@@ -101,6 +107,7 @@ class Context:
         self.batcher.close()
         self.storing.shutdown()
         self.log.close()
+        self.scribe.close()
         self.stopwatch.stop()
         self.home.close()
         self.metrics.close()

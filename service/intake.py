@@ -18,7 +18,8 @@ from core.tasks import task_of
 from core.types import Prediction, Scene
 from service.api.schemas import FeedbackIn
 from service.context import Context
-from service.reading import digest, example_bytes
+from service.identity import digest
+from service.reading import example_bytes
 
 
 async def take(context: Context, told: FeedbackIn) -> Receipt:

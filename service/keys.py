@@ -14,7 +14,7 @@ from core.errors import InvalidInput, LeptonError
 from core.preprocess import Limits, Row
 from core.types import Scene
 from service.api.instances import bytes_of
-from service.reading import digest, digest_of_tensors
+from service.identity import digest, digest_of_tensors
 
 HEADER = "Lepton-Key"
 LONGEST = 200

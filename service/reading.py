@@ -6,12 +6,9 @@ identity, whichever way it came. Knows nothing of HTTP, threads or answers.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
+from typing import Any
 
 from core.errors import InvalidInput
 from core.preprocess import Limits, Row, modality, plain
@@ -19,22 +16,10 @@ from core.types import Scene
 from service.api import body
 from service.api.instances import bytes_of
 from service.engine.snapshot import Snapshot
+from service.identity import Content, Known, digest_of_tensors, known
 
 # Bytes up to which an instance is read in microseconds, so that a thread for it would cost more than it saves.
 INLINE_BYTES: Mapping[str, int] = {"text": 2_048, "tabular": 8_192}
-
-
-class Known(NamedTuple):
-    """What is known of an example beside its content.
-
-    Attributes:
-        example: its identity, a SHA-256 in hex.
-        media: of its bytes, and ``data``, the bytes; "" and None where it came as tensors.
-    """
-
-    example: str
-    media: str = ""
-    data: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -46,15 +31,13 @@ class Ready:
     """
 
     row: Row
-    known: Known | Callable[[], Known]
+    known: Known | Content
 
     def identity(self) -> Known:
         """Its bytes, their media type and its identity: made at the first time where nobody may ask for it."""
-        if isinstance(self.known, Known):
-            return self.known
-        known = self.known()
-        self.known = known
-        return known
+        if isinstance(self.known, Content):
+            self.known = self.known.known()
+        return self.known
 
 
 def inline(scene: Scene, size: int) -> bool:
@@ -81,13 +64,13 @@ def ready(snapshot: Snapshot, limits: Limits, told: Any) -> Ready:
         plugin = modality(scene.modality)
         row = plain(snapshot.preprocessor, content) if key == plugin.KEY else None
         if row is not None:
-            return Ready(row, lambda: _known(scene, plugin.from_json(content, limits)))
+            return Ready(row, Content(scene.modality, content))
     return of_bytes(snapshot, example_bytes(scene, limits, told))
 
 
 def of_bytes(snapshot: Snapshot, data: bytes) -> Ready:
     """Read the bytes of an example. Raises as ``ready``."""
-    return Ready(snapshot.preprocessor.read(data), _known(snapshot.scene, data))
+    return Ready(snapshot.preprocessor.read(data), known(snapshot.scene.modality, data))
 
 
 def example_bytes(scene: Scene, limits: Limits, told: Any) -> bytes:
@@ -105,29 +88,6 @@ def example_bytes(scene: Scene, limits: Limits, told: Any) -> bytes:
     if not data:
         raise InvalidInput("the instance is empty", "send the bytes of a file")
     return data
-
-
-def digest(data: bytes) -> str:
-    """The identity of an example: SHA-256 (hex) of its bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def digest_of_tensors(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """The identity of an example that came as tensors: SHA-256 (hex) of their types, shapes and bytes.
-
-    The shape stands first, because the bytes of a wide picture may be those of a high one. A picture's has no name in
-    it, as in the versions before there were other tensors.
-    """
-    told = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        shape = "x".join(str(length) for length in array.shape)
-        named = "" if name == "image" else f"{name} "
-        told.update(f"{named}{array.dtype} {shape}\n".encode() + array.tobytes())
-    return told.hexdigest()
-
-
-def _known(scene: Scene, data: bytes) -> Known:
-    return Known(digest(data), modality(scene.modality).sniff(data), data)
 
 
 def _text(data: bytes) -> str:

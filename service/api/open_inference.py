@@ -22,8 +22,8 @@ from service.api.schemas import documented
 from service.context import Context
 from service.engine.routing import Routed
 from service.engine.snapshot import Snapshot
+from service.identity import digest
 from service.keys import HEADER, check_key
-from service.reading import digest
 from service.tracing import NOT_TRACED, SCOPE, VERSION
 
 router = APIRouter(tags=["open inference protocol"])

@@ -1,4 +1,4 @@
-"""The prediction log's writer: predictions are answered first and written in groups, by a thread of its own.
+"""What waits for the prediction log: predictions are answered first and written in groups, by a thread of its own.
 
 Promises that an answer never waits for the disk, that a prediction can be found from the moment it was put here, and
 that a full disk or a locked database loses predictions only beyond a bound, counted. Knows nothing of HTTP.
@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 from sqlalchemy.exc import OperationalError
@@ -18,8 +18,11 @@ from sqlalchemy.exc import OperationalError
 from core.errors import Unavailable
 from core.predictions import PredictionLog
 from core.types import Prediction
+from service.engine.record import Packed, bare, unpack
 
 logger = logging.getLogger(__name__)
+
+Write = Callable[[Sequence[Packed]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class LogSettings:
 
     linger: float = 0.2
     group: int = 2_048
-    most: int = 10_000
+    most: int = 20_000
     bytes_kept: int = 64 * 2**20
     retention_seconds: float = 300.0
     retry_seconds: float = 1.0
@@ -50,16 +53,18 @@ class LogWriter:
     """A queue in front of the prediction log, and the thread that empties it.
 
     Args:
-        log: where predictions go.
+        log: where predictions are found, and old ones dropped.
+        write: puts a group of them there, whole: raises Unavailable where it is worth trying again.
         settings: bounds.
         lost: told how many predictions could not be kept.
     """
 
-    def __init__(self, log: PredictionLog, settings: LogSettings, lost: Callable[[int], None]) -> None:
+    def __init__(self, log: PredictionLog, write: Write, settings: LogSettings, lost: Callable[[int], None]) -> None:
         self._log = log
+        self._append = write
         self._settings = settings
         self._lost = lost
-        self._waiting: dict[str, Prediction] = {}  # in order of arrival
+        self._waiting: dict[str, Packed] = {}  # in order of arrival
         self._bytes = 0
         self._more = threading.Condition()
         self._hurry = False
@@ -70,16 +75,15 @@ class LogWriter:
         """Begin to write."""
         self._thread.start()
 
-    def put(self, predictions: Sequence[Prediction]) -> None:
+    def put(self, predictions: Sequence[Packed]) -> None:
         """Take predictions; never waits."""
         with self._more:
             before, full = len(self._waiting), self._settings.group
             room = self._settings.most - before
-            for prediction in predictions[: max(room, 0)]:
-                size = len(prediction.instance or b"")
-                fits = self._bytes + size <= self._settings.bytes_kept
-                self._bytes += size if fits else 0
-                kept = prediction if fits else replace(prediction, instance=None, media="")
+            for packed in predictions[: max(room, 0)]:
+                fits = self._bytes + packed.size <= self._settings.bytes_kept
+                kept = packed if fits else bare(packed)
+                self._bytes += kept.size
                 self._waiting[kept.prediction_id] = kept
             if before == 0 or before < full <= len(self._waiting):  # waking the writer for each would cost more than it
                 self._more.notify_all()
@@ -90,7 +94,8 @@ class LogWriter:
         """Those of these predictions that are here or in the log."""
         wanted = list(prediction_ids)
         with self._more:
-            here = {name: self._waiting[name] for name in wanted if name in self._waiting}
+            waiting = [self._waiting[name] for name in wanted if name in self._waiting]
+        here = {packed.prediction_id: unpack(packed) for packed in waiting}
         rest = [name for name in wanted if name not in here]
         return here | (self._log.find(rest) if rest else {})
 
@@ -142,7 +147,7 @@ class LogWriter:
                 self._retain()
                 due = time.monotonic() + self._settings.retention_seconds
 
-    def _gather(self, due: float) -> list[Prediction]:
+    def _gather(self, due: float) -> list[Packed]:
         """The next group: as soon as it is full, old enough or asked for; empty where retention is due."""
         with self._more:
             self._more.wait_for(lambda: self._waiting or self._closed, max(due - time.monotonic(), 0.0))
@@ -154,18 +159,18 @@ class LogWriter:
             self._hurry = False
             return list(islice(self._waiting.values(), full))
 
-    def _remove(self, group: Sequence[Prediction]) -> None:
-        for prediction in group:
-            del self._waiting[prediction.prediction_id]
-            self._bytes -= len(prediction.instance or b"")
+    def _remove(self, group: Sequence[Packed]) -> None:
+        for packed in group:
+            del self._waiting[packed.prediction_id]
+            self._bytes -= packed.size
         if group:
             self._more.notify_all()
 
-    def _write(self, group: Sequence[Prediction]) -> bool:
+    def _write(self, group: Sequence[Packed]) -> bool:
         """False where it is worth trying again."""
         try:
             if group:
-                self._log.append(group)
+                self._append(group)
         except (Unavailable, OperationalError) as error:
             logger.warning("the prediction log cannot be written just now; trying again: %s", error)
             return False
@@ -174,7 +179,7 @@ class LogWriter:
                 logger.exception("prediction %s cannot be logged", group[0].prediction_id)
                 self._lost(1)
                 return True
-            return all([self._write([prediction]) for prediction in group])
+            return all([self._write([packed]) for packed in group])
         return True
 
     def _retain(self) -> None:

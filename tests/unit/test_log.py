@@ -13,6 +13,7 @@ from core.errors import Unavailable
 from core.predictions import PredictionLog
 from core.types import Prediction
 from service.engine.log import LogSettings, LogWriter
+from service.engine.record import Packed, packed, unpack
 from tests.waiting import until
 
 
@@ -28,6 +29,10 @@ class Stubborn(PredictionLog):
         if any(prediction.prediction_id == self.hated for prediction in batch):
             raise ValueError("not this one")
         super().append(batch)
+
+    def write(self, group: Sequence[Packed]) -> None:
+        """Without a process of its own."""
+        self.append([unpack(each) for each in group])
 
 
 class Losses:
@@ -62,9 +67,13 @@ def prediction(name: str, instance: bytes | None = b"picture") -> Prediction:
     )
 
 
+def waiting(name: str) -> Packed:
+    return packed(prediction(name))
+
+
 def test_what_was_put_is_found_before_and_after_it_is_written(log: Stubborn) -> None:
-    writer = LogWriter(log, LogSettings(), Losses())
-    writer.put([prediction("p1")])
+    writer = LogWriter(log, log.write, LogSettings(), Losses())
+    writer.put([waiting("p1")])
     assert writer.find(["p1", "p2"])["p1"].instance == b"picture"
     assert log.find(["p1"]) == {}
     writer.start()
@@ -76,9 +85,9 @@ def test_what_was_put_is_found_before_and_after_it_is_written(log: Stubborn) -> 
 
 def test_a_full_disk_holds_nothing_up_and_what_waited_is_written_once_it_has_room(log: Stubborn) -> None:
     log.full, losses = True, Losses()
-    writer = LogWriter(log, LogSettings(retry_seconds=0.01), losses)
+    writer = LogWriter(log, log.write, LogSettings(retry_seconds=0.01), losses)
     writer.start()
-    writer.put([prediction(f"p{i}") for i in range(5)])
+    writer.put([waiting(f"p{i}") for i in range(5)])
     with pytest.raises(Unavailable, match="wait for the disk"):
         writer.flush(0.05)
     assert writer.find(["p3"])["p3"].label == "a"
@@ -90,8 +99,8 @@ def test_a_full_disk_holds_nothing_up_and_what_waited_is_written_once_it_has_roo
 
 def test_beyond_its_bound_predictions_are_lost_and_counted(log: Stubborn) -> None:
     losses = Losses()
-    writer = LogWriter(log, LogSettings(most=3), losses)
-    writer.put([prediction(f"p{i}") for i in range(5)])
+    writer = LogWriter(log, log.write, LogSettings(most=3), losses)
+    writer.put([waiting(f"p{i}") for i in range(5)])
     assert losses.count == 2
     writer.start()
     writer.close()
@@ -99,8 +108,8 @@ def test_beyond_its_bound_predictions_are_lost_and_counted(log: Stubborn) -> Non
 
 
 def test_beyond_its_bytes_a_prediction_is_kept_without_its_input(log: Stubborn) -> None:
-    writer = LogWriter(log, LogSettings(bytes_kept=10), Losses())
-    writer.put([prediction("p1"), prediction("p2")])
+    writer = LogWriter(log, log.write, LogSettings(bytes_kept=10), Losses())
+    writer.put([waiting("p1"), waiting("p2")])
     writer.start()
     writer.close()
     found = log.find(["p1", "p2"])
@@ -110,8 +119,8 @@ def test_beyond_its_bytes_a_prediction_is_kept_without_its_input(log: Stubborn) 
 
 def test_a_prediction_that_cannot_be_written_takes_no_other_with_it(log: Stubborn) -> None:
     log.hated, losses = "p1", Losses()
-    writer = LogWriter(log, LogSettings(), losses)
-    writer.put([prediction(f"p{i}") for i in range(3)])
+    writer = LogWriter(log, log.write, LogSettings(), losses)
+    writer.put([waiting(f"p{i}") for i in range(3)])
     writer.start()
     writer.close()
     assert set(log.find(["p0", "p1", "p2"])) == {"p0", "p2"}
@@ -120,16 +129,16 @@ def test_a_prediction_that_cannot_be_written_takes_no_other_with_it(log: Stubbor
 
 def test_what_cannot_be_written_at_the_end_is_counted_as_lost(log: Stubborn) -> None:
     log.full, losses = True, Losses()
-    writer = LogWriter(log, LogSettings(retry_seconds=0.01), losses)
+    writer = LogWriter(log, log.write, LogSettings(retry_seconds=0.01), losses)
     writer.start()
-    writer.put([prediction("p1")])
+    writer.put([waiting("p1")])
     writer.close()
     assert losses.count == 1
 
 
 def test_old_rows_go_by_themselves(log: Stubborn) -> None:
     log.append([prediction("old")])
-    writer = LogWriter(log, LogSettings(days=1, retention_seconds=0.01), Losses())
+    writer = LogWriter(log, log.write, LogSettings(days=1, retention_seconds=0.01), Losses())
     writer.start()
     until(lambda: not log.find(["old"]))
     writer.close()
