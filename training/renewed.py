@@ -189,12 +189,13 @@ def _goes_on(ground: Ground) -> bool:
 def sides(ground: Ground) -> Rows:
     """Rows to tune on and to judge by: as many old ones as there are new ones, and at least as many as are asked for.
 
-    Where tuning begins from the champion's weights, only new rows judge: those weights have seen the old ones.
+    Where tuning begins from the champion's weights, which have seen the old ones, only new rows judge, and old ones are
+    as many as new ones at most.
     """
     stock, scene, seed = ground.stock, ground.scene, ground.seed
-    new = stock.of(stock.new)
-    old = spread(stock.of(stock.old), scene, seed, max(len(new), ground.asked.replay))
-    if _goes_on(ground):
+    new, onwards = stock.of(stock.new), _goes_on(ground)
+    old = spread(stock.of(stock.old), scene, seed, len(new) if onwards else max(len(new), ground.asked.replay))
+    if onwards:
         fresh = tuning.sides(new, scene, seed)
         return Rows(train=_ordered(fresh.train + old), validation=fresh.validation)
     return tuning.sides(_ordered(new + old), scene, seed)

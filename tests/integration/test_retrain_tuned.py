@@ -18,7 +18,7 @@ from core.home import Home
 from core.types import Version
 from lepton.output import Stages
 from tests import halves
-from tests.halves import ASKED, SCENE, say
+from tests.halves import ASKED, SCENE, SETTINGS, say
 from tests.homes import copied
 from training import incremental
 from training.incremental import Request
@@ -134,7 +134,7 @@ def test_a_champion_that_learned_of_an_erased_person_is_followed_by_one_from_the
     told = erase(home, WHO)
     assert told.tainted == (done.version.version,)
     home.policies.change(SCENE, {"margin": 0.3})  # both answer all that few rows ask, and few rows prove little
-    champion = replace(ASKED, start="champion")
+    champion = replace(ASKED, start="champion", settings={**SETTINGS, "epochs": 8})  # who follows begins anew
     ground = stand(home, champion)
     assert (ground.start, ground.tainted) == ("base", True)
     after = incremental.retrain(home, champion, Stages(quiet=True))
