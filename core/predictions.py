@@ -20,9 +20,9 @@ from core.types import GridRows, Prediction, Reply
 PAGE = 500
 ROWS = 1024  # in one statement; SQLite takes 32,766 values, PostgreSQL 65,535
 
-_COLUMNS = predictions.c.keys()
-_FEATURES = _COLUMNS.index("features")
-_before, _after = attrgetter(*_COLUMNS[:_FEATURES]), attrgetter(*_COLUMNS[_FEATURES + 1 : -1])  # the last is further
+COLUMNS = tuple(predictions.c.keys())
+_FEATURES = COLUMNS.index("features")
+_before, _after = attrgetter(*COLUMNS[:_FEATURES]), attrgetter(*COLUMNS[_FEATURES + 1 : -1])  # the last is further
 _REPLY = tuple(Reply.__dataclass_fields__)
 _reply = attrgetter(*_REPLY)
 
@@ -34,16 +34,22 @@ class PredictionLog:
         self.database = database
 
     def append(self, batch: Sequence[Prediction]) -> None:
-        """Write a group of predictions in one transaction; those that are there already are kept as they are.
+        """Write a group of predictions in one transaction; those that are there already are kept as they are."""
+        kept = {p.example: (p.instance, p.created_at) for p in batch if p.instance is not None}
+        self.write([_row(prediction) for prediction in batch], kept)
+
+    def write(self, rows: Sequence[Sequence[object]], inputs: Mapping[str, tuple[bytes, float]]) -> None:
+        """The same of rows in the order of ``COLUMNS``, and of their inputs by example, each with when it was seen.
 
         Many rows go into one statement, because the interpreter's lock is given away and fetched back for each.
         """
-        kept = {p.example: (p.example, p.instance, p.created_at) for p in batch if p.instance is not None}
         with self.database.write() as connection:
             mark = self.database.dialect.mark
-            _insert(connection, predictions, [_row(prediction) for prediction in batch], mark, "NOTHING")
-            inputs = [kept[example] for example in sorted(kept)]  # in one order: no two writers wait in a circle
-            _insert(connection, instances, inputs, mark, "UPDATE SET seen_at = excluded.seen_at")
+            _insert(connection, predictions, rows, mark, "NOTHING")
+            kept = [
+                (example, *inputs[example]) for example in sorted(inputs)
+            ]  # in one order: no two writers wait in a circle
+            _insert(connection, instances, kept, mark, "UPDATE SET seen_at = excluded.seen_at")
 
     def find(self, prediction_ids: Iterable[str]) -> dict[str, Prediction]:
         """The logged ones among these ids, with their input where it was kept."""
@@ -222,16 +228,20 @@ def _insert(
 
 
 def _row(prediction: Prediction) -> tuple[object, ...]:
-    further = _told(prediction.further) if prediction.further else None
-    return (*_before(prediction), prediction.features.tobytes(), *_after(prediction), further)
+    return (*_before(prediction), prediction.features.tobytes(), *_after(prediction), as_json(prediction.further))
 
 
-def _told(further: Mapping[str, Reply]) -> str:
-    return json.dumps({name: dict(zip(_REPLY, _reply(said), strict=True)) for name, said in further.items()})
+def as_json(further: Mapping[str, Reply]) -> str | None:
+    """The log's own form of what was said for the tasks beside the first; None where there are none."""
+    return (
+        json.dumps({name: dict(zip(_REPLY, _reply(said), strict=True)) for name, said in further.items()})
+        if further
+        else None
+    )
 
 
 def replies(further: str | None) -> dict[str, Reply]:
-    """What was said for the tasks beside the first, from the log's own form of it."""
+    """The inverse of ``as_json``."""
     return {} if further is None else {name: Reply(**told) for name, told in json.loads(further).items()}
 
 

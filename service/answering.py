@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 
 from core.errors import BrokenBundle, LeptonError, TooLarge
 from core.ids import prediction_id
+from core.predictions import as_json
 from service.context import Context
 from service.engine.admission import Overloaded
 from service.engine.answer import Verdict, verdict
 from service.engine.batcher import expired
 from service.engine.queues import FOREVER, Answer
-from service.engine.record import Packed, Record, pack, replies, unpack
+from service.engine.record import Packed, Record, pack, unpack
 from service.engine.routing import Routed
 from service.engine.snapshot import Snapshot
-from service.identity import Content, Known
+from service.identity import Known
 from service.reading import Ready, inline, ready, together
 from service.tracing import NOT_TRACED, Trace
 
@@ -239,24 +240,25 @@ async def _end(context: Context, routed: Routed, asked: Asked, begun: Begun) -> 
 def _packed(routed: Routed, answered: Answered, kept: bool) -> Packed:
     """What is logged of an answer, with its input where that is to be kept."""
     snapshot, said, known = routed.snapshot, answered.verdict, answered.ready.known
-    content = known if isinstance(known, Content) else None
-    named = None if isinstance(known, Content) else (known.example, known.media if kept else "")
+    content, (example, media, data) = (None, known) if isinstance(known, Known) else (known, Known(""))
     record = Record(
         answered.prediction_id,
         snapshot.scene.name,
         snapshot.version,
         snapshot.extractor,
         snapshot.revision,
+        example,
         answered.given.features.tobytes(),
         said.label,
         said.value,
         said.confidence,
         said.margin,
+        media if kept else "",
         answered.created_at,
         routed.role,
-        named,
+        None,
+        as_json(said.further),
         content,
         kept,
-        further=replies(said.further),
     )
-    return pack(record, known.data if kept and isinstance(known, Known) else None)
+    return pack(record, data if kept else None)

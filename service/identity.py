@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from core.preprocess import Limits, modality
 
+_LIMITS = Limits()
+
 
 class Known(NamedTuple):
     """What is known of an example beside its content.
@@ -35,7 +37,7 @@ class Content(NamedTuple):
 
     def known(self) -> Known:
         """Make its bytes."""
-        return known(self.modality, modality(self.modality).from_json(self.told, Limits()))
+        return known(self.modality, modality(self.modality).from_json(self.told, _LIMITS))
 
 
 def known(name: str, data: bytes) -> Known:

@@ -7,12 +7,14 @@ that came as a row, is made by whoever writes it. Knows nothing of queues.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from core.types import Prediction, Reply, Role
+from core.predictions import COLUMNS, as_json, replies
+from core.types import Prediction
 from service.identity import Content, Known
 
 
@@ -34,11 +36,12 @@ class Packed(NamedTuple):
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):
-    """A ``core.types.Prediction`` without the bytes of its input; ``features`` are (D,) int16.
+    """A row of the prediction log, its columns in their order, and what is left to be done about it.
 
     Attributes:
-        known: the example, and the media type of its input; or its content, from which they are made.
-        keeps: whether the input that is made from its content is kept.
+        features: (D,) int16. further: as ``core.predictions.as_json`` has it.
+        content: what ``example`` and ``media``, which are empty, are to be made from.
+        keeps: whether the input that is made from it is kept.
     """
 
     prediction_id: str
@@ -46,87 +49,55 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     version: str
     extractor: str
     revision: int
+    example: str
     features: bytes
     label: str | None
     value: float | None
     confidence: float
     margin: float
+    media: str
     created_at: float
-    role: Role
-    known: tuple[str, str] | None
-    content: Content | None
-    keeps: bool
+    role: str
     parent: str | None = None
-    further: dict[str, Reply] | None = None
+    further: str | None = None
+    content: Content | None = None
+    keeps: bool = False
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Record)
+_WIDTH = len(COLUMNS)
+_EXAMPLE, _MEDIA, _SEEN = (COLUMNS.index(name) for name in ("example", "media", "created_at"))
 
 
 def pack(record: Record, data: bytes | None) -> Packed:
     """A record as it waits, with its input.
 
-    >>> whole = Record("s:1", "s", "v", "e", 1, b"", "a", None, 1.0, 1.0, 0.0, "champion", ("x", ""), None, False)
-    >>> unpack(pack(whole, None)).label
+    >>> row = Record("s:1", "s", "v", "e", 1, "x", b"", "a", None, 1.0, 1.0, "", 0.0, "champion")
+    >>> unpack(pack(row, None)).label
     'a'
     """
     try:
         return Packed(record.prediction_id, _ENCODER.encode(record), data)
     except OverflowError:  # a whole number beyond 64 bits is among its content
         assert record.content is not None, "nothing else is a number of the client's"
-        made = record.content.known()
-    record.known, record.content = (made.example, made.media if record.keeps else ""), None
-    return Packed(record.prediction_id, _ENCODER.encode(record), made.data if record.keeps else None)
+        record.example, record.media, data = _named(record.content.known(), record.keeps)
+        record.content = None
+        return Packed(record.prediction_id, _ENCODER.encode(record), data)
 
 
 def packed(prediction: Prediction) -> Packed:
     """A prediction as it waits."""
-    record = Record(
-        prediction.prediction_id,
-        prediction.scene,
-        prediction.version,
-        prediction.extractor,
-        prediction.revision,
-        prediction.features.tobytes(),
-        prediction.label,
-        prediction.value,
-        prediction.confidence,
-        prediction.margin,
-        prediction.created_at,
-        prediction.role,
-        (prediction.example, prediction.media),
-        None,
-        prediction.instance is not None,
-        prediction.parent,
-        replies(prediction.further),
-    )
-    return pack(record, prediction.instance)
+    row = {name: getattr(prediction, name) for name in COLUMNS}
+    row |= {"features": prediction.features.tobytes(), "further": as_json(prediction.further)}
+    return pack(Record(**row), prediction.instance)
 
 
 def unpack(waiting: Packed) -> Prediction:
     """The prediction that waits."""
-    record: Record = _DECODER.decode(waiting.record)
-    known = _known(record, waiting.data)
-    return Prediction(
-        prediction_id=record.prediction_id,
-        scene=record.scene,
-        version=record.version,
-        extractor=record.extractor,
-        revision=record.revision,
-        example=known.example,
-        features=np.frombuffer(record.features, np.int16),
-        label=record.label,
-        value=record.value,
-        confidence=record.confidence,
-        margin=record.margin,
-        created_at=record.created_at,
-        media=known.media,
-        instance=known.data,
-        role=record.role,
-        parent=record.parent,
-        further=record.further or {},
-    )
+    row, data = _row(waiting)
+    told = dict(zip(COLUMNS, row, strict=True))
+    told |= {"features": np.frombuffer(told["features"], np.int16), "further": replies(told["further"])}
+    return Prediction(**told, instance=data)
 
 
 def bare(waiting: Packed) -> Packed:
@@ -136,19 +107,26 @@ def bare(waiting: Packed) -> Packed:
     return packed(prediction)
 
 
-def replies(further: Any) -> dict[str, Reply] | None:
-    """What was said for the tasks beside the first, and no more; None where there are none."""
-    if not further:
-        return None
-    return {
-        name: Reply(label=said.label, value=said.value, confidence=said.confidence, margin=said.margin)
-        for name, said in further.items()
-    }
+def rows(waiting: Iterable[Packed]) -> tuple[list[list[Any]], dict[str, tuple[bytes, float]]]:
+    """What ``PredictionLog.write`` takes."""
+    found, inputs = list[list[Any]](), dict[str, tuple[bytes, float]]()
+    for each in waiting:
+        row, data = _row(each)
+        found.append(row)
+        if data is not None:
+            inputs[row[_EXAMPLE]] = data, row[_SEEN]
+    return found, inputs
 
 
-def _known(record: Record, data: bytes | None) -> Known:
-    if record.content is None:
-        assert record.known is not None, "one of the two is there"
-        return Known(*record.known, data)
-    made = record.content.known()
-    return made if record.keeps else Known(made.example)
+def _row(waiting: Packed) -> tuple[list[Any], bytes | None]:
+    """The columns, and the input where it is kept."""
+    row, data = msgspec.msgpack.decode(waiting.record), waiting.data
+    content, keeps = row[_WIDTH:]
+    del row[_WIDTH:]
+    if content is not None:
+        row[_EXAMPLE], row[_MEDIA], data = _named(Content(*content).known(), keeps)
+    return row, data
+
+
+def _named(known: Known, keeps: bool) -> tuple[str, str, bytes | None]:
+    return (known.example, known.media, known.data) if keeps else (known.example, "", None)

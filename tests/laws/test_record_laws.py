@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.modality import tabular
+from core.predictions import COLUMNS
 from core.preprocess import Limits
 from core.types import Prediction, Reply
 from service.engine.record import Record, bare, pack, packed, unpack
 from service.identity import Content, known
-from tests.homes import prediction_of
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -51,24 +51,13 @@ def told(prediction: Prediction) -> list[object]:
 
 
 def of_row(row: dict[str, object], *, keeps: bool) -> Record:
-    plain = prediction_of("x", "s:1")
-    return Record(
-        plain.prediction_id,
-        plain.scene,
-        plain.version,
-        plain.extractor,
-        plain.revision,
-        plain.features.tobytes(),
-        plain.label,
-        plain.value,
-        plain.confidence,
-        plain.margin,
-        plain.created_at,
-        plain.role,
-        None,
-        Content("tabular", row),
-        keeps,
-    )
+    record = Record("s:1", "s", "v", "e", 1, "", b"", "a", None, 1.0, 1.0, "", 0.0, "champion")
+    record.content, record.keeps = Content("tabular", row), keeps
+    return record
+
+
+def test_a_record_begins_as_a_row_does() -> None:
+    assert Record.__struct_fields__[: len(COLUMNS)] == COLUMNS
 
 
 @given(predictions())

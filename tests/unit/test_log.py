@@ -30,7 +30,7 @@ class Stubborn(PredictionLog):
             raise ValueError("not this one")
         super().append(batch)
 
-    def write(self, group: Sequence[Packed]) -> None:
+    def give(self, group: Sequence[Packed]) -> None:
         """Without a process of its own."""
         self.append([unpack(each) for each in group])
 
@@ -72,7 +72,7 @@ def waiting(name: str) -> Packed:
 
 
 def test_what_was_put_is_found_before_and_after_it_is_written(log: Stubborn) -> None:
-    writer = LogWriter(log, log.write, LogSettings(), Losses())
+    writer = LogWriter(log, log.give, LogSettings(), Losses())
     writer.put([waiting("p1")])
     assert writer.find(["p1", "p2"])["p1"].instance == b"picture"
     assert log.find(["p1"]) == {}
@@ -85,7 +85,7 @@ def test_what_was_put_is_found_before_and_after_it_is_written(log: Stubborn) -> 
 
 def test_a_full_disk_holds_nothing_up_and_what_waited_is_written_once_it_has_room(log: Stubborn) -> None:
     log.full, losses = True, Losses()
-    writer = LogWriter(log, log.write, LogSettings(retry_seconds=0.01), losses)
+    writer = LogWriter(log, log.give, LogSettings(retry_seconds=0.01), losses)
     writer.start()
     writer.put([waiting(f"p{i}") for i in range(5)])
     with pytest.raises(Unavailable, match="wait for the disk"):
@@ -99,7 +99,7 @@ def test_a_full_disk_holds_nothing_up_and_what_waited_is_written_once_it_has_roo
 
 def test_beyond_its_bound_predictions_are_lost_and_counted(log: Stubborn) -> None:
     losses = Losses()
-    writer = LogWriter(log, log.write, LogSettings(most=3), losses)
+    writer = LogWriter(log, log.give, LogSettings(most=3), losses)
     writer.put([waiting(f"p{i}") for i in range(5)])
     assert losses.count == 2
     writer.start()
@@ -108,7 +108,7 @@ def test_beyond_its_bound_predictions_are_lost_and_counted(log: Stubborn) -> Non
 
 
 def test_beyond_its_bytes_a_prediction_is_kept_without_its_input(log: Stubborn) -> None:
-    writer = LogWriter(log, log.write, LogSettings(bytes_kept=10), Losses())
+    writer = LogWriter(log, log.give, LogSettings(bytes_kept=10), Losses())
     writer.put([waiting("p1"), waiting("p2")])
     writer.start()
     writer.close()
@@ -119,7 +119,7 @@ def test_beyond_its_bytes_a_prediction_is_kept_without_its_input(log: Stubborn) 
 
 def test_a_prediction_that_cannot_be_written_takes_no_other_with_it(log: Stubborn) -> None:
     log.hated, losses = "p1", Losses()
-    writer = LogWriter(log, log.write, LogSettings(), losses)
+    writer = LogWriter(log, log.give, LogSettings(), losses)
     writer.put([waiting(f"p{i}") for i in range(3)])
     writer.start()
     writer.close()
@@ -129,7 +129,7 @@ def test_a_prediction_that_cannot_be_written_takes_no_other_with_it(log: Stubbor
 
 def test_what_cannot_be_written_at_the_end_is_counted_as_lost(log: Stubborn) -> None:
     log.full, losses = True, Losses()
-    writer = LogWriter(log, log.write, LogSettings(retry_seconds=0.01), losses)
+    writer = LogWriter(log, log.give, LogSettings(retry_seconds=0.01), losses)
     writer.start()
     writer.put([waiting("p1")])
     writer.close()
@@ -138,7 +138,7 @@ def test_what_cannot_be_written_at_the_end_is_counted_as_lost(log: Stubborn) -> 
 
 def test_old_rows_go_by_themselves(log: Stubborn) -> None:
     log.append([prediction("old")])
-    writer = LogWriter(log, log.write, LogSettings(days=1, retention_seconds=0.01), Losses())
+    writer = LogWriter(log, log.give, LogSettings(days=1, retention_seconds=0.01), Losses())
     writer.start()
     until(lambda: not log.find(["old"]))
     writer.close()

@@ -73,7 +73,14 @@ def killed(scribe: Scribe) -> None:
     assert scribe.pid is not None
     process = psutil.Process(scribe.pid)
     process.kill()
-    until(lambda: process.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: dead(process))
+
+
+def dead(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # and somebody has waited for it
+        return True
 
 
 def written(log: PredictionLog, told: Sequence[str]) -> bool:
