@@ -32,8 +32,10 @@ from training.listing import read
 SMALLEST = 20  # pictures a class
 EMOJI_PACKAGE = "emoji-datasource-google@16.0.0"
 
+Classes = dict[str, tuple[str, ...]]
+
 # class → folders below the package's root, read with all their subfolders
-PHOTO: dict[str, tuple[str, ...]] = {
+PHOTO: Classes = {
     "birds": ("animals/birds",),
     "mammals": ("animals/mammals",),
     "flowers": ("plants/flowers",),
@@ -44,7 +46,7 @@ PHOTO: dict[str, tuple[str, ...]] = {
     "money": ("symbols/money",),
     "vehicles": ("vehicles", "military/vehicles"),
 }
-CLIP_ART: dict[str, tuple[str, ...]] = {
+CLIP_ART: Classes = {
     "birds": ("animals/birds",),
     "mammals": ("animals/mammals",),
     "fish": ("animals/fish",),
@@ -57,7 +59,7 @@ CLIP_ART: dict[str, tuple[str, ...]] = {
     "vehicles": ("transportation/vehicles",),
     "boats": ("transportation/boating",),
 }
-EMOJI: dict[str, tuple[str, ...]] = {
+EMOJI: Classes = {
     "birds": ("animal-bird",),
     "mammals": ("animal-mammal",),
     "flowers": ("plant-flower",),
@@ -68,8 +70,13 @@ EMOJI: dict[str, tuple[str, ...]] = {
 
 def photo(bench: Path = BENCH) -> Path:
     """The photo scene, without mirrored and flipped copies, cartoons and what was drawn as SVG."""
+    return once(bench / "scenes" / "photo", lambda out: stamps_of(PHOTO, bench, out))
+
+
+def stamps_of(classes: Classes, bench: Path, out: Path) -> None:
+    """Photographs of such classes in ``out``."""
     root = bench / "debian" / "tuxpaint-stamps-default"
-    return once(bench / "scenes" / "photo", lambda out: _collect(root, "tuxpaint/stamps", PHOTO, _photograph, out))
+    _collect(root, "tuxpaint/stamps", classes, _photograph, out)
 
 
 def stamps(bench: Path = BENCH) -> dict[str, list[Path]]:
@@ -80,12 +87,13 @@ def stamps(bench: Path = BENCH) -> dict[str, list[Path]]:
 
 def clip_art(bench: Path = BENCH) -> Path:
     """The clip-art scene, one picture of every set of copies and near twins."""
+    return once(bench / "scenes" / "clip_art", lambda out: drawings_of(CLIP_ART, bench, out))
 
-    def make(out: Path) -> None:
-        _collect(bench / "debian" / "openclipart-png", "openclipart/png", CLIP_ART, lambda file: True, out)
-        _drop_copies(out)
 
-    return once(bench / "scenes" / "clip_art", make)
+def drawings_of(classes: Classes, bench: Path, out: Path) -> None:
+    """Clip art of such classes in ``out``, one picture of every set of copies and near twins."""
+    _collect(bench / "debian" / "openclipart-png", "openclipart/png", classes, lambda file: True, out)
+    drop_copies(out)
 
 
 def animals(bench: Path = BENCH) -> Path:
@@ -98,14 +106,30 @@ def animals(bench: Path = BENCH) -> Path:
                 label = name.removesuffix("s") if name in {"mammals", "birds"} else "other"
                 (out / label).mkdir(exist_ok=True)
                 shutil.copyfile(file, out / label / f"{scene.name}-{name}-{file.name}")
-        _drop_copies(out)
+        drop_copies(out)
 
     return once(bench / "scenes" / "animals", make)
 
 
 def emoji(bench: Path = BENCH) -> Path:
     """The emoji scene: what subcategories of the Unicode standard hold, as one maker draws it."""
-    return once(bench / "scenes" / "emoji", _emoji)
+    return once(bench / "scenes" / "emoji", lambda out: emoji_of(EMOJI, out))
+
+
+def emoji_of(classes: Classes, out: Path) -> None:
+    """Emoji of such classes, named by their subcategories, in ``out``."""
+    with tempfile.TemporaryDirectory() as place:
+        command = ["npm", "pack", "--silent", EMOJI_PACKAGE]
+        subprocess.run(command, cwd=place, check=True, stdout=subprocess.DEVNULL)
+        with tarfile.open(next(Path(place).glob("*.tgz"))) as packed:
+            packed.extractall(place, filter="data")
+        root = Path(place) / "package"
+        listed = json.loads((root / "emoji.json").read_text(encoding="utf-8"))
+        for label, wanted in classes.items():
+            (out / label).mkdir()
+            for each in listed:
+                if each["subcategory"] in wanted and each["has_img_google"]:
+                    shutil.copyfile(root / "img" / "google" / "64" / each["image"], out / label / each["image"])
 
 
 def mnist(out: Path, exclude: Collection[str] = ()) -> Path:
@@ -118,24 +142,7 @@ def digits(out: Path) -> Path:
     return once(out, digits_data.small_digits)
 
 
-def _emoji(out: Path) -> None:
-    with tempfile.TemporaryDirectory() as place:
-        command = ["npm", "pack", "--silent", EMOJI_PACKAGE]
-        subprocess.run(command, cwd=place, check=True, stdout=subprocess.DEVNULL)
-        with tarfile.open(next(Path(place).glob("*.tgz"))) as packed:
-            packed.extractall(place, filter="data")
-        root = Path(place) / "package"
-        listed = json.loads((root / "emoji.json").read_text(encoding="utf-8"))
-        for label, wanted in EMOJI.items():
-            (out / label).mkdir()
-            for each in listed:
-                if each["subcategory"] in wanted and each["has_img_google"]:
-                    shutil.copyfile(root / "img" / "google" / "64" / each["image"], out / label / each["image"])
-
-
-def _collect(
-    package: Path, folder: str, classes: dict[str, tuple[str, ...]], wanted: Callable[[Path], bool], out: Path
-) -> None:
+def _collect(package: Path, folder: str, classes: Classes, wanted: Callable[[Path], bool], out: Path) -> None:
     """Copy the wanted pictures of a Debian package into class folders."""
     root = package / "usr" / "share" / folder
     for label, files in _listed(package, folder, classes, wanted).items():
@@ -144,9 +151,7 @@ def _collect(
             shutil.copyfile(file, out / label / "-".join(file.relative_to(root).parts))
 
 
-def _listed(
-    package: Path, folder: str, classes: dict[str, tuple[str, ...]], wanted: Callable[[Path], bool]
-) -> dict[str, list[Path]]:
+def _listed(package: Path, folder: str, classes: Classes, wanted: Callable[[Path], bool]) -> dict[str, list[Path]]:
     """The wanted pictures of a Debian package by class."""
     root = once(package, lambda into: unpack(package.name, into)) / "usr" / "share" / folder
     found: dict[str, list[Path]] = {}
@@ -163,7 +168,7 @@ def _photograph(file: Path) -> bool:
     return not drawn and "_mirror" not in file.stem and "_flip" not in file.stem
 
 
-def _drop_copies(folder: Path) -> None:
+def drop_copies(folder: Path) -> None:
     rows, pictures = read(folder).rows, kind("image")
     readable, _ = read_all(rows, pictures, Limits())
     kept, _ = one_of_each(readable, ["classification"])

@@ -82,7 +82,7 @@ class RetrainSettings:
     """Time that one cycle may take to tune."""
     replay: int = 1000
     """Old examples that are learned beside the new ones, classes in turn: as many as there are new ones, and at least
-    so many, as far as there are any."""
+    so many, as far as there are any; where tuning goes on from the champion's tuned weights, no more than new ones."""
     distill: float = 0.0
     """Share of what the champion answers in the targets of replayed examples, 0 to 1; labels have the rest."""
     accepted: str = "promote"

@@ -37,7 +37,7 @@ def axis(label: str) -> str:
     return "across" if label in {"left", "right"} else "along"
 
 
-def adapted(folder: Path, *, tasks: int = 1, each: int = 36, fuse: str = "none") -> Path:
+def adapted(folder: Path, *, tasks: int = 1, each: int = 58, fuse: str = "none") -> Path:
     """A home to be copied, with so many pictures of each label; of two networks, where they are fused."""
     home = open_home(Settings(home=folder / "home"))
     with closing(home):

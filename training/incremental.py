@@ -101,7 +101,7 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
     if candidate is None or _same(candidate, ground.champion):
         return _refused(SAME)
     reporter.stage("features of what stands, by the candidate")
-    rows = _features(ground, candidate, reporter)
+    rows = features_of(ground, candidate, reporter)
     reporter.stage("asking champion and candidate the examples that judge")
     decision, told = verdict.reach(ground, candidate, rows, policy)
     passes("retrain.decided")
@@ -182,6 +182,24 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
     return Cycle(outcome=outcome, words=words, **told)
 
 
+def features_of(ground: Ground, candidate: Candidate, reporter: Reporter) -> dict[str, GridRows]:
+    """(D,) features by example, of all that stands and that the candidate can read; what is known of it is not computed
+    again, and nothing is kept until the gate has accepted."""
+    assembly, files, known = candidate.assembly, ground.stock.files, candidate.known
+    examples = [
+        Example(digest=name, path=str(file), split="train") for name, file in sorted(files.items()) if name not in known
+    ]
+    cache = judge.cache_of(assembly, ground.home.cache)
+    session, reader, extractor = assembly.session, assembly.preprocessor, assembly.extractor
+    try:
+        rows_ND = features.extract(session, reader, extractor, examples, cache, reporter.progress)
+    except LeptonError as error:
+        reporter.note(f"the candidate cannot read everything: {error.message}")
+        examples = [example for example in examples if _reads(reader, example)]
+        rows_ND = features.extract(session, reader, extractor, examples, cache, reporter.progress)
+    return {**known, **{example.digest: row for example, row in zip(examples, rows_ND, strict=True)}}
+
+
 def _beforehand(ground: Ground, policy: Policy) -> Cycle | None:
     """Why no candidate need be made: too little to judge by, a cycle that would repeat the last one, or one that no
     candidate could win."""
@@ -231,22 +249,6 @@ def _asked(home: Home, request: Request) -> RetrainSettings:
         minutes=held.minutes if request.budget is None else request.budget / 60,
         accepted=request.challenge or held.accepted,
     )
-
-
-def _features(ground: Ground, candidate: Candidate, reporter: Reporter) -> dict[str, GridRows]:
-    """(D,) features by example, of all that stands and that the candidate can read; kept nowhere until the gate has
-    accepted."""
-    assembly, files = candidate.assembly, ground.stock.files
-    examples = [Example(digest=name, path=str(file), split="train") for name, file in sorted(files.items())]
-    cache = judge.cache_of(assembly, ground.home.cache)
-    session, reader, extractor = assembly.session, assembly.preprocessor, assembly.extractor
-    try:
-        rows_ND = features.extract(session, reader, extractor, examples, cache, reporter.progress)
-    except LeptonError as error:
-        reporter.note(f"the candidate cannot read everything: {error.message}")
-        examples = [example for example in examples if _reads(reader, example)]
-        rows_ND = features.extract(session, reader, extractor, examples, cache, reporter.progress)
-    return {example.digest: row for example, row in zip(examples, rows_ND, strict=True)}
 
 
 def _reads(reader: Preprocessor, example: Example) -> bool:

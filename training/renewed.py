@@ -24,7 +24,7 @@ from core.failpoint import passes
 from core.follow import Follower
 from core.home import Home
 from core.job_settings import RetrainSettings
-from core.types import Doubles, Example, Head, Scene
+from core.types import Doubles, Example, GridRows, Head, Scene
 from exporters.backbone import Backbone
 from exporters.parity import Parity
 from training import auto, judge, kinds, package, parts, recipe, regained, tuning
@@ -42,6 +42,8 @@ from training.sweep import sweep
 from training.tasks import by_task
 
 AUTO, DEFAULT = "auto", "finetune"
+BRIEF: Mapping[str, object] = {"epochs": 3, "frozen": 0.5}  # of DEFAULT: a cycle begins nearly right, and comes again
+PICTURES: Mapping[str, object] = {"rate": 1e-3}  # of theirs besides; elsewhere a range test finds the rate
 TUNING = 0.6  # of the time that is left goes into moving weights; the rest is for the sweep and for measuring
 
 
@@ -84,6 +86,7 @@ class Candidate:
         recipe: that moved its weights. tuning: what the manifest says of that; None where none was moved.
         taught: examples that weights were tuned on, those of the weights that it began from left out.
         drawn: teaching examples on which parity was shown.
+        known: its features by example, as far as they were asked for on the way.
     """
 
     recipe: str
@@ -92,6 +95,7 @@ class Candidate:
     tuning: Tuning | None = None
     taught: frozenset[str] = frozenset()
     drawn: tuple[Example, ...] = field(repr=False)
+    known: Mapping[str, GridRows] = field(default_factory=dict, repr=False)
 
 
 def renewed(ground: Ground) -> Candidate | None:
@@ -145,12 +149,12 @@ def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
     """What a recipe makes of the weights that the cycle begins from; None where the closed form stays."""
     named, note = ground.asked.recipe != AUTO, ground.reporter.note
     name = ground.asked.recipe if named else DEFAULT
-    config = recipe.configure(name, ground.settings)
     try:
         start = _start(ground, floor)
-        tuning.check(name, [start.backbones[regained.lead(ground.champion, start.backbones)]])
-        rows = sides(ground)
-        return _tried(ground, floor, start, rows, name, config)
+        moving = start.backbones[regained.lead(ground.champion, start.backbones)]
+        tuning.check(name, [moving])
+        config = recipe.configure(name, ground.settings if named else brief(moving.modality))
+        return _tried(ground, floor, start, sides(ground), name, config)
     except (TooFew, ParityFailed) as error:
         note(f"{error.message}: the closed form stays")
     except InvalidInput as refused:
@@ -158,6 +162,15 @@ def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
             raise
         note(f"{refused.message}: the closed form stays")
     return None
+
+
+def brief(modality: str) -> Mapping[str, object]:
+    """How weights are moved where nobody says how: few passes, by the upper half of the layers, at a high rate.
+
+    >>> brief("text")
+    {'epochs': 3, 'frozen': 0.5}
+    """
+    return {**BRIEF, **PICTURES} if modality == "image" else BRIEF
 
 
 def _start(ground: Ground, floor: Candidate) -> Assembly:
@@ -176,12 +189,13 @@ def _goes_on(ground: Ground) -> bool:
 def sides(ground: Ground) -> Rows:
     """Rows to tune on and to judge by: as many old ones as there are new ones, and at least as many as are asked for.
 
-    Where tuning begins from the champion's weights, only new rows judge: those weights have seen the old ones.
+    Where tuning begins from the champion's weights, which have seen the old ones, only new rows judge, and old ones are
+    as many as new ones at most.
     """
     stock, scene, seed = ground.stock, ground.scene, ground.seed
-    new = stock.of(stock.new)
-    old = spread(stock.of(stock.old), scene, seed, max(len(new), ground.asked.replay))
-    if _goes_on(ground):
+    new, onwards = stock.of(stock.new), _goes_on(ground)
+    old = spread(stock.of(stock.old), scene, seed, len(new) if onwards else max(len(new), ground.asked.replay))
+    if onwards:
         fresh = tuning.sides(new, scene, seed)
         return Rows(train=_ordered(fresh.train + old), validation=fresh.validation)
     return tuning.sides(_ordered(new + old), scene, seed)
@@ -234,6 +248,7 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
         tuning=tuning.told(attempt, base.digest, ground.reporter.run, ground.seed),
         taught=frozenset(example.digest for example in rows.train),
         drawn=tuple(judge.draw(rows.train, ground.seed)),
+        known=found.features,
     )
 
 

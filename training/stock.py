@@ -23,7 +23,7 @@ from training.merge.bench import example_of
 from training.merge.parents import Parent
 from training.whose import words
 
-ANCHOR = 0.2  # share of what stands when an anchor set is drawn
+ANCHOR = 0.5  # share of what stands when an anchor set is drawn: the head learns of it all the same
 FRESH = 0.3  # share of what was labelled since the champion was made
 LEAST = Policy.least  # of an anchor set
 GROWN = 4  # times as many could be drawn by now: the scene has outgrown its set

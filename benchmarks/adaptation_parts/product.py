@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ from training.incremental import Cycle
 from training.merge.parents import Parent
 
 SCENE = "stream"
-NEVER = RetrainSettings(labels=0)  # by itself: the stream says when
+ASKED = RetrainSettings(labels=0, start="champion")  # never by itself: the stream says when
 UNHURRIED = 3600.0  # seconds that a cycle may tune, so that a busy machine changes no result
 
 
@@ -60,7 +60,7 @@ class Product:
 
     Args:
         folder: of the home. backbone, size: what is adapted. seed: of everything.
-        every: labels after which it retrains. settings: of the recipe that cycles tune by.
+        every: labels after which it retrains, as ``lepton retrain`` does where nothing else is asked.
     """
 
     def __init__(
@@ -70,10 +70,9 @@ class Product:
         size: int,
         seed: int,
         every: int,
-        settings: Mapping[str, object],
     ) -> None:
         self._folder, self._backbone, self._size, self._seed = folder, backbone, size, seed
-        self._settings, self.every = settings, every
+        self.every = every
         self._served, self._rows = "", dict[str, GridRows]()
         self.seconds = self.head_seconds = 0.0
         self.cycles: list[Cycle] = []
@@ -86,7 +85,7 @@ class Product:
         graphs.mkdir(parents=True, exist_ok=True)
         (self._folder / "cache").mkdir(parents=True)
         (self._folder / "cache" / "graphs").symlink_to(graphs.resolve())  # exported once; features are computed anew
-        self._home = open_home(Settings(home=self._folder, retrain=NEVER))
+        self._home = open_home(Settings(home=self._folder, retrain=ASKED))
         request = pipeline.Request(
             scene=SCENE,
             data=_table(self._folder / "data", examples),
@@ -132,9 +131,7 @@ class Product:
 
     def moment(self) -> None:
         """One cycle of retraining, and the head of today's labels."""
-        request = incremental.Request(
-            scene=SCENE, budget=UNHURRIED, seed=self._seed, recipe="finetune", settings=self._settings
-        )
+        request = incremental.Request(scene=SCENE, budget=UNHURRIED, seed=self._seed)
         counting, begun = Counting(), time.process_time()
         self.cycles.append(incremental.retrain(self._home, request, counting))
         self.seconds += time.process_time() - begun

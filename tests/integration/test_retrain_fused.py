@@ -83,7 +83,7 @@ def test_of_a_mixture_the_part_that_can_be_tuned_is_moved_by_the_examples_that_h
         home.registry.declare(replace(halves.declared(1), modality="image+tabular"))
         request = pipeline.Request(
             scene=SCENE,
-            data=table(tmp_path, 40),
+            data=table(tmp_path, 64),
             label=halves.FIRST,
             backbones=(*halves.networks(tmp_path, 1), "table_linear"),
             size=halves.SIDE,

@@ -17,7 +17,7 @@ from training import incremental
 
 @pytest.mark.slow
 def test_both_tasks_move_the_weights_and_neither_may_lose(tmp_path: Path) -> None:
-    with closing(home_at(halves.adapted(tmp_path, tasks=2, each=48))) as home:
+    with closing(home_at(halves.adapted(tmp_path, tasks=2, each=77))) as home:
         say(home, 24, tasks=(FIRST, AXIS))
         say(home, 12, first=6000, tasks=(FIRST,))
         say(home, 12, first=7000, tasks=(AXIS,))

@@ -18,11 +18,11 @@ from core.home import Home
 from core.types import Version
 from lepton.output import Stages
 from tests import halves
-from tests.halves import ASKED, SCENE, say
+from tests.halves import ASKED, SCENE, SETTINGS, say
 from tests.homes import copied
 from training import incremental
 from training.incremental import Request
-from training.renewed import Candidate, Ground, renewed, sides
+from training.renewed import Candidate, Ground, brief, renewed, sides
 
 WHO = "jane"
 
@@ -134,7 +134,7 @@ def test_a_champion_that_learned_of_an_erased_person_is_followed_by_one_from_the
     told = erase(home, WHO)
     assert told.tainted == (done.version.version,)
     home.policies.change(SCENE, {"margin": 0.3})  # both answer all that few rows ask, and few rows prove little
-    champion = replace(ASKED, start="champion")
+    champion = replace(ASKED, start="champion", settings={**SETTINGS, "epochs": 8})  # who follows begins anew
     ground = stand(home, champion)
     assert (ground.start, ground.tainted) == ("base", True)
     after = incremental.retrain(home, champion, Stages(quiet=True))
@@ -149,3 +149,52 @@ def test_a_champion_that_learned_of_an_erased_person_is_followed_by_one_from_the
     assert from_champion.start == "champion" and not from_champion.tainted
     assert {e.digest for e in sides(from_champion).validation} <= set(from_champion.stock.new)
     assert from_champion.stock.anchor and not from_champion.stock.anchor & taught_by(home, after.version)
+
+
+class Hearing(Stages):
+    """Keeps how far tuning said that it was, and the names of what was read anew for the gate."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.title, self.told = "", list[tuple[str, int, int]]()
+
+    def stage(self, title: str) -> None:
+        self.title = title
+
+    def progress(self, done: int, total: int) -> None:
+        self.told.append((self.title, done, total))
+
+
+def test_where_nothing_is_named_few_epochs_are_gone_and_as_many_old_examples_as_new_ones(
+    homes: tuple[Home, Home],
+) -> None:
+    home, _ = homes
+    say(home, 24)
+    home.policies.change(SCENE, {"replay": 0})
+    heard = Hearing()
+    ground = incremental.stand(home, replace(ASKED, recipe="auto", settings={}), heard)
+    assert ground is not None
+    renewed(ground)
+    epochs = [(done, total) for title, done, total in heard.told if title.startswith("tuning")]
+    assert epochs[-1] == (3, 3) and brief("image")["rate"] == 1e-3
+    rows = sides(ground)
+    names = {example.digest for example in (*rows.train, *rows.validation)}
+    old, new = names & {*ground.stock.old}, names & {*ground.stock.new}
+    assert len(new) == len(ground.stock.new) and len(old) == min(len(new), len(ground.stock.old))
+
+
+def test_features_that_are_known_of_a_candidate_are_those_of_its_graph_and_not_computed_again(
+    homes: tuple[Home, Home],
+) -> None:
+    home, _ = homes
+    say(home, 16)
+    heard = Hearing()
+    ground = stand(home)
+    candidate = made(ground)
+    rows = sides(ground)
+    assert candidate.known.keys() == {example.digest for example in (*rows.train, *rows.validation)}
+    found = incremental.features_of(ground, candidate, heard)
+    assert heard.told[-1][1:] == (len(ground.stock.judging),) * 2, "who judges is read for the first time"
+    anew = incremental.features_of(ground, replace(candidate, known={}), heard)
+    assert found.keys() == anew.keys() == ground.stock.files.keys()
+    assert all((found[name] == anew[name]).all() for name in anew)
