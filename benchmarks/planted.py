@@ -27,8 +27,8 @@ from core.home import Home, open_home
 from core.modality.tabular import inputs_of
 from core.preprocess import Limits, modality
 from core.schema import FILE, Numeric, Schema, Spread
-from core.session import Input, Session
-from core.types import Head, Scene, Version
+from core.session import Session
+from core.types import Head, Input, Scene, Version
 from exporters import compose
 from exporters.backbone import Backbone, MemberGraph, member
 from exporters.transform import Transform

@@ -18,7 +18,7 @@ import numpy as np
 
 from core.errors import BrokenBundle, InvalidInput, TooLarge, UnsupportedMedia
 from core.preprocess import Inputs, Limits, Modality, Preprocessor, Row, kind_of, modality
-from core.session import Input
+from core.types import Input
 
 PREPROCESSING = "mixture/1"
 PRESENT = "present"

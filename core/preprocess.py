@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from core import plugins
 from core.errors import InvalidInput, TooLarge
-from core.session import Input
+from core.types import Input
 
 MODALITIES = "core.modality"
 BOMB = 89_478_485  # pixels; Pillow's own warning line (Image.MAX_IMAGE_PIXELS): our cap may not lie above it

@@ -24,7 +24,7 @@ from core.errors import BrokenBundle, InvalidInput, LeptonError
 from core.execution import NO_GRAPH, Device, Gpu, gone, loss, open_session, pulse
 from core.statistics import GRID
 from core.tasks import ANSWERS, head_names, task_in
-from core.types import Floats, GridRows, Head, Task
+from core.types import Floats, GridRows, Head, Input, Task
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +33,6 @@ _TYPES: dict[str, type[np.generic]] = {
     "tensor(int64)": np.int64,
     "tensor(float)": np.float32,
 }
-
-
-@dataclass(frozen=True)
-class Input:
-    """One input of the model: its shape without the batch axis (None where it may vary) and its element type."""
-
-    shape: tuple[int | None, ...]
-    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True)

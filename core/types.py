@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,6 +204,14 @@ class Prediction:
         """What was said for the task of this name."""
         first = Reply(label=self.label, value=self.value, confidence=self.confidence, margin=self.margin)
         return self.further.get(task, first)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of the model: its shape without the batch axis (None where it may vary) and its element type."""
+
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True, kw_only=True)

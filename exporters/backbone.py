@@ -25,7 +25,7 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from core.errors import InvalidInput
-from core.session import Input
+from core.types import Input
 from exporters.compose import OPSET, at_opset, read
 from exporters.transform import Kind
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from core.modality.audio import Windows
-from core.session import Input
-from core.types import Doubles
+from core.types import Doubles, Input
 
 Reals = NDArray[np.floating[Any]]
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from core.modality.text import IDS, MASK
-from core.session import Input
+from core.types import Input
 
 Pooling = Literal["mean", "cls"]
 

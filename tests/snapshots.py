@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from core.modality.image import PicturePreprocessor
 from core.preprocess import Limits, Preprocessor, Row
-from core.session import Input, Output, Session
-from core.types import Head, Scene
+from core.session import Output, Session
+from core.types import Head, Input, Scene
 from service.engine.snapshot import Snapshot
 
 

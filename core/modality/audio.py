@@ -32,8 +32,7 @@ from scipy.signal import firwin, resample_poly
 
 from core.errors import BrokenBundle, InvalidInput, LeptonError, TooLarge, UnsupportedMedia
 from core.preprocess import Inputs, Limits, Row, from_base64, to_base64
-from core.session import Input
-from core.types import Doubles, Floats
+from core.types import Doubles, Floats, Input
 
 # Names what `decode` does in cache keys and manifests: count it up with any change of a sample.
 PREPROCESSING = "audio/1"

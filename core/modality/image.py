@@ -25,7 +25,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from core.errors import BrokenBundle, InvalidInput, LeptonError, TooLarge, UnsupportedMedia
 from core.preprocess import BOMB, Inputs, Limits, Row, from_base64, to_base64
-from core.session import Input
+from core.types import Input
 
 # Names what `decode` does in cache keys and manifests: count it up with any change of a pixel.
 PREPROCESSING = "image/1"

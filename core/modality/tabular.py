@@ -48,7 +48,7 @@ from core.schema import (
     from_bytes,
     shown,
 )
-from core.session import Input
+from core.types import Input
 
 # Names what reading a row does in cache keys and manifests: count it up with any change of a value.
 PREPROCESSING = "tabular/1"

@@ -27,7 +27,7 @@ from tokenizers import Tokenizer
 
 from core.errors import BrokenBundle, InvalidInput, TooLarge, UnsupportedMedia
 from core.preprocess import Inputs, Limits, Row, kind_of
-from core.session import Input
+from core.types import Input
 
 # Names what `normalise` and reading do in cache keys and manifests: count it up with any change of an id.
 PREPROCESSING = "text/1"

@@ -13,7 +13,7 @@ from core.errors import BrokenBundle, InvalidInput, LeptonError, MalformedReques
 from core.modality import audio
 from core.modality.audio import FILE, Windows, decode, preprocessor, sniff
 from core.preprocess import Limits, modality
-from core.session import Input
+from core.types import Input
 from tests import sounds
 from tests.sounds import claiming as wav
 

@@ -18,8 +18,9 @@ from core.database import open_predictions
 from core.errors import Unavailable
 from core.predictions import PredictionLog
 from service.engine.log import LogSettings, LogWriter
-from service.engine.record import Packed, packed
+from service.engine.record import Packed, Record, pack, packed
 from service.engine.scribe import PART, NotWritten, Order, Place, Scribe, Told, work
+from service.identity import Content
 from tests.homes import prediction_of
 from tests.waiting import until
 
@@ -96,6 +97,15 @@ def test_groups_of_any_size_are_in_the_log_when_the_call_returns(
     found = log.find(told)
     assert set(found) == set(told)
     assert found[told[-1]].instance == told[-1].encode() and found[told[-1]].media == "image/png"
+
+
+def test_it_loads_no_model_runtime(scribe: Callable[..., Scribe]) -> None:
+    mine = scribe()
+    row = Record("s:1", "s", "v", "e", 1, "", b"", "a", None, 1.0, 1.0, "", 0.0, "champion")
+    row.content = Content("tabular", {"age": 31})
+    mine.append([pack(row, None)])
+    mapped = {Path(each.path).name for each in psutil.Process(mine.pid).memory_maps()}
+    assert any("sqlite" in name for name in mapped) and not any("onnxruntime" in name for name in mapped)
 
 
 def test_one_that_is_killed_is_started_again(log: PredictionLog, scribe: Callable[..., Scribe]) -> None:

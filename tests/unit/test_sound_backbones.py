@@ -15,7 +15,8 @@ from scipy.signal import get_window
 from core.errors import BadConfiguration
 from core.modality.audio import Windows, preprocessor
 from core.preprocess import Limits
-from core.session import Input, Session
+from core.session import Session
+from core.types import Input
 from exporters import sound
 from exporters.backbone import Backbone, member
 from exporters.compose import Member, compose

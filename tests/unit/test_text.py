@@ -14,7 +14,7 @@ from core.errors import BrokenBundle, InvalidInput, LeptonError, TooLarge, Unsup
 from core.modality import text
 from core.modality.text import FILE, IDS, MASK, TOKENIZER, Reading, TextPreprocessor, normalise
 from core.preprocess import Limits
-from core.session import Input
+from core.types import Input
 
 LIMITS = Limits()
 INPUTS = {name: Input((None, None), np.dtype(np.int64)) for name in (IDS, MASK)}

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.modality.audio import FILE, KEY, Windows
-from core.session import Input
+from core.types import Input
 from training.zoo import Row, Setting
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ import numpy as np
 
 from core.errors import BadConfiguration
 from core.modality.audio import FILE, KEY, Windows
-from core.session import Input
+from core.types import Input
 from training.zoo import Row, Setting
 
 if TYPE_CHECKING:

@@ -28,8 +28,7 @@ import numpy as np
 
 from core.errors import BadConfiguration
 from core.modality.audio import FILE, KEY, Windows
-from core.session import Input
-from core.types import Doubles, Floats
+from core.types import Doubles, Floats, Input
 from training.zoo import Row, Setting
 
 if TYPE_CHECKING:
