@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from core import plugins
 from core.bundle import Metric
-from core.errors import InvalidInput
+from core.errors import InvalidInput, ParityFailed
 from core.head import fit_head
 from core.preprocess import Row
 from core.statistics import from_grid
@@ -131,7 +131,7 @@ def choose(
         begun = clock()
         try:
             made[name] = cast("Method", plugins.load(METHODS, name)).adapt(situation)
-        except InvalidInput as error:
+        except (InvalidInput, ParityFailed) as error:
             trials.append(Trial(name=name, reason=error.message))
             continue
         trials.append(judge.trial(name, judge.outcomes(made[name]), floor_V, clock() - begun))

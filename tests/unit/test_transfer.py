@@ -195,6 +195,15 @@ def test_where_the_sensor_has_changed_what_helps_is_taken(frozen: Assembly, labe
     assert all("ONNX graph" in trial.reason for trial in left_out)
 
 
+def test_a_method_whose_graph_is_not_faithful_takes_no_other_with_it(situation: Situation) -> None:
+    (whole,) = situation.assembly.backbones
+    strict = replace(situation.assembly, backbones=(replace(whole, tolerance=-1.0),))
+    told = choose(strict, examples(60, 500, dim=True), examples(90, 0), [])
+    left_out = {trial.name: trial.reason for trial in told.trials if trial.score is None}
+    assert {"batch_norm", "shot", "tent"} <= left_out.keys() < {trial.name for trial in told.trials}
+    assert all("features differ by" in reason for reason in left_out.values())
+
+
 def test_where_nothing_has_changed_the_floor_stays(frozen: Assembly) -> None:
     told = choose(frozen, examples(60, 700), examples(90, 0), [])
     assert told.method == FLOOR and told.assembly is frozen
