@@ -46,9 +46,7 @@ class PredictionLog:
         with self.database.write() as connection:
             mark = self.database.dialect.mark
             _insert(connection, predictions, rows, mark, "NOTHING")
-            kept = [
-                (example, *inputs[example]) for example in sorted(inputs)
-            ]  # in one order: no two writers wait in a circle
+            kept = [(name, *inputs[name]) for name in sorted(inputs)]  # in one order: no two writers wait in a circle
             _insert(connection, instances, kept, mark, "UPDATE SET seen_at = excluded.seen_at")
 
     def find(self, prediction_ids: Iterable[str]) -> dict[str, Prediction]:
@@ -233,11 +231,9 @@ def _row(prediction: Prediction) -> tuple[object, ...]:
 
 def as_json(further: Mapping[str, Reply]) -> str | None:
     """The log's own form of what was said for the tasks beside the first; None where there are none."""
-    return (
-        json.dumps({name: dict(zip(_REPLY, _reply(said), strict=True)) for name, said in further.items()})
-        if further
-        else None
-    )
+    if not further:
+        return None
+    return json.dumps({name: dict(zip(_REPLY, _reply(said), strict=True)) for name, said in further.items()})
 
 
 def replies(further: str | None) -> dict[str, Reply]:

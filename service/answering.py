@@ -115,6 +115,9 @@ def _logged(context: Context) -> bool:
 
 def _log(context: Context, routed: Routed, answered: Sequence[Answered]) -> None:
     kept = context.home.settings.serve.keep_instances
+    if routed.shadow is not None:
+        for each in answered:
+            each.ready.identity()  # a copy is of bytes: they are made now, and once
     waiting = [_packed(routed, each, kept) for each in answered]
     if _logged(context):
         context.log.put(waiting)
