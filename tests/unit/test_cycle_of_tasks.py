@@ -85,10 +85,10 @@ def test_one_task_with_fresh_labels_is_enough_and_the_anchor_judges_both(home: H
     say(home, 20, SECOND)
     asked, lacking = asked_of(home)
     assert lacking == ["fresh.rows", f"{SECOND}: fresh.rows"]
-    say(home, 120, SECOND)
+    say(home, 180, SECOND)
     asked, lacking = asked_of(home)
     assert asked == ("anchor", f"{SECOND}: anchor", f"{SECOND}: fresh") and not lacking
-    say(home, 120, FIRST)
+    say(home, 180, FIRST)
     asked, lacking = asked_of(home)
     assert asked == ("anchor", f"{SECOND}: anchor", "fresh", f"{SECOND}: fresh") and not lacking
 
@@ -119,7 +119,7 @@ def test_a_graph_that_is_not_faithful_to_its_backbones_leaves_the_champion(
     def strict(*given: Any) -> tuple[Backbone, ...]:
         return tuple(replace(backbone, tolerance=-1.0) for backbone in had(*given))
 
-    say(home, 90, FIRST, SECOND)
+    say(home, 200, FIRST, SECOND)
     before = home.registry.champion(SCENE)
     monkeypatch.setattr(regained, "pristine", strict)
     told = incremental.retrain(home, Request(scene=SCENE), Stages(quiet=True))
