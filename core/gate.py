@@ -3,7 +3,7 @@
 Promises that a candidate which is accepted was shown not to be worse, overall, in each class and in each slice, on
 every hold-out, and to be better on one; that what was not measured refuses; and that a decision is a record which can
 be read without the program. Pure functions; knows nothing of models, storage or traffic. The cycle of retraining asks
-``decide``; the comparison of a challenger uses ``evidence``.
+``decide``, and of whom it refuses whether it is ``undecided``; the comparison of a challenger uses ``evidence``.
 
 The order: non-inferiority (lower bound of the paired difference in balanced accuracy, bootstrap stratified by class),
 superiority (exact McNemar test), then what it costs (calibration, latency, size, parity, abstention). A hold-out that
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from scipy.special import bdtrc, betaincc, betaln
 from core.errors import InvalidInput
 
 RESAMPLES = 2000
+EVEN = 0.5  # the level at which a lower bound is what was observed
 RARE = "rare classes"  # name of the group of those with fewer rows than can be judged alone
 HALF = 0.5  # added to each kind of outcome of a class: twenty rows without a difference are no proof of none
 
@@ -162,17 +163,48 @@ def decide(
     """
     asked = policy or Policy()
     chance = np.random.default_rng(seed)
-    checks = [check for name in asked.holdouts for check in _not_worse(name, holdouts.get(name), asked, chance)]
+    checks = [check for name in asked.holdouts for check in not_worse(name, holdouts.get(name), asked, chance)]
     if asked.superior:
         checks.append(better(holdouts, asked))
     checks += _affordable(champion, candidate, asked)
     return Decision(all(check.holds for check in checks), tuple(checks))
 
 
+def undecided(holdouts: Mapping[str, Outcomes], champion: Cost, candidate: Cost, policy: Policy, seed: int = 0) -> bool:
+    """Whether only too few examples speak against a candidate: what was observed is a gain in all, and no loss beyond a
+    margin anywhere, and it costs no more than it may. That is no evidence, but a reason to gather some.
+
+    Example:
+        >>> right = np.arange(400) % 10 > 0
+        >>> gain = Outcomes(truth=["cat", "dog"] * 200, champion=right, candidate=right | (np.arange(400) == 10))
+        >>> cost = Cost(calibration_error=0.05, milliseconds=5.0, size=10**7, parity=True)
+        >>> asked = Policy(holdouts=("fresh",))
+        >>> decide({"fresh": gain}, cost, cost, asked).accepted, undecided({"fresh": gain}, cost, cost, asked)
+        (False, True)
+    """
+    observed = decide(holdouts, champion, candidate, replace(policy, alpha=EVEN, superior=False), seed)
+    wins, losses = np.sum([_alone(holdouts[name]) for name in policy.holdouts if name in holdouts], axis=0)
+    return observed.accepted and bool(wins > losses)
+
+
 def lacking(rows: Mapping[str, int], policy: Policy) -> tuple[Check, ...]:
     """Hold-outs of the policy that have too few labelled examples: it will refuse, so nothing need be computed."""
     held = [(name, rows.get(name, 0)) for name in policy.holdouts]
     return tuple(_too_few(name, count, policy) for name, count in held if count < policy.least)
+
+
+def not_worse(name: str, outcomes: Outcomes | None, policy: Policy, chance: np.random.Generator) -> Iterator[Check]:
+    """Whether no more than the margins can be lost on one hold-out: overall, in each class and in each slice."""
+    rows = 0 if outcomes is None else len(outcomes.truth)
+    if outcomes is None or rows < policy.least:
+        yield _too_few(name, rows, policy)
+        return
+    classes = _by_class(outcomes)
+    drawn = {part: _resampled(outcomes, of_N, chance) for part, of_N in classes.items()}
+    yield _bounded(name, _overall(drawn, policy.alpha), policy.margin)
+    for part, of_N in _parts(classes, outcomes.slices, policy.least):
+        drawn_R = drawn[part] if part in drawn else _resampled(outcomes, of_N, chance)
+        yield _bounded(f"{name}.{part}", float(np.quantile(drawn_R, policy.alpha)), policy.part_margin)
 
 
 def better(holdouts: Mapping[str, Outcomes], policy: Policy) -> Check:
@@ -187,9 +219,7 @@ def better(holdouts: Mapping[str, Outcomes], policy: Policy) -> Check:
         outcomes = holdouts.get(name)
         if outcomes is None:
             continue
-        wins = int(np.count_nonzero(outcomes.candidate & ~outcomes.champion))
-        losses = int(np.count_nonzero(outcomes.champion & ~outcomes.candidate))
-        p, allowed = mcnemar(wins, losses), spent(policy.alpha, outcomes.uses) / tries
+        p, allowed = mcnemar(*_alone(outcomes)), spent(policy.alpha, outcomes.uses) / tries
         holds = holds or p <= allowed
         if p / allowed <= best / bound:
             best, bound = p, allowed
@@ -239,6 +269,12 @@ def evidence(wins: int, losses: int) -> float:
     return float(np.exp((wins + losses + 1) * math.log(2) + betaln(wins + 1, losses + 1) + math.log(above_half)))
 
 
+def _alone(outcomes: Outcomes) -> tuple[int, int]:
+    """How often only the candidate was right, and how often only the champion."""
+    wins = np.count_nonzero(outcomes.candidate & ~outcomes.champion)
+    return int(wins), int(np.count_nonzero(outcomes.champion & ~outcomes.candidate))
+
+
 def _by_class(outcomes: Outcomes) -> dict[str, Flags]:
     truth_N = np.asarray(outcomes.truth)
     return {str(name): truth_N == name for name in np.unique(truth_N)}
@@ -253,19 +289,6 @@ def _resampled(outcomes: Outcomes, of_N: Flags, chance: np.random.Generator) -> 
     drawn_R3 = chance.multinomial(rows, counts / counts.sum(), RESAMPLES)
     difference_R: Doubles = (drawn_R3[:, 0] - drawn_R3[:, 1]) / rows
     return difference_R
-
-
-def _not_worse(name: str, outcomes: Outcomes | None, policy: Policy, chance: np.random.Generator) -> Iterator[Check]:
-    rows = 0 if outcomes is None else len(outcomes.truth)
-    if outcomes is None or rows < policy.least:
-        yield _too_few(name, rows, policy)
-        return
-    classes = _by_class(outcomes)
-    drawn = {part: _resampled(outcomes, of_N, chance) for part, of_N in classes.items()}
-    yield _bounded(name, _overall(drawn, policy.alpha), policy.margin)
-    for part, of_N in _parts(classes, outcomes.slices, policy.least):
-        drawn_R = drawn[part] if part in drawn else _resampled(outcomes, of_N, chance)
-        yield _bounded(f"{name}.{part}", float(np.quantile(drawn_R, policy.alpha)), policy.part_margin)
 
 
 def _too_few(name: str, rows: int, policy: Policy) -> Check:

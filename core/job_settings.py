@@ -88,6 +88,10 @@ class RetrainSettings:
     accepted: str = "promote"
     """What becomes of a version that the gate accepts: ``promote`` at once, or ``shadow`` or ``split``: it challenges
     the champion on live traffic first, and evidence promotes it."""
+    undecided: str = "shadow"
+    """What becomes of a version against which only too few examples speak, since nothing was lost beyond a margin and
+    more was gained: ``shadow``: it answers a copy of the traffic, and evidence promotes it or sends it away; or
+    ``refuse``."""
     share: float = 0.1
     """Share of the traffic of a challenger that splits it."""
     margin: float = 0.02
@@ -118,7 +122,8 @@ class RetrainSettings:
                 raise BadConfiguration(f"retrain.{name} is {getattr(self, name)!r}", "give a number from 0 to 1")
         if not 0 < self.alpha < 1:
             raise BadConfiguration(f"retrain.alpha is {self.alpha!r}", "give a chance such as 0.05")
-        for name, choices in (("start", STARTS), ("accepted", ("promote", "shadow", "split"))):
+        choices_of = {"start": STARTS, "accepted": ("promote", "shadow", "split"), "undecided": ("shadow", "refuse")}
+        for name, choices in choices_of.items():
             if getattr(self, name) not in choices:
                 raise BadConfiguration(
                     f"retrain.{name} is {getattr(self, name)!r}", f"choose one of: {', '.join(choices)}"

@@ -4,7 +4,8 @@ Promises that a challenger which is no better is promoted with a chance of at mo
 it is looked at (e-values, see ``core.gate.evidence``), and that what was decided stands in the audit with its numbers.
 After a promotion the former champion goes on as a shadow for a probation: where evidence speaks for it, it comes back.
 It does, too, where live accuracy has fallen below a bound of the scene (``core.fall``). Of several tasks the first one
-decides, unless the newcomer is worse in another: that is enough against it.
+decides, unless the newcomer is worse in another: that is enough against it. A shadow that is better, but may have lost
+more than the gate's margin in a class, waits for more labels.
 Knows nothing of how versions are made, nor of challenges that people judge.
 """
 
@@ -15,10 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from core.challenges import Challenge
 from core.fall import Bound
+from core.gate import Outcomes, Policy, not_worse
 from core.home import Home
-from core.outcomes import Comparison, compare_all
+from core.outcomes import Comparison, compare_all, outcomes
 from core.promotion import promote, watch_over
 from core.registry import short
 
@@ -72,6 +76,8 @@ def judge(home: Home, challenge: Challenge) -> Ruling:
     said, words = overall(
         challenge, compare_all(home, challenge, champion.version), asked.alpha, asked.probation_labels
     )
+    if said == "promote" and not challenge.probation and (lost := _losses(home, challenge, champion.version)):
+        said, words = "wait", f"{words}; {lost}"
     if said == "end":
         home.challenges.end(challenge.scene, words)
     elif said == "promote":
@@ -84,6 +90,22 @@ def judge(home: Home, challenge: Challenge) -> Ruling:
     if said != "wait":
         logger.warning("scene %s, challenger %s: %s: %s", challenge.scene, challenge.version[:12], said, words)
     return Ruling(scene=challenge.scene, version=challenge.version, verdict=said, words=words)
+
+
+def _losses(home: Home, challenge: Challenge, champion: str) -> str:
+    """In what part of the labelled answers of both a shadow may be worse by more than the gate allows, in words."""
+    policy = Policy(margin=home.policies.of(challenge.scene).margin)
+    scene = home.registry.scene(challenge.scene)
+    rows = [row for row in outcomes(home, challenge, champion) if None not in {row.champion, row.challenger}]
+    if challenge.mode != "shadow" or scene.task != "classification" or len(rows) < policy.least:
+        return ""
+    both = Outcomes(
+        truth=[str(row.truth) for row in rows],
+        champion=np.array([row.champion == row.truth for row in rows]),
+        candidate=np.array([row.challenger == row.truth for row in rows]),
+    )
+    checks = not_worse("live", both, policy, np.random.default_rng(0))
+    return "; ".join(check.words for check in checks if not check.holds)
 
 
 def guard(home: Home, scene: str, asked: Sequence[Bound]) -> Ruling | None:

@@ -1,9 +1,10 @@
 """One cycle of retraining: the labels that stand become a candidate, the gate judges it, and it takes the place of the
 champion or is refused with reasons.
 
-Promises that nothing is registered that the gate did not accept, that hold-outs have spent before anything is, that a
-version is promoted with features for all that stands and a head of today's labels, and only in the place of the
-champion that it was compared with; and that a cycle which died is begun again or goes on, wherever it was. Knows
+Promises that nothing answers anybody that the gate or live evidence did not accept, that hold-outs have spent before
+anything is registered, that a version is promoted with features for all that stands and a head of today's labels, and
+only in the place of the champion that it was compared with; and that a cycle which died is begun again or goes on,
+wherever it was. A version of which the gate cannot tell answers a copy of the traffic, until labels show. Knows
 nothing of when it is time for one.
 """
 
@@ -39,6 +40,7 @@ from training.stock import base_of, part
 Start = Literal["base", "champion"]
 Outcome = Literal["promoted", "challenging", "accepted", "refused"]
 SAME = "the champion already has these features, and its head follows the labels by itself: nothing would change"
+UNDECIDED = "the gate has too few examples to tell: the version answers a copy of the traffic, and labels will show"
 HOPELESS = "the champion errs on too few of the examples that judge: no candidate could be shown to be better"
 GOES = (
     ", and the champion has learned of somebody who was erased: promote another version, or retrain with a wider "
@@ -105,7 +107,7 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
     reporter.stage("asking champion and candidate the examples that judge")
     decision, told = verdict.reach(ground, candidate, rows, policy)
     passes("retrain.decided")
-    if not decision.accepted:
+    if not decision.accepted and not decision.record["undecided"]:
         reasons, asked_of_it = tuple(decision.record["reasons"]), verdict.checks(decision)
         words = "the gate refused it" + (GOES.format(scene=scene.name) if ground.tainted else "")
         return Cycle(outcome="refused", words=words, reasons=reasons, checks=asked_of_it, decision=decision)
@@ -161,8 +163,9 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
     told: dict[str, Any] = {"checks": verdict.checks(decision), "decision": decision, "version": version}
     if decision.version is None:
         home.decisions.became(decision.id, version.version)
+    promotes = decision.accepted and asked.accepted == "promote"
     if alias.version == version.version:
-        words = _watched(home, version.scene, decision.champion, reporter) if asked.accepted == "promote" else ""
+        words = _watched(home, version.scene, decision.champion, reporter) if promotes else ""
         return Cycle(outcome="promoted", words=f"it is champion{words}", **told)
     if alias.version != decision.champion:
         raise Conflict(
@@ -172,13 +175,19 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
         )
     reporter.stage("features of labels that came meanwhile")
     prepare(home, version.scene, version.version, reporter.progress)
-    if asked.accepted == "promote":
+    if promotes:
         why = f"the gate accepted it: decision {decision.id}"
         promote(home, version.scene, version.version, expected_generation=alias.generation, why=why)
         passes("retrain.promoted")
         words = _watched(home, version.scene, alias.version, reporter)
         return Cycle(outcome="promoted", words=f"it is champion{words}", **told)
-    outcome, words = _challenging(home, version, asked)
+    if not decision.accepted:
+        outcome, words = _challenging(home, version, "shadow", 1.0)
+        told |= {"reasons": tuple(decision.record["reasons"])}
+        if outcome == "challenging":
+            return Cycle(outcome=outcome, words=UNDECIDED, **told)
+        return Cycle(outcome="refused", words=f"the gate has too few examples to tell, and {words}", **told)
+    outcome, words = _challenging(home, version, cast("Mode", asked.accepted), asked.share)
     return Cycle(outcome=outcome, words=words, **told)
 
 
@@ -313,17 +322,16 @@ def _watched(home: Home, scene: str, former: str, reporter: Reporter) -> str:
     return f"; the former one does not watch it: {why}" if why else ""
 
 
-def _challenging(home: Home, version: Version, asked: RetrainSettings) -> tuple[Outcome, str]:
+def _challenging(home: Home, version: Version, mode: Mode, share: float) -> tuple[Outcome, str]:
     held = home.challenges.of(version.scene)
     if held is not None and held.version != version.version and held.judge == "people":
         return "accepted", f"version {short(held.version)} is challenging the champion, and people judge that first"
-    mode = cast("Mode", asked.accepted)
     challenge(
         home,
         version.scene,
         version.version,
         mode=mode,
-        share=asked.share if mode == "split" else 1.0,
+        share=share if mode == "split" else 1.0,
         expected_generation=home.challenges.generation(version.scene),
         judge="evidence",
     )

@@ -16,6 +16,8 @@ from core.gate import Check, Policy
 from training.contest import ANCHOR, FRESH, Contest, Rows, ceiling, contest, counts, names_of
 from training.renewed import Candidate, Ground
 
+UNDECIDED = "shadow"  # goes on as one, where the policy does not say otherwise
+
 
 def policy(ground: Ground) -> Policy:
     """What the gate asks. A champion that has to go need not be surpassed, and nothing need have come since it.
@@ -40,11 +42,11 @@ def policy(ground: Ground) -> Policy:
 
 
 def before(ground: Ground) -> Written | None:
-    """The decision that this cycle would only repeat: nothing was said since, and nothing else is asked; not one that
-    accepted a candidate which was lost before it was registered."""
+    """The decision that this cycle would only repeat: nothing was said since, and nothing else is asked; not one after
+    which a candidate was lost before it was registered."""
     champion = ground.champion.version
     last = next((each for each in ground.home.decisions.of(champion.scene) if each.champion == champion.version), None)
-    if last is None or (last.accepted and last.version is None):
+    if last is None or (last.version is None and (last.accepted or last.record.get("undecided"))):
         return None
     same = (last.record["upto"], last.record["asked"]) == (ground.stock.upto, _key(ground))
     return last if same else None
@@ -72,8 +74,10 @@ def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> t
     champion = ground.champion.version.version
     uses = home.decisions.uses(scene.name, champion, stock.number)
     told = contest(scene, ground.champion, ground.follower, candidate, rows, stock, _spent(uses), policy.confidence)
-    decided = gate.decide(told.holdouts, told.champion, told.candidate, policy, ground.seed)
+    asked = (told.holdouts, told.champion, told.candidate, policy, ground.seed)
+    decided, shadows = gate.decide(*asked), ground.asked.undecided == UNDECIDED and policy.superior
     record = decided.to_json() | {
+        "undecided": shadows and not decided.accepted and gate.undecided(*asked),
         "candidate": candidate.recipe,
         "extractor": candidate.assembly.extractor,
         "holdouts": {
@@ -116,4 +120,6 @@ def _key(ground: Ground) -> dict[str, Any]:
         "margin": asked.margin,
         "alpha": asked.alpha,
         "abstention": [asked.confidence, asked.abstention],
-    } | ({"slices": asked.slices} if asked.slices else {})
+        **({"slices": asked.slices} if asked.slices else {}),
+        **({"undecided": asked.undecided} if asked.undecided != UNDECIDED else {}),
+    }

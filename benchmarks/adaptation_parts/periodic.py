@@ -85,7 +85,7 @@ class Way(Protocol):
     """What answers, and learns from labels as they come.
 
     Attributes:
-        every: labels after which it trains. seconds: of the processor that went into training.
+        every: labels after which it trains. seconds: of the processor that went into training, and into challengers.
     """
 
     every: int
@@ -96,6 +96,9 @@ class Way(Protocol):
 
     def answer(self, examples: Sequence[Example]) -> Names:
         """A label for each."""
+
+    def traffic(self, examples: Sequence[Example]) -> Names:
+        """The same of inputs that come."""
 
     def learn(self, examples: Sequence[Example]) -> None:
         """Take in labels that have come."""
@@ -119,6 +122,8 @@ class Fixed:
     def answer(self, examples: Sequence[Example]) -> Names:
         """A label for each."""
         return self._head.answer(self._of(examples))
+
+    traffic = answer
 
     def learn(self, examples: Sequence[Example]) -> None:
         """Take in labels that have come."""
@@ -153,6 +158,8 @@ class Scratch:
         chosen_N = measure.answers(self._bench.scene, self._head, found_ND).argmax(axis=1)
         said_N: Names = np.array(self._head.labels)[chosen_N]
         return said_N
+
+    traffic = answer
 
     def learn(self, examples: Sequence[Example]) -> None:
         """They wait for the next training."""
@@ -206,7 +213,7 @@ def followed(way: Way, stages: Sequence[Stage], seed: int) -> Followed:
         for batch, arrived_N in enumerate(arrivals(len(stage.taught), random)):
             coming = stage.taught[batch * BATCH : (batch + 1) * BATCH]
             if coming:
-                right.append(way.answer(coming) == _labels(coming))
+                right.append(way.traffic(coming) == _labels(coming))
             if len(arrived_N):
                 way.learn([stage.taught[place] for place in arrived_N])
             before, told = told, told + len(arrived_N)
@@ -236,8 +243,10 @@ def _stages(seed: int) -> list[Stage]:
     for side in sides:
         mine = [replace(example, split="train") for example in side if example.label in shared]
         drawn = [mine[place] for place in np.random.default_rng(seed).permutation(len(mine))]
-        cut = int(TAUGHT * len(drawn))
-        made.append(Stage(taught=tuple(drawn[:cut]), tested=tuple(drawn[cut:])))
+        things = list(dict.fromkeys(looks.shown(example.path) for example in drawn))
+        taught = set(things[: int(TAUGHT * len(things))])
+        sides_of = [tuple(e for e in drawn if (looks.shown(e.path) in taught) == teaches) for teaches in (True, False)]
+        made.append(Stage(taught=sides_of[0], tested=sides_of[1]))
     return made
 
 

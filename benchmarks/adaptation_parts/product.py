@@ -1,8 +1,10 @@
 """The product itself under a stream of pictures: a home, its ledger, the learner's step, and its cycle of retraining.
 
 Promises that nothing of it is copied: the first version is what ``lepton adapt`` makes, labels are events of feedback
-beside the features that were served, heads are those that the learner publishes, and a cycle is what ``lepton retrain``
-runs, gate, promotion and all. Processor seconds of cycles and of heads are counted apart, those of answers not at all.
+beside the features that were served, heads are those that the learner publishes, a cycle is what ``lepton retrain``
+runs, gate, promotion and all, and a challenger answers a copy of the traffic into the log, where the learner's referee
+finds it. Processor seconds of cycles and of challengers (answers, heads, the referee) are counted; not those of the
+champion's.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import csv
 import shutil
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,19 +23,20 @@ from benchmarks.draws import Names
 from core.config import Settings
 from core.events import Feedback
 from core.evidence import Evidence
-from core.home import open_home
+from core.home import Home, open_home
 from core.job_settings import RetrainSettings
+from core.registry import Alias
 from core.statistics import from_grid
-from core.types import Example, GridRows, Scene
+from core.types import Example, GridRows, Prediction, Role, Scene
 from learner.loop import Learner
 from learner.metrics import Metrics
+from learner.referee import Ruling, judge
 from lepton.output import Stages
 from training import features, incremental, pipeline
 from training.incremental import Cycle
 from training.merge.parents import Parent
 
 SCENE = "stream"
-ASKED = RetrainSettings(labels=0, start="champion")  # never by itself: the stream says when
 UNHURRIED = 3600.0  # seconds that a cycle may tune, so that a busy machine changes no result
 
 
@@ -61,6 +65,7 @@ class Product:
     Args:
         folder: of the home. backbone, size: what is adapted. seed: of everything.
         every: labels after which it retrains, as ``lepton retrain`` does where nothing else is asked.
+        undecided: what becomes of candidates of which the gate cannot tell.
     """
 
     def __init__(
@@ -70,12 +75,15 @@ class Product:
         size: int,
         seed: int,
         every: int,
+        undecided: str = "shadow",
     ) -> None:
         self._folder, self._backbone, self._size, self._seed = folder, backbone, size, seed
+        self._asked = RetrainSettings(labels=0, start="champion", undecided=undecided)  # the stream says when
         self.every = every
-        self._served, self._rows = "", dict[str, GridRows]()
-        self.seconds = self.head_seconds = 0.0
+        self._sides: dict[str, Side] = {}
+        self.seconds = 0.0
         self.cycles: list[Cycle] = []
+        self.rulings: list[Ruling] = []
         self.spent: list[dict[str, float]] = []
         self.held = 0
 
@@ -85,7 +93,7 @@ class Product:
         graphs.mkdir(parents=True, exist_ok=True)
         (self._folder / "cache").mkdir(parents=True)
         (self._folder / "cache" / "graphs").symlink_to(graphs.resolve())  # exported once; features are computed anew
-        self._home = open_home(Settings(home=self._folder, retrain=ASKED))
+        self._home = open_home(Settings(home=self._folder, retrain=self._asked))
         request = pipeline.Request(
             scene=SCENE,
             data=_table(self._folder / "data", examples),
@@ -104,30 +112,35 @@ class Product:
 
     def answer(self, examples: Sequence[Example]) -> Names:
         """What the service would answer."""
-        alias = self._home.registry.champion(SCENE)
-        assert alias is not None, "it was adapted"
-        if alias.version != self._served:
-            self._served, self._rows = alias.version, {}
-            version = self._home.registry.version(SCENE, alias.version)
-            self._champion = Parent(version=version, bundle=self._home.bundle(alias.version), home=self._home)
-        revision = self._home.registry.latest_revision(SCENE, self._served)
-        assert revision is not None, "a version is registered with one"
-        scores_NK = from_grid(self._of(examples)) @ revision.head.weight + revision.head.bias
-        said_N: Names = np.array(revision.head.labels)[scores_NK.argmax(axis=1)]
-        return said_N
+        return self._side(self._alias().version).answer(examples)
+
+    def traffic(self, examples: Sequence[Example]) -> Names:
+        """The same of inputs that come, which are logged; a challenger answers a copy."""
+        said = self._side(self._alias().version).logged(examples, "champion")
+        if (running := self._home.challenges.of(SCENE)) is not None:
+            begun = time.process_time()
+            self._side(running.version).logged(examples, "shadow")
+            self.seconds += time.process_time() - begun
+        return said
 
     def learn(self, examples: Sequence[Example]) -> None:
-        """Labels come as feedback on what was answered, and the learner takes its step."""
-        extractor = self._champion.manifest.extractor
-        for example, row in zip(examples, self._of(examples), strict=True):
+        """Labels come as feedback on what was answered, the learner takes its step, and its referee looks."""
+        side = self._side(self._alias().version)
+        for example, row in zip(examples, side.of(examples), strict=True):
             seen = Evidence(
                 example=example.digest,
-                features={extractor: row},
+                features={side.parent.manifest.extractor: row},
                 media="image/png",
                 path=str(Path(example.path).resolve()),
             )
             self._home.ledger.add(Feedback(scene=SCENE, example=example.digest, label=example.label), seen)
+        begun, running = time.process_time(), self._home.challenges.of(SCENE)
         self._step()
+        if running is not None:
+            self.seconds += (time.process_time() - begun) / 2  # of two heads, one is the challenger's
+            begun = time.process_time()
+            self.rulings.append(judge(self._home, running))
+            self.seconds += time.process_time() - begun
 
     def moment(self) -> None:
         """One cycle of retraining, and the head of today's labels."""
@@ -143,17 +156,18 @@ class Product:
         """Let go of the home."""
         self._home.close()
 
-    def _of(self, examples: Sequence[Example]) -> GridRows:
-        """(N, D) features by the champion, each computed once."""
-        missing = [example for example in examples if example.digest not in self._rows]
-        side = self._champion
-        found_ND = features.extract(side.session, side.preprocessor, side.manifest.extractor, missing, None)
-        self._rows |= {example.digest: row for example, row in zip(missing, found_ND, strict=True)}
-        return np.stack([self._rows[example.digest] for example in examples])
+    def _alias(self) -> Alias:
+        alias = self._home.registry.champion(SCENE)
+        assert alias is not None, "it was adapted"
+        return alias
+
+    def _side(self, version: str) -> Side:
+        if version not in self._sides:
+            self._sides[version] = Side(self._home, version)
+        return self._sides[version]
 
     def _step(self) -> None:
         """The learner's; a head that the guard holds is let out, as a person does who looked at right labels."""
-        begun = time.process_time()
         for _ in range(2):
             assert self._learner.lead()
             self._learner.step()
@@ -161,7 +175,54 @@ class Product:
                 break
             self.held += 1
             self._home.holds.accept(SCENE)
-        self.head_seconds += time.process_time() - begun
+
+
+class Side:
+    """One version that answers; each input is read once."""
+
+    def __init__(self, home: Home, version: str) -> None:
+        self._home, self._version, self._rows = home, version, dict[str, GridRows]()
+        self.parent = Parent(version=home.registry.version(SCENE, version), bundle=home.bundle(version), home=home)
+
+    def of(self, examples: Sequence[Example]) -> GridRows:
+        """(N, D) features."""
+        missing = [example for example in examples if example.digest not in self._rows]
+        side = self.parent
+        found_ND = features.extract(side.session, side.preprocessor, side.manifest.extractor, missing, None)
+        self._rows |= {example.digest: row for example, row in zip(missing, found_ND, strict=True)}
+        return np.stack([self._rows[example.digest] for example in examples])
+
+    def answer(self, examples: Sequence[Example]) -> Names:
+        """A label for each, by the newest head."""
+        revision = self._home.registry.latest_revision(SCENE, self._version)
+        assert revision is not None, "a version is registered with one"
+        scores_NK = from_grid(self.of(examples)) @ revision.head.weight + revision.head.bias
+        said_N: Names = np.array(revision.head.labels)[scores_NK.argmax(axis=1)]
+        return said_N
+
+    def logged(self, examples: Sequence[Example], role: Role) -> Names:
+        """The same, written down as the service does."""
+        said_N = self.answer(examples)
+        told = [
+            Prediction(
+                prediction_id=f"{SCENE}:{uuid.uuid4().hex}",
+                scene=SCENE,
+                version=self._version,
+                extractor=self.parent.manifest.extractor,
+                revision=0,
+                example=example.digest,
+                features=row,
+                label=str(said),
+                value=None,
+                confidence=1.0,
+                margin=1.0,
+                created_at=time.time(),
+                role=role,
+            )
+            for example, row, said in zip(examples, self.of(examples), said_N, strict=True)
+        ]
+        self._home.predictions.append(told)
+        return said_N
 
 
 def _table(folder: Path, examples: Sequence[Example]) -> Path:
