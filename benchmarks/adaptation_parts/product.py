@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.debian import BENCH
 from benchmarks.draws import Names
-from core.config import Settings
+from core.config import LabelSettings, Settings
 from core.events import Feedback
 from core.evidence import Evidence
 from core.home import Home, open_home
@@ -37,6 +37,7 @@ from training.incremental import Cycle
 from training.merge.parents import Parent
 
 SCENE = "stream"
+ALIKE = LabelSettings(feedback=1)  # every label weighs the same, as it does in training from scratch
 UNHURRIED = 3600.0  # seconds that a cycle may tune, so that a busy machine changes no result
 
 
@@ -93,7 +94,7 @@ class Product:
         graphs.mkdir(parents=True, exist_ok=True)
         (self._folder / "cache").mkdir(parents=True)
         (self._folder / "cache" / "graphs").symlink_to(graphs.resolve())  # exported once; features are computed anew
-        self._home = open_home(Settings(home=self._folder, retrain=self._asked))
+        self._home = open_home(Settings(home=self._folder, retrain=self._asked, labels=ALIKE))
         request = pipeline.Request(
             scene=SCENE,
             data=_table(self._folder / "data", examples),
