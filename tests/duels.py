@@ -45,15 +45,15 @@ class Duel:
         told = replace(row, scene=self.scene, version=version, label=label, role=role)
         self.home.predictions.append([replace(told, features=np.zeros(width, np.int16))])
 
-    def labelled(self, count: int, challenger_right: bool, champion_right: bool) -> None:
-        """Inputs that both answer, and that are then labelled as circles."""
-        held = self.running
+    def labelled(self, count: int, challenger_right: bool, champion_right: bool, label: str = "circle") -> None:
+        """Inputs that both answer, and that are then labelled so."""
+        held, other = self.running, {"circle": "square", "square": "circle"}[label]
         assert held is not None
         for _ in range(count):
             name = f"input {self.count}"
-            self.answer(self.champion, "circle" if champion_right else "square", "champion", name)
-            self.answer(held.version, "circle" if challenger_right else "square", "shadow", name)
-            self.home.ledger.add(replace(feedback_of(name, "circle"), scene=self.scene), evidence_of(name))
+            self.answer(self.champion, label if champion_right else other, "champion", name)
+            self.answer(held.version, label if challenger_right else other, "shadow", name)
+            self.home.ledger.add(replace(feedback_of(name, label), scene=self.scene), evidence_of(name))
 
     def alone(self, count: int, right: float) -> None:
         """Inputs that the champion alone answers, a share of them rightly, and that are then labelled as circles."""

@@ -148,6 +148,33 @@ def test_an_accepted_version_may_have_to_challenge_first(home: Home, capsys: pyt
     assert (job["kind"], job["state"], job["request"]["budget"]) == ("retrain", "queued", 90.0)
 
 
+def test_a_candidate_of_which_the_gate_cannot_tell_answers_a_copy_of_the_traffic_until_labels_show(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = champion(home)
+    towns.say(home, 120)
+    towns.say(home, 60, first=6000, wrong=True)
+    for told in ("alpha=1e-5", "undecided=refuse"):
+        assert run(["policy", SCENE, "--set", told]) == 0
+    refused = tell(capsys, "retrain", SCENE, code=3)
+    assert refused["version"] is None and len(home.registry.versions(SCENE)) == 1
+    assert run(["policy", SCENE, "--set", "undecided=shadow"]) == 0
+    done = tell(capsys, "retrain", SCENE)
+    assert (done["outcome"], champion(home)) == ("challenging", first) and "too few examples to tell" in done["words"]
+    assert [reason.partition(":")[0] for reason in done["reasons"]] == ["better on no hold-out"]
+    running = home.challenges.of(SCENE)
+    assert running is not None and (running.version, running.mode, running.share, running.judge) == (
+        done["version"],
+        "shadow",
+        1.0,
+        "evidence",
+    )
+    (decision, _) = home.decisions.of(SCENE)
+    assert not decision.accepted and decision.record["undecided"] and decision.version == done["version"]
+    again = tell(capsys, "retrain", SCENE, code=3)
+    assert f"made version {done['version'][:12]}" in again["words"]
+
+
 def test_a_request_that_cannot_be_is_one_line(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     home.registry.declare(replace(towns.declare(home), name="empty"))
     towns.say(home)

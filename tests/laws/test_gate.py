@@ -144,6 +144,32 @@ def test_a_gain_overall_does_not_buy_the_loss_of_a_class_or_of_a_slice() -> None
         assert ("anchor.slice night.not_worse" in named) == bool(slices)
 
 
+@given(st.integers(0, 10_000), st.floats(0.7, 0.95))
+def test_who_is_undecided_would_be_accepted_if_many_more_examples_said_the_same(seed: int, candidate: float) -> None:
+    chance, policy, wider = np.random.default_rng(seed), Policy(margin=0.02), Policy(margin=0.03, part_margin=0.12)
+    held = {name: outcomes(chance, 160, 0.85, candidate, 0.2) for name in policy.holdouts}
+    told = gate.undecided(held, COST, COST, policy, seed)
+    many = {
+        name: Outcomes(
+            truth=[*each.truth] * 200, champion=np.tile(each.champion, 200), candidate=np.tile(each.candidate, 200)
+        )
+        for name, each in held.items()
+    }
+    assert not told or gate.decide(many, COST, COST, wider, seed).accepted
+    assert not gate.undecided(held, COST, replace(COST, parity=None), policy, seed), "what was not measured refuses"
+    assert not gate.undecided({"fresh": held["fresh"]}, COST, COST, policy, seed)
+
+
+def test_many_gains_that_cannot_be_shown_are_undecided_and_few_losses_are() -> None:
+    chance, policy = np.random.default_rng(6), Policy(margin=0.02)
+    shares = []
+    for candidate in (0.9, 0.82):
+        held = [{n: outcomes(chance, 150, 0.85, candidate, 0.2) for n in policy.holdouts} for _ in range(100)]
+        assert not all(gate.decide(each, COST, COST, policy).accepted for each in held)
+        shares.append(sum(gate.undecided(each, COST, COST, policy) for each in held))
+    assert shares[0] > 50 > 15 > shares[1]
+
+
 def test_rare_classes_are_judged_together() -> None:
     truth = ["common"] * 1000 + [f"rare {k}" for k in range(30)]
     champion_N = np.ones(1030, np.bool_)

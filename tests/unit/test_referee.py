@@ -81,6 +81,20 @@ def test_a_worse_challenger_is_sent_away(home: Home) -> None:
     assert duel.champion == duel.first and duel.running is None
 
 
+def test_a_better_challenger_that_may_have_lost_a_class_waits(home: Home) -> None:
+    duel = Duel(home)
+    duel.labelled(30, True, False)
+    duel.labelled(20, False, True, label="square")  # ten more wins than losses, and none of them is a square
+    duel.labelled(20, True, False)
+    held = duel.running
+    assert held is not None
+    ruling = judge(home, held)
+    assert (ruling.verdict, duel.champion) == ("wait", duel.first)
+    assert "evidence" in ruling.words and "live.square: may be worse" in ruling.words
+    duel.labelled(400, True, True, label="square")
+    assert ruled(duel) == "promote", "of many squares twenty are no loss beyond the margin"
+
+
 def test_what_people_judge_is_left_to_them(home: Home) -> None:
     duel = Duel(home)
     held = duel.running
