@@ -152,9 +152,9 @@ def test_a_candidate_of_which_the_gate_cannot_tell_answers_a_copy_of_the_traffic
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = champion(home)
-    towns.say(home, 120)
-    towns.say(home, 60, first=6000, wrong=True)
-    for told in ("alpha=1e-5", "undecided=refuse"):
+    towns.say(home)
+    towns.say(home, 8, first=6000, wrong=True)
+    for told in ("alpha=1e-6", "undecided=refuse"):
         assert run(["policy", SCENE, "--set", told]) == 0
     refused = tell(capsys, "retrain", SCENE, code=3)
     assert refused["version"] is None and len(home.registry.versions(SCENE)) == 1
