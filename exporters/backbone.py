@@ -10,13 +10,8 @@ Legend: B batch, H height, W width, C channels, D features.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx
@@ -26,12 +21,12 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from core.errors import InvalidInput
 from core.types import Input
-from exporters.compose import OPSET, at_opset, read
+from exporters.compose import at_opset, read
+from exporters.template import filled, trace
 from exporters.transform import Kind
 
 # Names this exporter in cache keys: count it up with any change of what `member` writes.
-EXPORTER = "member/3"
-_LENGTH = 16  # of free axes, where torch is shown an example; any but 0 and 1, which the exporter would freeze
+EXPORTER = "member/4"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,16 +133,19 @@ class Normalised(torch.nn.Module):
         return raw
 
 
-def member(backbone: Backbone) -> bytes:
-    """The backbone as a member graph; the same bytes each time (torch takes 4 to 7 s, ONNX no time).
+def member(backbone: Backbone, template: bytes | None = None) -> bytes:
+    """The backbone as a member graph; the same bytes each time, with its template (``exporters.template``) or without.
 
     Raises:
         InvalidInput: torch cannot export the model, or its output is not (batch, D).
     """
     if isinstance(backbone.body, MemberGraph):
         wrapped = at_opset(read(backbone.body.model), backbone.name)
+    elif isinstance(backbone.body, OnnxSource):
+        wrapped = _wrap(backbone, backbone.body)
     else:
-        wrapped = _wrap(backbone, backbone.body) if isinstance(backbone.body, OnnxSource) else _export(backbone)
+        traced = template or trace(backbone.body, backbone.inputs, backbone.name)
+        wrapped = filled(traced, backbone.body)
     graph = wrapped.graph
     if {value.name for value in graph.input} != set(backbone.inputs) or [o.name for o in graph.output] != ["raw"]:
         raise InvalidInput(
@@ -160,47 +158,6 @@ def member(backbone: Backbone) -> bytes:
     _anonymous(wrapped)
     data: bytes = wrapped.SerializeToString(deterministic=True)
     return data
-
-
-def _export(backbone: Backbone) -> ModelProto:
-    assert isinstance(backbone.body, torch.nn.Module)
-    example = {name: _example(held) for name, held in backbone.inputs.items()}
-    free = {name: _free(held) for name, held in backbone.inputs.items()}
-    try:
-        with _quiet(), _out_of_place(backbone.body):
-            program = torch.onnx.export(
-                backbone.body.eval(),
-                kwargs=example,
-                dynamo=True,
-                external_data=False,
-                opset_version=OPSET,
-                dynamic_shapes=free,
-                input_names=list(backbone.inputs),
-                output_names=["raw"],
-                verbose=False,
-            )
-    except Exception as error:  # the exporter wraps whatever a model's own code raises
-        raise InvalidInput(
-            f"torch cannot export {backbone.name} for {_told(backbone.inputs)}: {str(error)[:300]}",
-            "choose another backbone, or give an ONNX file of it (onnx_file:PATH)",
-        ) from error
-    assert program is not None
-    proto: ModelProto = program.model_proto
-    return proto
-
-
-def _example(held: Input) -> torch.Tensor:
-    """Two rows of ones (a mask of zeros would leave nothing to average)."""
-    return torch.from_numpy(np.ones((2, *(axis or _LENGTH for axis in held.shape)), held.dtype))
-
-
-def _free(held: Input) -> dict[int, object]:
-    places = [0, *(place for place, axis in enumerate(held.shape, 1) if axis is None)]
-    return {place: torch.export.Dim.DYNAMIC for place in places}
-
-
-def _told(inputs: Mapping[str, Input]) -> str:
-    return ", ".join(f"{name} {tuple(axis or '?' for axis in held.shape)}" for name, held in inputs.items())
 
 
 def _wrap(backbone: Backbone, source: OnnxSource) -> ModelProto:
@@ -262,33 +219,3 @@ def _anonymous(proto: ModelProto) -> None:
     for part in noted:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-
-
-@contextlib.contextmanager
-def _out_of_place(body: torch.nn.Module) -> Iterator[None]:
-    """Inside, no layer overwrites its input.
-
-    Torch takes such layers apart before it exports them, which is half of the time where a network has many ReLU6, and
-    comes to the same graph.
-    """
-    hasty: list[Any] = [layer for layer in body.modules() if getattr(layer, "inplace", False) is True]
-    try:
-        for layer in hasty:
-            layer.inplace = False
-        yield
-    finally:
-        for layer in hasty:
-            layer.inplace = True
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No lines of progress from the exporter; its errors still come as exceptions."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -78,23 +78,42 @@ def extract(
 
 
 def graph(backbone: Backbone, cache: Path) -> bytes:
-    """The backbone's member graph, exported once and kept as a file in ``cache``; not that of a tuned one, which holds
-    what it learned of people, and of which a search makes many.
+    """The backbone's member graph. What took long is made once and kept as a file in ``cache``: the graph, but not that
+    of a tuned backbone, which holds what it learned of people; of that the template, which holds no weight.
 
     Raises:
         InvalidInput: it cannot be exported; BadConfiguration: the cache cannot be written.
     """
+    import torch
+
     from exporters.backbone import EXPORTER, member
+    from exporters.template import identity, trace
+
+    inputs = [(name, held.shape, held.dtype.str) for name, held in backbone.inputs.items()]
+    common = (inputs, EXPORTER, version("torch"))
+
+    def template(body: torch.nn.Module) -> bytes:
+        place = _place(cache, "template", identity(body), *common)
+        return _kept(cache, place, lambda: trace(body, backbone.inputs, backbone.name))
+
+    def made() -> bytes:
+        return member(backbone, template(backbone.body) if isinstance(backbone.body, torch.nn.Module) else None)
 
     if backbone.recipe:
-        return member(backbone)
-    inputs = [(name, held.shape, held.dtype.str) for name, held in backbone.inputs.items()]
-    identity = (backbone.name, backbone.digest, inputs, backbone.dimension, EXPORTER, version("torch"))
+        return made()
+    return _kept(cache, _place(cache, "onnx", backbone.name, backbone.digest, backbone.dimension, *common), made)
+
+
+def _place(cache: Path, kind: str, *identity: object) -> Path:
     name = hashlib.sha256("\n".join(str(part) for part in identity).encode()).hexdigest()
-    path = cache / "graphs" / f"{name}.onnx"
+    return cache / "graphs" / f"{name}.{kind}"
+
+
+def _kept(cache: Path, path: Path, make: Callable[[], bytes]) -> bytes:
+    """What the file holds, or what is made and written there."""
     if path.is_file():
         return path.read_bytes()
-    data = member(backbone)
+    data = make()
     with usable(cache):
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, data)

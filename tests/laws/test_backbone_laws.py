@@ -1,12 +1,14 @@
 """Every backbone plugin x every law, found by listing the folder; a plugin's ``examples`` say how to build it small."""
 
+import copy
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from core import plugins
 from core.errors import LeptonError
@@ -16,6 +18,7 @@ from core.statistics import GRID
 from exporters.backbone import Backbone, member
 from exporters.compose import Member, compose, extractor_digest
 from exporters.parity import BATCHES, ROWS, check
+from exporters.template import identity, trace
 from exporters.transform import Transform
 from tests.inputs import preprocessor_of, rows_of
 from training import zoo
@@ -32,6 +35,7 @@ class Built:
     name: str
     asked: Setting
     backbone: Backbone
+    template: bytes | None
     graph: bytes
     model: bytes
     session: Session
@@ -49,11 +53,13 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     made = []
     for name, asked in module.examples(tmp_path_factory.mktemp(request.param)):
         backbone = module.load(name, asked)
-        graph = member(backbone)
+        template = trace(backbone.body, backbone.inputs, name) if isinstance(backbone.body, torch.nn.Module) else None
+        graph = member(backbone, template)
         model = compose([Member(graph=graph, transform=Transform(kind="l2"))])
         session = Session(model, threads=2)
         reader = preprocessor_of(backbone)
-        made.append(Built(request.param, name, asked, backbone, graph, model, session, reader, rows_of(backbone)))
+        read = rows_of(backbone)
+        made.append(Built(request.param, name, asked, backbone, template, graph, model, session, reader, read))
     if not made:
         pytest.skip(f"the weights of {request.param} are not installed here")
     return made
@@ -85,6 +91,26 @@ def test_an_unknown_name_is_an_error_for_people(plugin: str, monkeypatch: pytest
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises((LookupError, LeptonError)):
         plugins.load(PACKAGE, plugin).load("no_such_backbone", Setting(size=96))
+
+
+def test_a_template_is_filled_with_other_weights_as_if_it_were_traced_for_them_and_holds_none(
+    built: list[Built],
+) -> None:
+    for each in built:
+        if each.template is None:
+            continue
+        body = copy.deepcopy(each.backbone.body)
+        assert isinstance(body, torch.nn.Module)
+        for tensor in body.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.mul_(1.25)
+        moved = replace(each.backbone, body=body)
+        assert identity(body) == identity(each.backbone.body)  # type: ignore[arg-type]
+        assert member(moved, each.template) == member(moved) != each.graph
+        weights = [
+            tensor for tensor in body.state_dict().values() if tensor.is_floating_point() and len(tensor.unique()) > 8
+        ]
+        assert weights and not any((tensor / 1.25).numpy().tobytes() in each.template for tensor in weights)
 
 
 def test_a_backbone_is_what_it_says(built: list[Built]) -> None:

@@ -1,5 +1,6 @@
 """The cache gives what the session gives, keeps what was done, and never answers with anything stale."""
 
+import copy
 import hashlib
 import io
 import sqlite3
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from core.errors import BadConfiguration, Conflict, InvalidInput, TooLarge
@@ -20,8 +22,8 @@ from core.types import Example, GridRows
 from exporters.backbone import member
 from exporters.compose import Member, compose, extractor_digest
 from exporters.transform import Transform
-from training import features
-from training.backbone import onnx_file
+from training import features, tuned, zoo
+from training.backbone import onnx_file, timm
 from training.zoo import Setting
 
 LIMITS = Limits()
@@ -193,3 +195,21 @@ def test_a_member_graph_is_exported_once_for_each_size(tmp_path: Path) -> None:
     kept.write_bytes(first)
     assert features.graph(onnx_file.load(name, Setting(size=48)), tmp_path / "cache") != first
     assert len(list((tmp_path / "cache" / "graphs").iterdir())) == 2
+
+
+def test_of_a_tuned_backbone_only_what_holds_no_weight_is_kept_and_made_once(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    ((name, asked), *_) = timm.examples(tmp_path)
+    untouched = zoo.load(name, asked)
+    features.graph(untouched, cache)
+    kept = {place.suffix: place for place in (cache / "graphs").iterdir()}
+    assert sorted(kept) == [".onnx", ".template"]
+    at = kept[".template"].stat().st_mtime_ns
+    assert isinstance(untouched.body, torch.nn.Module)
+    body = copy.deepcopy(untouched.body)
+    for weight in body.parameters():
+        weight.data *= 1.5
+    moved = tuned.moved(untouched, body, "finetune")
+    assert features.graph(moved, cache) == member(moved)
+    assert {place.suffix: place for place in (cache / "graphs").iterdir()} == kept
+    assert kept[".template"].stat().st_mtime_ns == at
