@@ -131,7 +131,7 @@ def alone(backbone: Backbone, scene: Scene, cache: Path, drawn: Sequence[Example
 
 def batches(preprocessor: Preprocessor, examples: Sequence[Example]) -> list[Inputs]:
     """Examples as the model takes them, a few at a time."""
-    rows = [preprocessor.read(features.content(example)) for example in examples]
+    rows = [features.read(example, preprocessor) for example in examples]
     return [preprocessor.batch(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
 
 

@@ -26,6 +26,7 @@ from core.errors import Conflict, InvalidInput, LeptonError
 from core.preprocess import Preprocessor, Row
 from core.session import Session
 from core.types import Example, GridRows
+from training.held import Held
 
 if TYPE_CHECKING:
     from exporters.backbone import Backbone
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 BATCH = 16
 AHEAD = 4 * BATCH  # rows read before they are put into batches, alike with alike: short texts wait for no long one
 _DECODERS = 2  # threads; decoding leaves the interpreter lock to others
+
+_held = Held()
 
 Progress = Callable[[int, int], None]
 
@@ -150,13 +153,20 @@ def content(example: Example) -> bytes:
 
 
 def read(example: Example, preprocessor: Preprocessor) -> Row:
-    """An example as a model takes it. Raises as ``content``, and what the preprocessor raises, named by its path."""
-    data = content(example)
-    try:
-        return preprocessor.read(data)
-    except LeptonError as error:
-        named = example.path or f"the example {example.digest[:12]}"
-        raise type(error)(f"{named}: {error.message}", error.remedy) from error
+    """An example as a model takes it; what was read lately is not read again.
+
+    Raises as ``content``, and what the preprocessor raises, named by its path.
+    """
+
+    def anew() -> Row:
+        data = content(example)
+        try:
+            return preprocessor.read(data)
+        except LeptonError as error:
+            named = example.path or f"the example {example.digest[:12]}"
+            raise type(error)(f"{named}: {error.message}", error.remedy) from error
+
+    return _held.get(preprocessor.key, example.digest, anew)
 
 
 def _batches(examples: Sequence[Example], preprocessor: Preprocessor) -> Iterator[list[tuple[Example, Row]]]:

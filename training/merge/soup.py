@@ -195,7 +195,7 @@ def batches(bench: Bench) -> list[Tensors]:
     """The rows as a network takes them."""
     preprocessor, made = bench.parents[0].preprocessor, list[Tensors]()
     for start in range(0, len(bench.examples), BATCH):
-        rows = [preprocessor.read(features.content(example)) for example in bench.examples[start : start + BATCH]]
+        rows = [features.read(example, preprocessor) for example in bench.examples[start : start + BATCH]]
         made.append({name: torch.from_numpy(array) for name, array in preprocessor.batch(rows).items()})
     return made
 

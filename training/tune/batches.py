@@ -19,8 +19,6 @@ from core.preprocess import Preprocessor, Row
 from core.types import Example
 from training import features
 
-HELD_BYTES = 1 << 30  # of decoded rows that stay in memory; what is beyond is read again in every epoch
-
 Rewrite = Callable[[bytes, np.random.Generator], bytes]
 
 
@@ -77,8 +75,6 @@ class Feed:
         self.examples, self.targets_NK, self.weights_N = tuple(examples), targets_NK, weights_N
         self.unlabelled = tuple(unlabelled)
         self._preprocessor, self._rewrite = preprocessor, rewrite
-        self._held: dict[str, Row] = {}
-        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -105,14 +101,7 @@ class Feed:
         return {name: torch.from_numpy(array) for name, array in self._preprocessor.batch(rows).items()}
 
     def _row(self, example: Example) -> Row:
-        row = self._held.get(example.digest)
-        if row is None:
-            row = features.read(example, self._preprocessor)
-            size = sum(array.nbytes for array in row.arrays.values())
-            if self._bytes + size <= HELD_BYTES:
-                self._held[example.digest] = row
-                self._bytes += size
-        return row
+        return features.read(example, self._preprocessor)
 
     def _varied(self, example: Example, rewrite: Rewrite, chance: np.random.Generator) -> Row:
         try:
