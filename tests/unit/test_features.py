@@ -200,7 +200,7 @@ def test_a_member_graph_is_exported_once_for_each_size(tmp_path: Path) -> None:
 def test_of_a_tuned_backbone_only_what_holds_no_weight_is_kept_and_made_once(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     ((name, asked), *_) = timm.examples(tmp_path)
-    untouched = zoo.load(name, asked)
+    untouched = zoo.load(f"timm:{name}", asked)
     features.graph(untouched, cache)
     kept = {place.suffix: place for place in (cache / "graphs").iterdir()}
     assert sorted(kept) == [".onnx", ".template"]
