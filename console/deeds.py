@@ -62,7 +62,8 @@ def decided(written: Sequence[Written], versions: Sequence[Version], now: float)
         judged = each.record.get("holdouts")
         rows = sum(int(of.get("rows", 0)) for of in judged.values()) if isinstance(judged, Mapping) else 0
         became = joined([", and became ", _version(each.version, numbers)]) if each.version else None
-        against = joined(["A candidate was ", tag("b", "accepted" if each.accepted else "refused"), " beside "])
+        verdict = "accepted" if each.accepted else "left to live labels" if each.record.get("undecided") else "refused"
+        against = joined(["A candidate was ", tag("b", verdict), " beside "])
         told = joined([against, _version(each.champion, numbers), f" on {rows:,} labelled examples", became])
         lines.append(tag("li", ago(each.at, now), tag("div", told, record(each.record))))
     return tag("ol", *lines, class_="history")
@@ -73,7 +74,8 @@ def record(found: Mapping[str, Any]) -> Html | None:
     if not isinstance(found.get("checks"), Sequence):
         return None
     checks = sorted(found["checks"], key=lambda check: bool(check.get("holds")))
-    verdict = "The gate accepted it" if found.get("accepted") else "The gate refused it"
+    cannot = "The gate cannot tell" if found.get("undecided") else "The gate refused it"
+    verdict = "The gate accepted it" if found.get("accepted") else cannot
     return tag(
         "details",
         tag("summary", f"{verdict}: {sum(bool(check.get('holds')) for check in checks)} of {len(checks)} checks hold"),

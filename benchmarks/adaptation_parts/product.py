@@ -88,6 +88,11 @@ class Product:
         self.spent: list[dict[str, float]] = []
         self.held = 0
 
+    @property
+    def ruled(self) -> list[str]:
+        """What evidence has ruled of challengers, as long as it was not to wait."""
+        return [ruling.verdict for ruling in self.rulings if ruling.verdict != "wait"]
+
     def begin(self, examples: Sequence[Example]) -> None:
         """The first version, and its head."""
         graphs = BENCH / "features" / "graphs"

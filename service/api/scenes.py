@@ -181,7 +181,7 @@ def _versions(context: Context, name: str) -> dict[str, Any]:
     decisions = context.home.decisions.of(name)
     passed = {each.version: _decision(each) for each in decisions if each.version is not None}
     listed = [_version(held, alias) | {"decision": passed.get(held.version)} for held in registry.versions(name)]
-    refused = [_decision(each) for each in decisions if not each.accepted]
+    refused = [_decision(each) for each in decisions if not each.accepted and each.version is None]
     return {"scene": name, "versions": listed, "refused": refused, "history": registry.history(name)}
 
 
