@@ -22,7 +22,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from core.errors import InvalidInput
 from core.types import Input
 from exporters.compose import at_opset, read
-from exporters.template import filled, trace
+from exporters.template import anonymous, filled, trace
 from exporters.transform import Kind
 
 # Names this exporter in cache keys: count it up with any change of what `member` writes.
@@ -155,7 +155,7 @@ def member(backbone: Backbone, template: bytes | None = None) -> bytes:
     del graph.input[:], graph.output[:], graph.value_info[:]
     graph.input.extend(infos(backbone.inputs))
     graph.output.append(helper.make_tensor_value_info("raw", TensorProto.FLOAT, ["batch", backbone.dimension]))
-    _anonymous(wrapped)
+    anonymous(wrapped)
     data: bytes = wrapped.SerializeToString(deterministic=True)
     return data
 
@@ -207,15 +207,3 @@ def _pool(source: OnnxSource) -> tuple[list[NodeProto], list[TensorProto]]:
         return [cast, helper.make_node("Identity", ["exit/float"], ["raw"])], []
     mean = helper.make_node("ReduceMean", ["exit/float", "exit/axes"], ["raw"], keepdims=0)
     return [cast, mean], [numpy_helper.from_array(np.array(source.pooled, np.int64), "exit/axes")]
-
-
-def _anonymous(proto: ModelProto) -> None:
-    """Take out what exporters note about source files, so that the bytes are the same on every machine."""
-    graph = proto.graph
-    proto.producer_name, proto.producer_version, proto.doc_string = "lepton", "", ""
-    graph.name, graph.doc_string = "member", ""
-    noted = [proto, graph, *graph.node, *graph.initializer, *proto.functions]
-    noted += [node for function in proto.functions for node in function.node]
-    for part in noted:
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")

@@ -80,6 +80,7 @@ def trace(body: torch.nn.Module, inputs: Mapping[str, Input], named: str) -> byt
             weights.remove(tensor.name)
             tensor.ClearField("raw_data")
     assert not weights, f"{sorted(weights)} of {named} are called as its inputs or its output"
+    anonymous(proto)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
 
@@ -90,17 +91,26 @@ def filled(template: bytes, body: torch.nn.Module) -> ModelProto:
     for tensor in proto.graph.initializer:
         if tensor.name in state:
             given = _array(state[tensor.name])
-            alike = (tuple(tensor.dims), tensor.data_type) == (
-                given.shape,
-                helper.np_dtype_to_tensor_dtype(given.dtype),
-            )
-            assert alike, f"{tensor.name} is {given.dtype} {given.shape}: the template is of another module"
+            kind = helper.np_dtype_to_tensor_dtype(given.dtype)
+            assert (tuple(tensor.dims), tensor.data_type) == (given.shape, kind), f"{tensor.name} is of another module"
             tensor.raw_data = given.tobytes()
     program = ONNXProgram(onnx_ir.serde.deserialize_model(proto), None)
     with _quiet():
         program.optimize()
     found: ModelProto = program.model_proto
     return found
+
+
+def anonymous(proto: ModelProto) -> None:
+    """Take out what exporters note about source files, so that the bytes are the same on every machine."""
+    graph = proto.graph
+    proto.producer_name, proto.producer_version, proto.doc_string = "lepton", "", ""
+    graph.name, graph.doc_string = "member", ""
+    noted = [proto, graph, *graph.node, *graph.initializer, *proto.functions]
+    noted += [node for function in proto.functions for node in function.node]
+    for part in noted:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:
