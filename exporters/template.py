@@ -34,15 +34,25 @@ _LENGTH = 16  # of free axes, where torch is shown an example; any but 0 and 1, 
 
 
 def identity(body: torch.nn.Module) -> str:
-    """SHA-256 (hex) of everything in a module that may be in its template: its layers, the names and shapes of its
-    weights, and constants that are no weights."""
+    """SHA-256 (hex) of everything in a module that may be in its template: its layers and their settings, the names and
+    shapes of its weights, and constants that are no weights."""
     told, state = hashlib.sha256(repr(body).encode()), body.state_dict()
+    for name, layer in body.named_modules():
+        told.update(f"\n{name} {_settings(layer)}".encode())
     for name, tensor in state.items():
         told.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
     for name, tensor in body.named_buffers():
         if name not in state:
             told.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + _array(tensor).tobytes())
     return told.hexdigest()
+
+
+def _settings(layer: torch.nn.Module) -> list[tuple[str, object]]:
+    """What a layer was told and may not print, such as its number of heads."""
+    plain = (bool, int, float, str, tuple)
+    found = [(name, value) for name, value in vars(layer).items() if isinstance(value, plain) and name != "training"]
+    config = getattr(layer, "config", None)
+    return [*sorted(found, key=str), ("config", repr(config) if hasattr(config, "to_dict") else "")]
 
 
 def trace(body: torch.nn.Module, inputs: Mapping[str, Input], named: str) -> bytes:

@@ -96,7 +96,7 @@ def graph(backbone: Backbone, cache: Path) -> bytes:
     common = (inputs, EXPORTER, version("torch"))
 
     def template(body: torch.nn.Module) -> bytes:
-        place = _place(cache, "template", identity(body), *common)
+        place = _place(cache, "template", backbone.name, identity(body), *common)
         return _kept(cache, place, lambda: trace(body, backbone.inputs, backbone.name))
 
     def made() -> bytes:

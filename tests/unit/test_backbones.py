@@ -16,6 +16,7 @@ from core.session import Session
 from exporters.backbone import Backbone, Normalised, OnnxSource, member
 from exporters.compose import Member, compose
 from exporters.parity import raw
+from exporters.template import identity
 from tests.tuning import backbone as tiny
 from training import zoo
 from training.backbone import onnx_file, packaged
@@ -151,6 +152,20 @@ def test_tokens_are_averaged(tmp_path: Path) -> None:
     rows = NOISE[:, :1]
     assert raw(backbone, {"image": rows}) == pytest.approx(rows[:, 0].mean(axis=1), rel=1e-6)
     assert Session(compose([Member(graph=member(backbone))])).width == 3
+
+
+def test_modules_that_print_alike_and_compute_otherwise_have_different_templates() -> None:
+    class Heads(torch.nn.Module):
+        def __init__(self, heads: int) -> None:
+            super().__init__()
+            self.heads, self.mix = heads, torch.nn.Linear(12, 12)
+
+    few, many, twin = Heads(2), Heads(3), Heads(2)
+    assert repr(few) == repr(many) and few.state_dict().keys() == many.state_dict().keys()
+    assert identity(few) != identity(many)
+    assert identity(few) == identity(twin.train()), "weights and mode are none of it"
+    twin.register_buffer("mask", torch.ones(3), persistent=False)
+    assert identity(few) != identity(twin)
 
 
 def test_layers_that_overwrite_their_input_come_to_the_same_graph_and_go_on_doing_so() -> None:
