@@ -172,8 +172,7 @@ def decide(
 
 def undecided(holdouts: Mapping[str, Outcomes], champion: Cost, candidate: Cost, policy: Policy, seed: int = 0) -> bool:
     """Whether only too few examples speak against a candidate: what was observed is a gain in all, and no loss beyond a
-    margin anywhere, and it costs no more than it may; calibration is not asked, which few examples tell worst. That is
-    no evidence, but a reason to gather some.
+    margin anywhere, and it costs no more than it may. That is no evidence, but a reason to gather some.
 
     Example:
         >>> right = np.arange(400) % 10 > 0
@@ -183,8 +182,7 @@ def undecided(holdouts: Mapping[str, Outcomes], champion: Cost, candidate: Cost,
         >>> decide({"fresh": gain}, cost, cost, asked).accepted, undecided({"fresh": gain}, cost, cost, asked)
         (False, True)
     """
-    asked = replace(policy, alpha=EVEN, superior=False, calibration=1.0)
-    observed = decide(holdouts, champion, candidate, asked, seed)
+    observed = decide(holdouts, champion, candidate, replace(policy, alpha=EVEN, superior=False), seed)
     wins, losses = np.sum([_alone(holdouts[name]) for name in policy.holdouts if name in holdouts], axis=0)
     return observed.accepted and bool(wins > losses)
 
