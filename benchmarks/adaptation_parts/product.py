@@ -37,6 +37,7 @@ from training.incremental import Cycle
 from training.merge.parents import Parent
 
 SCENE = "stream"
+ASKED = RetrainSettings(labels=0, start="champion")  # never by itself: the stream says when
 ALIKE = LabelSettings(feedback=1)  # every label weighs the same, as it does in training from scratch
 UNHURRIED = 3600.0  # seconds that a cycle may tune, so that a busy machine changes no result
 
@@ -66,7 +67,6 @@ class Product:
     Args:
         folder: of the home. backbone, size: what is adapted. seed: of everything.
         every: labels after which it retrains, as ``lepton retrain`` does where nothing else is asked.
-        undecided: what becomes of candidates of which the gate cannot tell.
     """
 
     def __init__(
@@ -76,10 +76,8 @@ class Product:
         size: int,
         seed: int,
         every: int,
-        undecided: str = "shadow",
     ) -> None:
         self._folder, self._backbone, self._size, self._seed = folder, backbone, size, seed
-        self._asked = RetrainSettings(labels=0, start="champion", undecided=undecided)  # the stream says when
         self.every = every
         self._sides: dict[str, Side] = {}
         self.seconds = 0.0
@@ -99,7 +97,7 @@ class Product:
         graphs.mkdir(parents=True, exist_ok=True)
         (self._folder / "cache").mkdir(parents=True)
         (self._folder / "cache" / "graphs").symlink_to(graphs.resolve())  # exported once; features are computed anew
-        self._home = open_home(Settings(home=self._folder, retrain=self._asked, labels=ALIKE))
+        self._home = open_home(Settings(home=self._folder, retrain=ASKED, labels=ALIKE))
         request = pipeline.Request(
             scene=SCENE,
             data=_table(self._folder / "data", examples),
