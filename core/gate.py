@@ -183,8 +183,10 @@ def undecided(holdouts: Mapping[str, Outcomes], champion: Cost, candidate: Cost,
         (False, True)
     """
     observed = decide(holdouts, champion, candidate, replace(policy, alpha=EVEN, superior=False), seed)
-    wins, losses = np.sum([_alone(holdouts[name]) for name in policy.holdouts if name in holdouts], axis=0)
-    return observed.accepted and bool(wins > losses)
+    if not observed.accepted:
+        return False
+    wins, losses = np.sum([_alone(holdouts[name]) for name in policy.holdouts], axis=0)
+    return bool(wins > losses)
 
 
 def lacking(rows: Mapping[str, int], policy: Policy) -> tuple[Check, ...]:

@@ -158,6 +158,7 @@ def test_who_is_undecided_would_be_accepted_if_many_more_examples_said_the_same(
     assert not told or gate.decide(many, COST, COST, wider, seed).accepted
     assert not gate.undecided(held, COST, replace(COST, parity=None), policy, seed), "what was not measured refuses"
     assert not gate.undecided({"fresh": held["fresh"]}, COST, COST, policy, seed)
+    assert not gate.undecided({}, COST, COST, policy, seed)
 
 
 def test_many_gains_that_cannot_be_shown_are_undecided_and_few_losses_are() -> None:
