@@ -20,8 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from scipy.stats import binom
-
+from core.gate import mcnemar
 from core.head import Row
 from core.label_settings import GuardSettings
 from core.statistics import from_grid
@@ -48,7 +47,7 @@ class Anchors:
     @property
     def chance(self) -> float:
         """Chance of so many lost among those that differ, if neither head is better."""
-        return float(binom.sf(self.lost - 1, self.lost + self.won, 0.5))
+        return mcnemar(self.lost, self.won)
 
 
 @dataclass(frozen=True, kw_only=True)
