@@ -1,13 +1,13 @@
 """The deeper circle under a stream of scenes: cycles of retraining, beside the head alone and training from scratch.
 
-A model is adapted to photographs in closed form; then clip art comes, then emoji (four coarse kinds of thing,
-``benchmarks/looks.py``; EfficientNet-Lite0 at 64 px), ten inputs at a time. Each is answered when it comes, and its
-label is learned one to three batches later, in any order. Every label weighs the same.
+A model is adapted to a first scene in closed form; then others come (``benchmarks/adaptation_parts/stages.py``;
+EfficientNet-Lite0), ten inputs at a time. Each is answered when it comes, and its label is learned one to three batches
+later, in any order. Every label weighs the same.
 
 * ``frozen``: the first version, for good. ``head``: its features, and the head that follows the labels.
 * ``head and cycle``: the product (``benchmarks/adaptation_parts/product.py``), with what it does by default but for
-  ``start = "champion"``; a cycle after half of the labels and after all, some 500 each, as it begins one by itself,
-  and evidence on labelled answers where the gate cannot tell.
+  ``start = "champion"``; a cycle after each 490 labels, some as many as it begins one at by itself, and
+  evidence on labelled answers where the gate cannot tell.
 * ``from scratch``: at the same moments everything that was labelled so far tunes the pristine backbone anew, by the
   same recipe with its defaults, and nothing is kept aside for a gate, as in ``lepton adapt``; between them it stays as
   it is.
@@ -17,8 +17,8 @@ the end; ``backward transfer``, what scenes have gained since they were the pres
 lost since they were best; ``worst``, the lowest mean over scenes seen, looked at every five batches; and processor
 seconds of training: tuning, judging, exporting and embedding again, a refused cycle's too, and what a challenger costs.
 
-Promises paired draws: all meet the same pictures and labels at the same moments. Draws 0, 11 and 12, on which settings
-of a cycle were looked for, are not among them.
+Promises paired draws: all meet the same pictures and labels at the same moments. Draws 0 and 11 to 13, on which
+settings were looked for, are not among them.
 
 Legend: N examples, S scenes, T moments.
 """
@@ -36,37 +36,27 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks import looks
 from benchmarks.adaptation_parts.heads import BATCH, EVERY, ClosedForm, arrivals
 from benchmarks.adaptation_parts.measured import Curve, Measured
 from benchmarks.adaptation_parts.product import Product
+from benchmarks.adaptation_parts.stages import STREAMS, Stage, Stream
 from benchmarks.debian import BENCH
 from benchmarks.draws import Names, mean_told
 from benchmarks.report import Claim, Row
 from core.preprocess import Limits
 from core.types import Doubles, Example, GridRows, Head, Scene
-from training import data, features, judge, measure, package, recipe, tuning, zoo
+from training import features, judge, measure, package, recipe, tuning, zoo
 from training.assemble import Assembly, assemble
 from training.evaluate import balanced_accuracy
 from training.judge import Bench
 from training.tuning import Ask
 
-BACKBONE, SIZE = "efficientnet_lite0", 64
-TAUGHT = 0.8  # of each scene teach, the others test
-DRAWS = 10
+BACKBONE = "efficientnet_lite0"
 MOMENT = 490  # labels between two trainings
 WITHIN, COST = 1.0, 25.0  # points of accuracy; % of processor seconds
 LAST = 50  # answers that a point of the curve is the mean of
-PANEL = f"right answers of the last {LAST}"
+PANEL = f"{{}}: right answers of the last {LAST}"
 FROZEN, HEAD, CYCLE, SCRATCH = "frozen", "head", "head and cycle", "from scratch"
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """One scene: pictures that teach, in the order in which they come, and pictures that test."""
-
-    taught: tuple[Example, ...]
-    tested: tuple[Example, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,8 +133,8 @@ class Fixed:
 class Scratch:
     """The recipe on everything that was labelled so far, from the pristine backbone, each time."""
 
-    def __init__(self, folder: Path, scene: Scene, seed: int) -> None:
-        self.every = MOMENT
+    def __init__(self, folder: Path, scene: Scene, size: int, seed: int) -> None:
+        self.every, self._size = MOMENT, size
         self._bench = Bench(scene, folder, Limits(), None, os.cpu_count() or 1, seed)
         self._told: list[Example] = []
         self.seconds = 0.0
@@ -181,7 +171,7 @@ class Scratch:
         self.seconds += time.process_time() - begun
 
     def _floor(self) -> Assembly:
-        bench, backbone = self._bench, zoo.load(BACKBONE, zoo.Setting(size=SIZE))
+        bench, backbone = self._bench, zoo.load(BACKBONE, zoo.Setting(size=self._size))
         return assemble([backbone], None, bench.scene, bench.cache, [], bench.threads, bench.limits)
 
     def _serve(self, assembly: Assembly, told: Sequence[Example]) -> None:
@@ -190,20 +180,25 @@ class Scratch:
 
 
 def measured(*, quick: bool) -> Measured:
-    """The table, the claims, and the accuracy over the stream."""
-    found: dict[str, list[Followed]] = {}
-    for seed in range(1, 2 if quick else 1 + DRAWS):
-        for name, one in drawn(seed):
-            found.setdefault(name, []).append(one)
-            print(f"… seed {seed}, {name}: {one}", file=sys.stderr, flush=True)
-    return Measured(rows=list(_table(found)), claims=list(_claims(found)), curves=list(_curves(found)))
+    """The table, the claims, and the accuracy over the streams."""
+    rows, claims, curves = list[Row](), list[Claim](), list[Curve]()
+    for stream in STREAMS:
+        found: dict[str, list[Followed]] = {}
+        for seed in range(1, 2 if quick else 1 + stream.draws):
+            for name, one in drawn(stream, seed):
+                found.setdefault(name, []).append(one)
+                print(f"… {stream.name}, seed {seed}, {name}: {one}", file=sys.stderr, flush=True)
+        rows += _table(stream.name, found)
+        claims += _claims(stream.name, found)
+        curves += _curves(stream.name, found)
+    return Measured(rows=rows, claims=claims, curves=curves)
 
 
-def drawn(seed: int) -> Iterator[tuple[str, Followed]]:
+def drawn(stream: Stream, seed: int) -> Iterator[tuple[str, Followed]]:
     """Every way through one draw, by name."""
-    stages = _stages(seed)
+    stages = stream.stages(seed)
     with tempfile.TemporaryDirectory() as place:
-        for name, way in _ways(Path(place), stages, seed).items():
+        for name, way in _ways(Path(place), stages, stream.size, seed).items():
             one = followed(way, stages, seed)
             if isinstance(way, Product):
                 one = replace(one, outcomes=[cycle.outcome for cycle in way.cycles], ruled=way.ruled)
@@ -246,31 +241,19 @@ def followed(way: Way, stages: Sequence[Stage], seed: int) -> Followed:
     )
 
 
-def _stages(seed: int) -> list[Stage]:
-    sides = [data.load(folder).examples for folder in (looks.photo(), looks.clip_art(), looks.emoji())]
-    shared = set.intersection(*({example.label for example in side} for side in sides))
-    made = []
-    for side in sides:
-        mine = [replace(example, split="train") for example in side if example.label in shared]
-        drawn = [mine[place] for place in np.random.default_rng(seed).permutation(len(mine))]
-        cut = int(TAUGHT * len(drawn))
-        made.append(Stage(taught=tuple(drawn[:cut]), tested=tuple(drawn[cut:])))
-    return made
-
-
-def _ways(place: Path, stages: Sequence[Stage], seed: int) -> dict[str, Way]:
+def _ways(place: Path, stages: Sequence[Stage], size: int, seed: int) -> dict[str, Way]:
     everything = [example for stage in stages for example in (*stage.taught, *stage.tested)]
     labels = tuple(sorted({str(example.label) for example in everything}))
     scene = Scene(name="stream", task="classification", modality="image", labels=labels, hash_key=b"stream")
-    backbone, cache = zoo.load(BACKBONE, zoo.Setting(size=SIZE)), BENCH / "features"
+    backbone, cache = zoo.load(BACKBONE, zoo.Setting(size=size)), BENCH / "features"
     rows = _rows(assemble([backbone], None, scene, cache, [], 1, Limits()), everything, cache)
     (place / "scratch").mkdir()
     (place / "scratch" / "graphs").symlink_to((cache / "graphs").resolve())
     return {
         FROZEN: Fixed(rows, frozen=True),
         HEAD: Fixed(rows, frozen=False),
-        CYCLE: Product(place / "home", BACKBONE, SIZE, seed, MOMENT),
-        SCRATCH: Scratch(place / "scratch", scene, seed),
+        CYCLE: Product(place / "home", BACKBONE, size, seed, MOMENT),
+        SCRATCH: Scratch(place / "scratch", scene, size, seed),
     }
 
 
@@ -295,7 +278,7 @@ def _scores(way: Way, stages: Sequence[Stage]) -> list[float]:
     return found
 
 
-def _table(found: Mapping[str, Sequence[Followed]]) -> Iterator[Row]:
+def _table(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Row]:
     for name, each in found.items():
         figures: dict[str, list[float]] = {
             "prequential": [one.prequential for one in each],
@@ -310,7 +293,7 @@ def _table(found: Mapping[str, Sequence[Followed]]) -> Iterator[Row]:
         ]
         counted = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         yield {
-            "part": "periodic",
+            "part": f"periodic, {stream}",
             "what": name,
             **told,
             "CPU s": mean_told(np.array([one.seconds for one in each])),
@@ -318,7 +301,7 @@ def _table(found: Mapping[str, Sequence[Followed]]) -> Iterator[Row]:
         }
 
 
-def _claims(found: Mapping[str, Sequence[Followed]]) -> Iterator[Claim]:
+def _claims(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Claim]:
     """How far behind the cycle is, all along and at the end, and what it cost."""
     pairs = list(zip(found[CYCLE], found[SCRATCH], strict=True))
     behind = {
@@ -327,18 +310,18 @@ def _claims(found: Mapping[str, Sequence[Followed]]) -> Iterator[Claim]:
     }
     for when, points in behind.items():
         far = float(points.mean())
-        words = f"points that training from scratch is above head and cycle {when} ({mean_told(points)})"
+        words = f"{stream}: points that training from scratch is above head and cycle {when} ({mean_told(points)})"
         yield Claim(claim=words, value=far, bound=WITHIN, holds=far <= WITHIN)
     cost = 100 * np.array([mine.seconds / scratch.seconds for mine, scratch in pairs])
     dear = float(cost.mean())
-    words = f"processor seconds of the cycles in % of training from scratch ({mean_told(cost)})"
+    words = f"{stream}: processor seconds of the cycles in % of training from scratch ({mean_told(cost)})"
     yield Claim(claim=words, value=dear, bound=COST, holds=dear <= COST)
 
 
-def _curves(found: Mapping[str, Sequence[Followed]]) -> Iterator[Curve]:
-    """The share of right first answers among the last ones, as the stream goes by."""
+def _curves(stream: str, found: Mapping[str, Sequence[Followed]]) -> Iterator[Curve]:
+    """The share of right first answers among the last ones, as a stream goes by."""
     window = np.ones(LAST) / LAST
     for name, each in found.items():
         values_SN = np.array([np.convolve(one.right_N, window, mode="valid") for one in each])
         at_N = list(range(LAST, LAST + values_SN.shape[1]))
-        yield Curve(panel=PANEL, name=name, along="inputs answered", at_N=at_N, values_SN=values_SN)
+        yield Curve(panel=PANEL.format(stream), name=name, along="inputs answered", at_N=at_N, values_SN=values_SN)
