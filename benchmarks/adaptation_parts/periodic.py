@@ -6,7 +6,7 @@ later, in any order. Every label weighs the same.
 
 * ``frozen``: the first version, for good. ``head``: its features, and the head that follows the labels.
 * ``head and cycle``: the product (``benchmarks/adaptation_parts/product.py``), with what it does by default but for
-  ``start = "champion"``; a cycle after each 490 labels, some as many as it begins one at by itself, and
+  ``start = "champion"``; a cycle after every so many labels (of ``looks`` some 500, as it begins one by itself), and
   evidence on labelled answers where the gate cannot tell.
 * ``from scratch``: at the same moments everything that was labelled so far tunes the pristine backbone anew, by the
   same recipe with its defaults, and nothing is kept aside for a gate, as in ``lepton adapt``; between them it stays as
@@ -52,7 +52,6 @@ from training.judge import Bench
 from training.tuning import Ask
 
 BACKBONE = "efficientnet_lite0"
-MOMENT = 490  # labels between two trainings
 WITHIN, COST = 1.0, 25.0  # points of accuracy; % of processor seconds
 LAST = 50  # answers that a point of the curve is the mean of
 PANEL = f"{{}}: right answers of the last {LAST}"
@@ -133,8 +132,8 @@ class Fixed:
 class Scratch:
     """The recipe on everything that was labelled so far, from the pristine backbone, each time."""
 
-    def __init__(self, folder: Path, scene: Scene, size: int, seed: int) -> None:
-        self.every, self._size = MOMENT, size
+    def __init__(self, folder: Path, scene: Scene, stream: Stream, seed: int) -> None:
+        self.every, self._size = stream.every, stream.size
         self._bench = Bench(scene, folder, Limits(), None, os.cpu_count() or 1, seed)
         self._told: list[Example] = []
         self.seconds = 0.0
@@ -198,7 +197,7 @@ def drawn(stream: Stream, seed: int) -> Iterator[tuple[str, Followed]]:
     """Every way through one draw, by name."""
     stages = stream.stages(seed)
     with tempfile.TemporaryDirectory() as place:
-        for name, way in _ways(Path(place), stages, stream.size, seed).items():
+        for name, way in _ways(Path(place), stages, stream, seed).items():
             one = followed(way, stages, seed)
             if isinstance(way, Product):
                 one = replace(one, outcomes=[cycle.outcome for cycle in way.cycles], ruled=way.ruled)
@@ -241,19 +240,19 @@ def followed(way: Way, stages: Sequence[Stage], seed: int) -> Followed:
     )
 
 
-def _ways(place: Path, stages: Sequence[Stage], size: int, seed: int) -> dict[str, Way]:
+def _ways(place: Path, stages: Sequence[Stage], stream: Stream, seed: int) -> dict[str, Way]:
     everything = [example for stage in stages for example in (*stage.taught, *stage.tested)]
     labels = tuple(sorted({str(example.label) for example in everything}))
     scene = Scene(name="stream", task="classification", modality="image", labels=labels, hash_key=b"stream")
-    backbone, cache = zoo.load(BACKBONE, zoo.Setting(size=size)), BENCH / "features"
+    backbone, cache = zoo.load(BACKBONE, zoo.Setting(size=stream.size)), BENCH / "features"
     rows = _rows(assemble([backbone], None, scene, cache, [], 1, Limits()), everything, cache)
     (place / "scratch").mkdir()
     (place / "scratch" / "graphs").symlink_to((cache / "graphs").resolve())
     return {
         FROZEN: Fixed(rows, frozen=True),
         HEAD: Fixed(rows, frozen=False),
-        CYCLE: Product(place / "home", BACKBONE, size, seed, MOMENT),
-        SCRATCH: Scratch(place / "scratch", scene, size, seed),
+        CYCLE: Product(place / "home", BACKBONE, stream.size, seed, stream.every),
+        SCRATCH: Scratch(place / "scratch", scene, stream, seed),
     }
 
 

@@ -1,9 +1,10 @@
 """Streams of pictures: a scene that is known, then others, each with pictures that teach and pictures that test.
 
-* ``looks``: photographs, clip art and emoji of four coarse kinds of thing (``benchmarks/looks.py``), at 96 px; four
-  fifths of each teach. All three are near to what the backbone was pretrained on, so untouched features do well.
-* ``scanners``: 500 digits of MNIST, then those of scikit-learn, other writers and another scanner, at 64 px; four
-  fifths of these teach. Both are far from what the backbone knows.
+* ``looks``: photographs, clip art and emoji of four coarse kinds of thing (``benchmarks/looks.py``), at 64 px; four
+  fifths of each teach, and a training comes after half of the 1,021 labels, and nearly at the end. The backbone knows
+  such things.
+* ``scanners``: 500 of scikit-learn's digits, then 4,500 of MNIST, other writers and another scanner, at 32 px; a
+  training after 2,000 labels and after 4,000. The backbone has seen nothing like them.
 
 Promises the same pictures in the same order for the same draw. Knows nothing of who learns.
 """
@@ -20,8 +21,8 @@ from benchmarks.debian import BENCH
 from core.types import Example
 from training import data
 
-TAUGHT = 0.8  # of a scene teach, the others test
-KNOWN = 500  # digits of MNIST that are known at first, and as many that test
+TAUGHT = 0.8  # of each look teach, the others test
+KNOWN = 500  # digits that are known at first
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +35,15 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Scenes one after the other, and at how many pixels they are seen; ``draws`` of it are measured."""
+    """Scenes one after the other.
+
+    Attributes:
+        size: in pixels, at which they are seen. every: labels between two trainings. draws: of it that are measured.
+    """
 
     name: str
     size: int
+    every: int
     draws: int
     stages: Callable[[int], list[Stage]]
 
@@ -45,13 +51,16 @@ class Stream:
 def _looks(seed: int) -> list[Stage]:
     sides = [data.load(folder).examples for folder in (looks.photo(), looks.clip_art(), looks.emoji())]
     shared = set.intersection(*({example.label for example in side} for side in sides))
-    return [_cut(_drawn([example for example in side if example.label in shared], seed)) for side in sides]
+    drawn = [_drawn([example for example in side if example.label in shared], seed) for side in sides]
+    return [_cut(side, int(TAUGHT * len(side))) for side in drawn]
 
 
 def _scanners(seed: int) -> list[Stage]:
-    known = _drawn(data.load(scenes.mnist(BENCH / "scenes" / "mnist")).examples, seed)
-    new = _drawn(data.load(scenes.digits(BENCH / "scenes" / "digits")).examples, seed)
-    return [Stage(taught=known[:KNOWN], tested=known[KNOWN : 2 * KNOWN]), _cut(new)]
+    known, new = (
+        _drawn(data.load(folder(BENCH / "scenes" / name)).examples, seed)
+        for name, folder in (("digits", scenes.digits), ("mnist", scenes.mnist))
+    )
+    return [_cut(known, KNOWN), _cut(new, len(new) - KNOWN)]
 
 
 def _drawn(examples: Sequence[Example], seed: int) -> tuple[Example, ...]:
@@ -59,12 +68,11 @@ def _drawn(examples: Sequence[Example], seed: int) -> tuple[Example, ...]:
     return tuple(replace(examples[place], split="train") for place in order)
 
 
-def _cut(examples: Sequence[Example]) -> Stage:
-    cut = int(TAUGHT * len(examples))
-    return Stage(taught=tuple(examples[:cut]), tested=tuple(examples[cut:]))
+def _cut(examples: tuple[Example, ...], taught: int) -> Stage:
+    return Stage(taught=examples[:taught], tested=examples[taught:])
 
 
 STREAMS = (
-    Stream(name="looks", size=96, draws=5, stages=_looks),
-    Stream(name="scanners", size=64, draws=5, stages=_scanners),
+    Stream(name="looks", size=64, every=490, draws=10, stages=_looks),
+    Stream(name="scanners", size=32, every=2000, draws=5, stages=_scanners),
 )
