@@ -3,7 +3,7 @@
 * ``looks``: photographs, clip art and emoji of four coarse kinds of thing (``benchmarks/looks.py``), at 64 px; four
   fifths of each teach, and a training comes after half of the 1,021 labels, and nearly at the end. The backbone knows
   such things.
-* ``scanners``: 500 of scikit-learn's digits, then 4,500 of MNIST, other writers and another scanner, at 32 px; a
+* ``scanners``: 1,000 of scikit-learn's digits, then 4,500 of MNIST, other writers and another scanner, at 32 px; a
   training after 2,000 labels and after 4,000. The backbone has seen nothing like them.
 
 Promises the same pictures in the same order for the same draw. Knows nothing of who learns.
@@ -22,7 +22,7 @@ from core.types import Example
 from training import data
 
 TAUGHT = 0.8  # of each look teach, the others test
-KNOWN = 500  # digits that are known at first
+KNOWN, TESTED = 1000, 500  # digits that are known at first; of MNIST, that test
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def _scanners(seed: int) -> list[Stage]:
         _drawn(data.load(folder(BENCH / "scenes" / name)).examples, seed)
         for name, folder in (("digits", scenes.digits), ("mnist", scenes.mnist))
     )
-    return [_cut(known, KNOWN), _cut(new, len(new) - KNOWN)]
+    return [_cut(known, KNOWN), _cut(new, len(new) - TESTED)]
 
 
 def _drawn(examples: Sequence[Example], seed: int) -> tuple[Example, ...]:
