@@ -34,14 +34,14 @@ def elsewhere(folder: Path, name: str, **labels: str) -> float | None:
 def test_counts_of_many_threads_are_whole_at_the_next_look(metrics: Metrics) -> None:
     def count(number: int) -> None:
         metrics.refuse("ward", "late")
-        metrics.queue_seconds.labels().observe(number / 1000)
+        metrics.queue_seconds.labels().observe(number / 1024)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(count, range(2000)))
     told = metrics.render().decode()
     assert 'lepton_refused_total{reason="late",scene="ward"} 2000.0' in told
     assert "lepton_queue_seconds_count 2000.0" in told
-    assert f"lepton_queue_seconds_sum {sum(range(2000)) / 1000}" in told
+    assert f"lepton_queue_seconds_sum {sum(range(2000)) / 1024}" in told
 
 
 def test_other_workers_see_a_count_soon_and_a_gauge_at_once(metrics: Metrics, tmp_path: Path) -> None:
