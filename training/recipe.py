@@ -75,7 +75,6 @@ class Context:
         unlabelled: inputs of the scene that the model is to serve, without labels.
         soft: what some training rows are taught instead of their labels, by task and example: shares of the classes
             of the task's head, or a value.
-        weights: what some training rows count, by example; the others count 1.
         rewriter: says a text in other words that mean the same: a back-translation, a paraphrase; the user's own.
         told: called with every epoch as it ends; epoch 0 comes first.
         noted: called with what a person should know: a halved batch, rows left out.
@@ -90,7 +89,6 @@ class Context:
     device: Device = field(default_factory=Device)
     unlabelled: Sequence[Example] = ()
     soft: Mapping[str, Mapping[str, Doubles]] = field(default_factory=dict, repr=False)
-    weights: Mapping[str, float] = field(default_factory=dict, repr=False)
     rewriter: Callable[[str], str] | None = None
     told: Callable[[Epoch], None] = field(default=lambda epoch: None, repr=False)
     noted: Callable[[str], None] = field(default=lambda words: None, repr=False)

@@ -4,17 +4,17 @@ Of several backbones, fused or of a mixture, all are had again and one is moved:
 the largest share in the answer. The others stay, and so do widths, shares and blocks.
 
 Promises that every weight begins at the pretrained backbone, or at the champion's where that is asked for; that only
-examples of ``training.stock`` that teach are learned from, half of them new and half old ones, classes in turn (fewer
-old ones count more); that what was tuned takes the closed form's place only where it is no worse on validation rows
-that no weight has seen; and the same bits for the same examples and seed on one machine with one number of threads,
-unless the time runs out. Knows nothing of the gate, of the registry or of what serves.
+examples of ``training.stock`` that teach are learned from, half of them new and half old ones, classes in turn; that
+what was tuned takes the closed form's place only where it is no worse on validation rows that no weight has seen; and
+the same bits for the same examples and seed on one machine with one number of threads, unless the time runs out. Knows
+nothing of the gate, of the registry or of what serves.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,7 +44,6 @@ from training.tasks import by_task
 AUTO, DEFAULT = "auto", "finetune"
 BRIEF: Mapping[str, object] = {"epochs": 4, "frozen": 0.5, "keep": "last"}  # a cycle begins nearly right, comes again
 PICTURES: Mapping[str, object] = {"rate": 1e-3}  # of theirs besides; elsewhere a range test finds the rate
-MOST = 4.0  # times that an old example counts as much as a new one
 TUNING = 0.6  # of the time that is left goes into moving weights; the rest is for the sweep and for measuring
 
 
@@ -232,12 +231,7 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
     note(decided.words)
     if not decided.accepted:
         return None
-    more = {
-        "share_of_tuned": point.share,
-        "replayed": _replayed(ground, rows),
-        "weight_of_replayed": max(context.weights.values(), default=1.0),
-        "distill": ground.asked.distill,
-    }
+    more = {"share_of_tuned": point.share, "replayed": _replayed(ground, rows), "distill": ground.asked.distill}
     attempt = tuning.Attempt(
         name=name,
         rows=rows,
@@ -299,22 +293,9 @@ def _context(ground: Ground, alone: Solo, rows: Rows, epochs: int) -> Context:
             task: {alone.names.get(name, name): target_K for name, target_K in told.items()}
             for task, told in soft_of(ground, alone.head, rows).items()
         },
-        weights=halves(frozenset(ground.stock.old), rows.train),
         told=epoch,
         noted=reporter.note,
     )
-
-
-def halves(old: Set[str], train: Sequence[Example]) -> dict[str, float]:
-    """What old examples count where they are fewer than the new ones: together as much, each ``MOST`` times at most.
-
-    >>> told = [Example(digest=name, path="", split="train") for name in "abcde"]
-    >>> halves({"a", "b"}, told), halves({"a", "b", "c"}, told)
-    ({'a': 1.5, 'b': 1.5}, {})
-    """
-    replayed = [example.digest for example in train if example.digest in old]
-    times = (len(train) - len(replayed)) / max(1, len(replayed))
-    return dict.fromkeys(replayed, min(times, MOST)) if times > 1 else {}
 
 
 def soft_of(ground: Ground, head: Head, rows: Rows) -> dict[str, dict[str, Doubles]]:

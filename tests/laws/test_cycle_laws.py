@@ -16,13 +16,13 @@ from core.config import Settings
 from core.events import Feedback
 from core.evidence import Evidence
 from core.home import Home, open_home
-from core.types import Example, Scene
+from core.types import Scene
 from lepton.output import Stages
 from tests import pico
 from tests.homes import copied
 from training import incremental
 from training.incremental import Request
-from training.renewed import MOST, Ground, halves, sides
+from training.renewed import Ground, sides
 from training.stock import Stock
 
 Said = tuple[str, int, bool]
@@ -98,16 +98,6 @@ def test_whoever_judges_teaches_nothing_and_everybody_does_one_of_the_two(templa
         assert stand(home).stock.anchor == stock.anchor, "an anchor set stays"
         assert stand(home).stock.fresh >= stock.fresh
         assert names(stand(home).stock) == names(stand(home).stock)
-
-
-@given(old=st.integers(0, 60), new=st.integers(0, 60), elsewhere=st.integers(0, 5))
-def test_old_examples_count_as_much_as_new_ones_and_new_ones_what_they_are(old: int, new: int, elsewhere: int) -> None:
-    names = [f"old {number}" for number in range(old + elsewhere)]
-    told = [Example(digest=name, path="", split="train") for name in (*names[:old], *map(str, range(new)))]
-    weights = halves(set(names), told)
-    assert weights.keys() <= set(names[:old]) and len(set(weights.values())) <= 1
-    together = sum(weights.get(name, 1.0) for name in names[:old])
-    assert together == pytest.approx(max(old, min(new, MOST * old)))
 
 
 def test_a_cycle_without_anything_new_changes_nothing(template: Path) -> None:

@@ -72,15 +72,3 @@ def test_the_loop_learns_soft_targets_of_training_rows_and_measures_by_labels() 
     assert train.targets_NK[1:].sum(dim=1).tolist() == [1.0] * (len(held.train) - 1)
     assert SCENE.labels == context.head.labels
     assert set(judged.targets_NK.flatten().tolist()) == {0.0, 1.0}, "validation rows are measured by their labels"
-
-
-def test_the_loop_counts_rows_by_their_weights_and_validation_rows_alike() -> None:
-    base, held = backbone(), rows(4, 2)
-    first = held.train[0]
-    context = replace(noisy(base, held), weights={first.digest: 2.5}, limits=Limits())
-    train, judged = feeds(base, held, Plan(), context, None)
-    assert train.weights_N.tolist() == [2.5] + [1.0] * (len(held.train) - 1)
-    assert set(judged.weights_N.tolist()) == {1.0}
-    weighty, _ = feeds(base, held, Plan(class_weights="balanced"), context, None)
-    plain, _ = feeds(base, held, Plan(class_weights="balanced"), replace(context, weights={}), None)
-    assert (weighty.weights_N / plain.weights_N).tolist() == train.weights_N.tolist(), "beside what classes count"

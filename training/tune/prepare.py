@@ -115,5 +115,4 @@ def _feed(
     weights_N = torch.ones(len(examples))
     if plan.class_weights == "balanced" and context.scene.task == "classification":
         weights_N = losses.balanced(targets_NK)
-    weights_N = weights_N * torch.tensor([context.weights.get(example.digest, 1.0) for example in examples])
     return Feed(examples, targets_NK, weights_N, preprocessor, context.unlabelled, rewrite)
