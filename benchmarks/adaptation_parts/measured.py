@@ -59,5 +59,5 @@ def _line(axis: Any, curve: Curve) -> None:
     if len(values_SN) > 1:
         told_N2 = np.array([mean_and_half(values_S) for values_S in values_SN.T])
         low_N, high_N = told_N2[:, 0] - told_N2[:, 1], told_N2[:, 0] + told_N2[:, 1]
-        axis.fill_between(curve.at_N, low_N, high_N, color=line.get_color(), alpha=0.15, lw=0)
+        axis.fill_between(curve.at_N, low_N.clip(min=0), high_N.clip(max=100), color=line.get_color(), alpha=0.15, lw=0)
     axis.set_xlabel(curve.along)
