@@ -1,12 +1,13 @@
 """The engine's session against bare ONNX Runtime on a GPU, at batches of 1, 8, 32 and 128.
 
-``python -m benchmarks.gpu [--quick] [--json FILE]``: EfficientNet-Lite0 at 224 px, adapted on MNIST digits, with a head
-that is given at each run. Bare is ``InferenceSession.run`` with the CUDA provider as it comes, but for TF32, which is
-off on both sides. The engine binds buffers and replays captured graphs; it is also measured without the graphs, with
-channels last and with TF32. Every way is run in turn, in rounds, so that a warm or throttled GPU treats all alike.
+``python -m benchmarks.gpu [--quick] [--json FILE]``: EfficientNet-Lite0 at 224 px, with a head that is given at each
+run. Bare is ``InferenceSession.run`` with the CUDA provider as it comes, but for TF32, which is off on both sides. The
+engine binds buffers and replays captured graphs; it is also measured without the graphs, with channels last and with
+TF32. Every way is run in turn, in rounds, so that a warm or throttled GPU treats all alike. Then the service is
+measured with it over HTTP (``benchmarks/gpu_served.py``).
 
 Promises medians over whole runs, from arrays on the host to arrays on the host. Where there is no GPU it says so and
-ends with 0. Knows nothing of HTTP.
+ends with 0.
 """
 
 from __future__ import annotations
@@ -19,15 +20,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from benchmarks import standing
+from benchmarks import gpu_served, planted
 from benchmarks.report import Claim, Row, finish, options
-from core.config import Settings
 from core.execution import Device, Gpu, devices
-from core.home import open_home
 from core.session import Session
 from core.types import GridRows, Head
+from exporters import compose
+from exporters.transform import Transform
 
-SIZE = 224
 BATCHES = (1, 8, 32, 128)
 ROUNDS, QUICK_ROUNDS = 40, 8  # of each way, after two that do not count
 STEPS = 2  # of the grid, that features may differ by from those of the CPU
@@ -41,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = options(__doc__ or "", argv)
     if not devices():
         return finish("no GPU here: nothing was measured", [], [], given.json)
-    model, head = _model()
-    rows, claims = measure(model, head, "cuda", BATCHES, QUICK_ROUNDS if given.quick else ROUNDS)
-    return finish(f"EfficientNet-Lite0 at {SIZE} px on {devices()[0]}", rows, claims, given.json)
+    rows, claims = measure(*_model(), "cuda", BATCHES, QUICK_ROUNDS if given.quick else ROUNDS)
+    finish(f"EfficientNet-Lite0 at {planted.SIZE} px on {devices()[0]}", rows, claims, None)
+    served, promised = gpu_served.measured(quick=given.quick)
+    return finish(f"The service with it on {devices()[0]}", [*rows, *served], [*claims, *promised], given.json)
 
 
 def measure(
@@ -125,15 +126,13 @@ def _away(one_BD: GridRows, other_BD: GridRows) -> int:
 
 
 def _model() -> tuple[bytes, Head]:
-    """The champion's bytes and its newest head."""
-    home = open_home(Settings(home=standing.prepare(SIZE)))
-    alias = home.registry.champion(standing.SCENE)
-    assert alias is not None, "adapting makes a champion"
-    revision = home.registry.latest_revision(standing.SCENE, alias.version)
-    assert revision is not None, "a version is registered with its head"
-    model = home.bundle(alias.version).model
-    home.close()
-    return model, revision.head
+    """A composed model, and a head of ten classes drawn at random."""
+    plant = planted.lite0()
+    model = compose.compose([compose.Member(graph=plant.graph, transform=Transform(kind=plant.backbone.transform))])
+    random, classes = np.random.default_rng(7), 10
+    weight_DK = random.standard_normal((plant.backbone.dimension, classes)).astype(np.float32)
+    head = Head(weight=weight_DK, bias=np.zeros(classes, np.float32), labels=tuple(map(str, range(classes))))
+    return compose.with_head(model, head), head
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from training.solo import Solo, solo
 from training.stock import Stock
 from training.sweep import sweep
 from training.tasks import by_task
+from training.tune import device
 
 AUTO, DEFAULT = "auto", "finetune"
 BRIEF: Mapping[str, object] = {"epochs": 4, "frozen": 0.5, "keep": "last"}  # a cycle begins nearly right, comes again
@@ -289,6 +290,7 @@ def _context(ground: Ground, alone: Solo, rows: Rows, epochs: int) -> Context:
         limits=ground.home.limits,
         seed=ground.seed,
         budget=max(0.0, TUNING * (ground.deadline - time.monotonic())),
+        device=device.alone(),
         soft={
             task: {alone.names.get(name, name): target_K for name, target_K in told.items()}
             for task, told in soft_of(ground, alone.head, rows).items()

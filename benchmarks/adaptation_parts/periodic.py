@@ -49,6 +49,7 @@ from training import features, judge, measure, package, recipe, tuning, zoo
 from training.assemble import Assembly, assemble
 from training.evaluate import balanced_accuracy
 from training.judge import Bench
+from training.tune import device
 from training.tuning import Ask
 
 BACKBONE = "efficientnet_lite0"
@@ -164,7 +165,8 @@ class Scratch:
         bench, floor = self._bench, self._floor()
         rows = tuning.sides(self._told, bench.scene, bench.seed)
         parity = package.check_parity(floor, judge.draw(rows.train, bench.seed))
-        asked = Ask(name="finetune", config=recipe.configure("finetune", {}), budget=float("inf"))
+        config = recipe.configure("finetune", {})
+        asked = Ask(name="finetune", config=config, budget=float("inf"), device=device.alone())
         attempt = tuning.attempt(floor, parity, rows, bench, asked)
         self._serve(attempt.judged.assembly if attempt.judged else floor, self._told)
         self.seconds += time.process_time() - begun

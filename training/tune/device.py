@@ -71,6 +71,23 @@ class Device:
         distributed.all_reduce(told, distributed.ReduceOp.MIN)
         return float(told)
 
+    @contextlib.contextmanager
+    def repeatable(self) -> Iterator[None]:
+        """Inside, the same work gives the same bits: on a GPU no kernel is taken that adds in an order by chance.
+
+        The CPU's are so with one number of threads. An operation that has no such kernel says so in a warning.
+        """
+        if self.place.type != "cuda":
+            yield
+            return
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+        held = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(held[0], warn_only=held[1])
+
     def autocast(self) -> AbstractContextManager[object]:
         """Mixed precision (bfloat16) on a GPU that has it, which needs no scaling of losses; nothing on the CPU."""
         if self.place.type == "cuda" and torch.cuda.is_bf16_supported():
@@ -89,20 +106,28 @@ class Device:
                 distributed.barrier()
 
 
+def alone(index: int = 0) -> Device:
+    """This process by itself, on GPU number ``index`` where there is one."""
+    return Device(place=_place(index))
+
+
 @contextlib.contextmanager
 def joined(environment: Mapping[str, str] | None = None) -> Iterator[Device]:
     """The device that this process was started for: one of torchrun's, or alone, on the GPU where there is one."""
     told = os.environ if environment is None else environment
     world, rank = int(told.get("WORLD_SIZE", "1")), int(told.get("RANK", "0"))
-    cuda = torch.cuda.is_available()
-    place = torch.device("cuda", int(told.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if world == 1:
-        yield Device(place=place)
+        yield alone(int(told.get("LOCAL_RANK", "0")))
         return
-    if cuda:
+    place = _place(int(told.get("LOCAL_RANK", "0")))
+    if cuda := place.type == "cuda":
         torch.cuda.set_device(place)
     distributed.init_process_group("nccl" if cuda else "gloo", rank=rank, world_size=world)
     try:
         yield Device(place=place, rank=rank, world=world)
     finally:
         distributed.destroy_process_group()
+
+
+def _place(index: int) -> torch.device:
+    return torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")

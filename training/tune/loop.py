@@ -133,7 +133,7 @@ class Loop:
     @contextmanager
     def _seeded(self) -> Iterator[None]:
         cuda = [self._device.place] if self._device.place.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
+        with self._device.repeatable(), torch.random.fork_rng(devices=cuda):
             torch.manual_seed(self._context.seed * _SEEDS + self._device.rank)
             yield
 
