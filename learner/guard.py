@@ -1,15 +1,15 @@
 """The guard of one lesson: remembers a head that was let out, questions the next ones, and names who moved them.
 
 Promises that what an operator teaches (``lepton adapt``), and what is withdrawn or erased, is never held, and that
-looking for the cause leaves the sums as they were, to the bit. Classifications only: of a regression no answer is
-another one. Knows nothing of leases or of what is done about a doubt.
+looking for the cause leaves the sums as they were, to the bit. Every task of the scene is asked for itself, classes and
+values alike. Knows nothing of leases or of what is done about a doubt.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +21,10 @@ from core.follow import Followed, Follower
 from core.guard import Anchors, Change, anchored, fresh_rows, moved
 from core.head import Row
 from core.home import Home
-from core.statistics import from_grid
-from core.types import GridRows, Head, Scene
+from core.labels import target_of
+from core.misses import missed, usual
+from core.statistics import GRID, from_grid
+from core.types import GridRows, Head, LabelEvent, Scene
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +59,17 @@ class _Good:
     Attributes:
         upto: the last label event in it.
         fed: examples that feedback alone has labelled.
-        feedback, sample: anchor → whether the head answers it rightly without itself.
+        usual: its usual miss of values (``core/misses.py``), 0 of classes.
+        feedback, sample: anchor → by how much the head misses it without itself.
     """
 
     upto: int
     head: Head
     rows: Mapping[str, Row]
     fed: frozenset[str]
-    feedback: Mapping[str, bool]
-    sample: Mapping[str, bool]
+    usual: float
+    feedback: Mapping[str, float]
+    sample: Mapping[str, float]
 
 
 class Guard:
@@ -76,7 +80,7 @@ class Guard:
         self._settings = home.settings.guard
         self._scene, self._extractor = scene.name, extractor
         self._good: dict[str, _Good] = {}
-        self._known: tuple[Head | None, dict[str, bool]] = (None, {})  # of the head that was asked last
+        self._known: tuple[Head | None, dict[str, float]] = (None, {})  # misses of the head that was asked last
         self._traffic_BD: GridRows = np.zeros((0, 0), np.int16)
         self._read_at = -np.inf
 
@@ -90,8 +94,6 @@ class Guard:
         upto = follower.sequence if follower.upto is None else follower.upto
         for each in follower.tasks:
             good = self._good.get(each.task.task_name)
-            if each.task.task != "classification":
-                continue
             if anew or good is None or self._is_old(each, good):
                 self._good[each.task.task_name] = self._seen(each, head.of(each.task.task_name), good, upto)
 
@@ -99,7 +101,7 @@ class Guard:
         fresh = fresh_rows(good.rows, each.state.rows)
         taught = any(TRAINING in _sayers(each, good, example) for example in fresh)
         enough = min(self._settings.window, max(1, len(good.fed) // 4))
-        return taught or good.head.fallback or len(fresh) >= enough
+        return taught or _silent(each, good) or len(fresh) >= enough
 
     def question(self, follower: Follower, head: Head, suspect: str | None = None) -> Doubt | None:
         """Why a head is better not let out, or None; it is the one that ``follower`` has just solved.
@@ -115,29 +117,34 @@ class Guard:
 
     def _seen(self, each: Followed, head: Head, before: _Good | None, upto: int) -> _Good:
         rows = dict(each.state.rows)
-        old = before or _Good(0, head, {}, frozenset(), {}, {})
-        changed = fresh_rows(old.rows, rows)
-        kept = old.fed.intersection(rows).difference(changed)
+        changed = fresh_rows({} if before is None else before.rows, rows)
+        kept = frozenset[str]() if before is None else before.fed.intersection(rows).difference(changed)
         fed = kept.union(example for example in changed if not _taught(each, example))
-        return _Good(upto, head, rows, fed, self._answered(each, head, fed), self._sampled(each))
+        sample = self._sampled(each, head)
+        as_usual = usual(np.array(list(sample.values()))) if each.task.task == "regression" else 0.0
+        return _Good(upto, head, rows, fed, as_usual, self._answered(each, head, fed), sample)
 
-    def _answered(self, each: Followed, head: Head, fed: Collection[str]) -> dict[str, bool]:
-        """Anchors of feedback → whether they are answered rightly without themselves."""
-        wanted = [] if head.fallback else each.state.sample.among(fed, self._settings.anchors)
+    def _answered(self, each: Followed, head: Head, fed: Collection[str]) -> dict[str, float]:
+        """Anchors of feedback → by how much they are missed without themselves."""
+        return self._missed(each, head, [] if head.fallback else each.state.sample.among(fed, self._settings.anchors))
+
+    def _sampled(self, each: Followed, head: Head) -> dict[str, float]:
+        """The same of the sample, which a head of classes is asked when it is solved."""
+        if each.task.task == "regression":
+            return self._missed(each, head, [] if head.fallback else each.state.sample.examples())
+        checked = each.state.checked
+        return {} if checked is None else {example: float(not right) for example, right in checked.right().items()}
+
+    def _missed(self, each: Followed, head: Head, examples: Sequence[str]) -> dict[str, float]:
+        """A head is asked of each example once."""
         if self._known[0] is not head:
             self._known = head, {}
         known = self._known[1]
-        new = [example for example in wanted if example not in known]
-        if new:
-            told = each.state.answered(new, head).argmax(axis=1)
-            known |= {e: head.labels[k] == each.state.rows[e].column for e, k in zip(new, told, strict=True)}
-        return {example: known[example] for example in wanted}
-
-    def _sampled(self, each: Followed) -> dict[str, bool]:
-        return {} if each.state.checked is None else each.state.checked.right()
+        known |= missed(each.state, head, [example for example in examples if example not in known])
+        return {example: known[example] for example in examples}
 
     def _doubt(self, each: Followed, good: _Good, head: Head, suspect: str | None) -> Doubt | None:
-        if good.head.fallback or head.fallback:
+        if _silent(each, good) or head.fallback:
             return None
         fresh = fresh_rows(good.rows, each.state.rows)
         if not fresh or any(TRAINING in _sayers(each, good, example) for example in fresh):
@@ -160,15 +167,16 @@ class Guard:
         return Doubt(words=words, base=good.upto, annotator=annotator, events=told, newest=newest)
 
     def _change(self, each: Followed, good: _Good, head: Head) -> Change:
-        rows, traffic_BD = each.state.rows, self._traffic()
+        rows, traffic_BD, valued = each.state.rows, self._traffic(), each.task.task == "regression"
         same = {e for e in (*good.feedback, *good.sample) if e in rows and rows[e].same(good.rows[e])}
         asked = [example for example in good.feedback if example in same]
         after = self._answered(each, head, set(asked))
         return Change(
-            feedback=anchored(good.feedback, after, same),
-            sample=anchored(good.sample, self._sampled(each), same),
+            feedback=anchored(good.feedback, after, same, good.usual),
+            sample=anchored(good.sample, self._sampled(each, head), same, good.usual),
             answers=len(traffic_BD),
-            moved=moved(good.head, head, traffic_BD),
+            moved=moved(good.head, head, traffic_BD, good.usual if valued else None),
+            usual=good.usual * each.task.scale if valued else None,
         )
 
     def _cause(
@@ -209,7 +217,7 @@ class Guard:
 
     def _events(self, each: Followed, good: _Good, name: str, fresh: list[str]) -> list[str]:
         told = [
-            (_probability(good.head, each.state.rows[example].features, vote.said.label), vote.said.event_id)
+            (_likely(each, good.head, each.state.rows[example].features, vote.said), vote.said.event_id)
             for example in fresh
             for vote in each.standing.votes(example)
             if vote.said.annotator == name and vote.moment > good.upto
@@ -230,6 +238,11 @@ class Guard:
         return self._traffic_BD
 
 
+def _silent(each: Followed, good: _Good) -> bool:
+    """Whether a head tells nothing of the next one: nothing stood, or the values that stood were all the same."""
+    return good.head.fallback or (each.task.task == "regression" and good.usual < 1 / GRID)
+
+
 def _sayers(each: Followed, good: _Good, example: str) -> set[str]:
     """Annotators who have said something new of an example."""
     return {vote.said.annotator for vote in each.standing.votes(example) if vote.moment > good.upto}
@@ -247,8 +260,11 @@ def _left(each: Followed, row: Row, name: str) -> Row | None:
     return replace(each.row(row.example, outcome, row.features), weight=row.weight)
 
 
-def _probability(head: Head, features: GridRows, label: str | None) -> float:
-    if label not in head.labels:
+def _likely(each: Followed, head: Head, features: GridRows, said: LabelEvent) -> float:
+    """More for what a head is likelier to say: the probability of a class; of a value, its miss below zero."""
+    told_K = from_grid(features) @ head.weight + head.bias
+    if said.value is not None:
+        return -abs(float(told_K[0]) - target_of(each.task, said.value) / GRID)
+    if said.label not in head.labels:
         return 0.0
-    told_K = softmax(from_grid(features) @ head.weight + head.bias)
-    return float(told_K[head.labels.index(label)])
+    return float(softmax(told_K)[head.labels.index(said.label)])
