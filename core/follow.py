@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from core.ballots import Ballot, Held
 from core.errors import InvalidInput
 from core.events import Ledger
 from core.evidence import EvidenceStore
@@ -19,8 +20,7 @@ from core.federation import Share, site_of
 from core.head import HeadState, Row
 from core.hygiene import LabelPolicy
 from core.labels import target_of
-from core.opinion import Ballot
-from core.screen import Held, Screen
+from core.screen import Screen
 from core.standing import Outcome, Standing
 from core.statistics import VALUE
 from core.types import Block, GridRows, Head, LabelEvent, Scene
@@ -58,8 +58,7 @@ class Followed:
         self.held: Mapping[str, Held] = {}
         self.standing = Standing(weight_of, task.task_name, policy.weights)
         self._touched: set[str] = set()
-        screened = policy.hygiene.screens and task.task == "classification"
-        self._screen = Screen(policy.hygiene, task.hash_key) if screened else None
+        self._screen = Screen(policy.hygiene, task) if policy.hygiene.screens else None
         self._erased = False  # since the screen was asked last
 
     def take(self, event: LabelEvent) -> int:
@@ -98,7 +97,7 @@ class Followed:
         here = {e: self.row(e, outcome, features[e]) for e, outcome in counting.items() if e in features}
         if self._screen is None:
             return self._settle(touched - counting.keys(), here)
-        return self._screened(self._screen, touched, {e: _ballot(row, counting[e]) for e, row in here.items()})
+        return self._screened(self._screen, touched, {e: self._ballot(row, counting[e]) for e, row in here.items()})
 
     def _screened(self, screen: Screen, touched: set[str], here: Mapping[str, Ballot]) -> int:
         """Bring the screen up to date, and the rows to what it says."""
@@ -145,6 +144,10 @@ class Followed:
             return Row(example, features, VALUE, target_of(self.task, outcome.value), outcome.weight)
         assert outcome.label is not None
         return Row(example, features, outcome.label, None, outcome.weight, outcome.named)
+
+    def _ballot(self, row: Row, outcome: Outcome) -> Ballot:
+        said = tuple((name, target_of(self.task, value)) for name, value in outcome.said)
+        return Ballot(row, outcome.supporters, outcome.disputed, outcome.released, said)
 
 
 class Follower:
@@ -291,7 +294,3 @@ def blank(task: Scene, width: int) -> Head:
     labels = task.labels or (VALUE,)
     zeros = np.zeros((width, len(labels)), np.float32)
     return Head(weight=zeros, bias=np.zeros(len(labels), np.float32), labels=labels)
-
-
-def _ballot(row: Row, outcome: Outcome) -> Ballot:
-    return Ballot(row, outcome.supporters, outcome.disputed, outcome.released)

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 
 from core.audit import note
+from core.ballots import Held
 from core.database import Database, label_events
 from core.errors import NotFound
 from core.events import TRAINING
 from core.label_tables import guard_holds, held_labels
 from core.lease import Lease, confirm
-from core.screen import Held
 
 PAGE = 500
 GUARD = "guard"  # the reason of labels that came since the head that serves

@@ -1,129 +1,107 @@
-"""What labelled rows say of one of them without whoever labelled it: probabilities that nobody can vouch for himself.
+"""What labelled rows say of one of them without whoever labelled it: answers that nobody can vouch for himself.
 
 Ridge regression on a sample of the rows that stand, as the head's λ is chosen on. A row of the sample is answered
 without itself; a row whose label hangs on one annotator, where there are several, without all of that annotator's
-rows (annotators in up to ``FOLDS`` groups, left out together), as long as others have shown its class. Promises a
+rows (annotators in up to ``FOLDS`` groups, left out together), as long as enough rows of others can answer. Promises a
 function of the rows given. Knows nothing of what is done about labels that are contradicted.
 
-Confident learning: Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels",
-Journal of Artificial Intelligence Research 70 (2021), arXiv 1911.00068.
+What an answer is, and when it contradicts a label, say ``core/class_opinion.py`` and ``core/value_opinion.py``.
 
-Legend: N rows of the sample, M rows asked about, D features, K classes.
+Legend: N rows of the sample, M rows asked about, D features, K columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.special import softmax
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from core.calibrate import LEAST_SLACK, leave_one_out, temperature
-from core.head import SERVED_FROM, Row
+from core.ballots import Ballot, Held
+from core.calibrate import LEAST_SLACK, leave_one_out
+from core.head import SERVED_FROM
+from core.label_settings import HygieneSettings
 from core.solve import one_thread
 from core.statistics import from_grid
 from core.types import Doubles, Flags
 
 FOLDS = 8
-ANYBODY = ""  # the annotator of labels that name none: each of them is somebody else's
 
 
-@dataclass(frozen=True, eq=False)
-class Ballot:
-    """A row that stands, and who says so.
-
-    Attributes:
-        supporters: annotators who say its label. disputed: others say something else. released: it was looked at.
-    """
-
-    row: Row
-    supporters: frozenset[str]
-    disputed: bool = False
-    released: bool = False
-
-    @property
-    def example(self) -> str:
-        """Which one it is."""
-        return self.row.example
-
-    @property
-    def weight(self) -> int:
-        """What it weighs."""
-        return self.row.weight
-
-    def same(self, other: Ballot) -> bool:
-        """Whether both say the same of their example, and the same people say it."""
-        alike = (self.supporters, self.disputed, self.released) == (other.supporters, other.disputed, other.released)
-        return alike and self.row.same(other.row)
-
-    def digest(self, key: bytes) -> bytes:
-        """Keyed hash of features and label."""
-        return self.row.digest(key)
-
-
-class Opinion:
+class Opinion(ABC):
     """What a sample of ballots says.
 
     Args:
-        ballots: the sample, of examples (not of names), at least two of each of ``columns`` and of no other class.
-        columns: K classes, two at least.
+        ballots: the sample, of examples (not of names).
+        targets_NK: what they say.
         annotators: all that are to be grouped, sorted.
     """
 
-    def __init__(self, ballots: Sequence[Ballot], columns: Sequence[str], annotators: Sequence[str]):
-        self._place = {label: k for k, label in enumerate(columns)}
+    _needed = SERVED_FROM  # rows of others, for an answer without an annotator
+
+    def __init__(self, ballots: Sequence[Ballot], targets_NK: Doubles, annotators: Sequence[str]):
         self._folds = {name: place % FOLDS for place, name in enumerate(annotators)} if len(annotators) > 1 else {}
         self._ballots = {ballot.example: n for n, ballot in enumerate(ballots)}
+        self._weights_N = np.array([ballot.weight for ballot in ballots], np.float64)
         grid_ND = np.stack([ballot.row.features for ballot in ballots])
-        classes_N = np.array([self._place[ballot.row.column] for ballot in ballots])
-        weights_N = np.array([ballot.weight for ballot in ballots], np.float64)
-        targets_NK = np.eye(len(columns))[classes_N]
         with one_thread():
-            found = leave_one_out(grid_ND, targets_NK, weights_N)
-            self._temperature = temperature(found.scores_NK, classes_N, weights_N)
-            self._out_NK = softmax(found.scores_NK / self._temperature, axis=1)
+            found = leave_one_out(grid_ND, targets_NK, self._weights_N)
             rows_ND = from_grid(grid_ND)
-            self._fit = _Fit(rows_ND, rows_ND @ rows_ND.T, targets_NK, weights_N, found.lam)
-        self.threshold_K: Doubles = np.array([self._out_NK[classes_N == k, k].mean() for k in range(len(columns))])
-        self._owner_N = np.array([self._fold(ballot) for ballot in ballots])
-        self._classes_N = classes_N
+            self._fit = _Fit(rows_ND, rows_ND @ rows_ND.T, targets_NK, self._weights_N, found.lam)
+        self._scores_NK = found.scores_NK
         self._without: dict[int, _Fit] = {}
 
-    def knows(self, label: str) -> bool:
-        """Whether the sample has shown this class."""
-        return label in self._place
-
-    def place(self, label: str) -> int:
-        """The column of a class."""
-        return self._place[label]
-
-    def label(self, place: int) -> str:
-        """The class of a column."""
-        return list(self._place)[place]
-
-    def probabilities(self, ballots: Sequence[Ballot]) -> Doubles:
-        """(M, K) of ballots whose class is known, each without whoever it hangs on."""
-        told_MK = np.empty((len(ballots), len(self._place)))
+    def told(self, ballots: Sequence[Ballot]) -> Doubles:
+        """(M, K) answers to ballots that are known and settled, each without whoever it hangs on."""
+        told_MK = np.empty((len(ballots), self._scores_NK.shape[1]))
         groups: dict[int, list[int]] = {}
         for m, ballot in enumerate(ballots):
             groups.setdefault(self._left_out(ballot), []).append(m)
         with one_thread():
             for fold, places in sorted(groups.items()):
-                fit = self._fit if fold < 0 else self._of(fold)
+                fit = self._of(fold)
                 for m in places:  # one by one: the last bit must not depend on who else is asked about
-                    told_MK[m] = softmax(fit.scores(from_grid(ballots[m].row.features)) / self._temperature)
+                    told_MK[m] = self._answer(fit.scores(from_grid(ballots[m].row.features)))
         for m in groups.get(-1, []):
             if ballots[m].example in self._ballots:
-                told_MK[m] = self._out_NK[self._ballots[ballots[m].example]]
+                told_MK[m] = self._own_NK[self._ballots[ballots[m].example]]
         return told_MK
 
     def odds(self, ballot: Ballot) -> float:
         """Leverage over one less leverage, at the weight that the ballot has; in proportion to it."""
+        return self._odds(ballot, -1)
+
+    @abstractmethod
+    def settled(self, ballot: Ballot) -> Ballot:
+        """A ballot with those who say its label, as this opinion tells labels apart."""
+
+    @abstractmethod
+    def knows(self, ballot: Ballot) -> bool:
+        """Whether anything can be said of a ballot."""
+
+    @abstractmethod
+    def doubt(self, ballot: Ballot, told_K: Doubles, settings: HygieneSettings) -> Held | None:
+        """Why a ballot waits of which ``told`` has told so much, or None."""
+
+    @abstractmethod
+    def _answer(self, scores_XK: Doubles) -> Doubles:
+        """Scores as answers."""
+
+    @abstractmethod
+    def _alike(self, ballot: Ballot) -> Flags:
+        """(N,) which rows of the sample can answer for a ballot, if they are others'."""
+
+    def _learn(self, settled: Sequence[Ballot]) -> None:
+        """Take note of whose the sample is, once answers can be told; nothing is told before."""
+        self._own_NK = self._answer(self._scores_NK)
+        self._owner_N = np.array([self._fold(ballot) for ballot in settled])
+
+    def _odds(self, ballot: Ballot, fold: int) -> float:
+        """The same in the fit without a group, which is the ballot's, or none."""
         with one_thread():
-            reach = ballot.weight * self._fit.reach(from_grid(ballot.row.features))
-        return reach / max(1.0 - reach, LEAST_SLACK) if ballot.example in self._ballots else reach
+            reach = ballot.weight * self._of(fold).reach(from_grid(ballot.row.features))
+        return reach / max(1.0 - reach, LEAST_SLACK) if fold < 0 and ballot.example in self._ballots else reach
 
     def _fold(self, ballot: Ballot) -> int:
         """The group that a ballot hangs on; -1 for none."""
@@ -132,12 +110,14 @@ class Opinion:
         return self._folds.get(next(iter(ballot.supporters)), -1)
 
     def _left_out(self, ballot: Ballot) -> int:
-        """The group that is left out to answer a ballot; -1: itself alone, as others have not shown its class."""
+        """The group that is left out to answer a ballot; -1: itself alone, as too few others can answer."""
         fold = self._fold(ballot)
-        others_N = (self._owner_N != fold) & (self._classes_N == self._place[ballot.row.column])
-        return fold if fold >= 0 and others_N.sum() >= SERVED_FROM else -1
+        others_N = (self._owner_N != fold) & self._alike(ballot)
+        return fold if fold >= 0 and others_N.sum() >= self._needed else -1
 
     def _of(self, fold: int) -> _Fit:
+        if fold < 0:
+            return self._fit
         if fold not in self._without:
             self._without[fold] = self._fit.without(self._owner_N == fold)
         return self._without[fold]
@@ -176,29 +156,17 @@ class _Fit:
         taken = float(seen_N @ cho_solve(self._factor, seen_N, check_finite=False))
         return max(float(centred_D @ centred_D) - taken, 0.0) / self._lam + 1.0 / self._total
 
+    def studentised(self) -> Doubles:
+        """(N, K) by how much the rows' own targets are missed, each without itself, over the root of what it adds."""
+        rows_ND, _, targets_NK, weights_N, lam = self._told
+        inverse_NN = solve_triangular(self._factor[0], np.eye(len(weights_N)), lower=True, check_finite=False)
+        slack_N = lam * np.square(inverse_NN).sum(axis=0) - weights_N / self._total
+        missed_NK = targets_NK - rows_ND @ self._weight_DK - self._bias_K
+        own_NK: Doubles = missed_NK / np.sqrt(np.maximum(slack_N, LEAST_SLACK))[:, None]
+        return own_NK
+
     def without(self, gone_N: Flags) -> _Fit:
         """The fit of the other rows, at the same λ."""
         rows_ND, gram_NN, targets_NK, weights_N, lam = self._told
         kept_N = np.flatnonzero(~gone_N)
         return _Fit(rows_ND[kept_N], gram_NN[np.ix_(kept_N, kept_N)], targets_NK[kept_N], weights_N[kept_N], lam)
-
-
-def off_diagonal(told_K: Doubles, threshold_K: Doubles, said: int) -> int | None:
-    """The class that a label should be, where confident learning takes it for wrong: another class is as probable as it
-    usually is where it is right, and more so than the label; None otherwise.
-
-    >>> off_diagonal(np.array([0.1, 0.9]), np.array([0.8, 0.8]), 0), off_diagonal(np.array([0.5, 0.5]), np.ones(2), 0)
-    (1, None)
-    """
-    over_K = np.where(told_K >= threshold_K, told_K, -1.0)
-    best = int(over_K.argmax())
-    return best if over_K[best] > 0 and best != said and told_K[best] > told_K[said] else None
-
-
-def columns_of(ballots: Mapping[str, Ballot], sample: Sequence[str]) -> tuple[str, ...]:
-    """Classes with enough examples in the sample, sorted."""
-    counts: dict[str, int] = {}
-    for example in sample:
-        if not ballots[example].row.named:
-            counts[ballots[example].row.column] = counts.get(ballots[example].row.column, 0) + 1
-    return tuple(sorted(label for label, count in counts.items() if count >= SERVED_FROM))

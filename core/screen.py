@@ -2,32 +2,27 @@
 
 Promises that nothing is dropped: a label that waits still stands, and counts as soon as the rules let it; and that the
 outcome depends on nothing but the ballots and the settings, so that withdrawn equals never seen. What training data
-say, what two annotators say alike, and what was released never waits. Classifications only; knows nothing of storage.
+say, what two annotators say alike, and what was released never waits. When labels are alike, and when what stands
+contradicts one, say the opinions: of classes and of values. Knows nothing of storage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from core.ballots import ANYBODY, Ballot, Held
+from core.class_opinion import ClassOpinion, columns_of
 from core.events import TRAINING
 from core.label_settings import HygieneSettings
-from core.opinion import ANYBODY, Ballot, Opinion, columns_of, off_diagonal
+from core.labels import value_of
+from core.opinion import Opinion
 from core.sample import Sample
-from core.types import Doubles
+from core.types import Doubles, Scene
+from core.value_opinion import KNOWN_FROM, ValueOpinion
 
-Reason = Literal["second_opinion", "quarantine"]
 UNIT = 16  # of weight, where weights may be lowered: so that a sixteenth of one is whole
 HALVINGS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """Why a label waits."""
-
-    reason: Reason
-    words: str
 
 
 @dataclass(frozen=True)
@@ -45,9 +40,10 @@ class Screen:
         ballots: by example, whether they wait or not.
     """
 
-    def __init__(self, settings: HygieneSettings, key: bytes):
+    def __init__(self, settings: HygieneSettings, task: Scene):
         self._settings = settings
-        self._sample = Sample(key)
+        self._task = task
+        self._sample = Sample(task.hash_key)
         self.ballots: dict[str, Ballot] = {}
         self._known: tuple[object, Opinion | None] = (None, None)
         self._told: dict[str, Doubles] = {}
@@ -67,15 +63,16 @@ class Screen:
     def verdicts(self) -> Verdicts:
         """What holds now."""
         opinion = self._opinion()
-        asked = [ballot for ballot in self.ballots.values() if _waits(ballot)]
-        known = [ballot for ballot in asked if opinion is not None and opinion.knows(ballot.row.column)]
+        ballots = [ballot if opinion is None else opinion.settled(ballot) for ballot in self.ballots.values()]
+        asked = [ballot for ballot in ballots if _waits(ballot)]
+        known = [ballot for ballot in asked if opinion is not None and opinion.knows(ballot)]
         if opinion is not None and known and (self._settings.second_opinion or self._settings.quarantine):
             new = [ballot for ballot in known if ballot.example not in self._told]
             if new:
-                told = zip(new, opinion.probabilities(new), strict=True)
+                told = zip(new, opinion.told(new), strict=True)
                 self._told |= {ballot.example: told_K for ballot, told_K in told}
         held = {ballot.example: found for ballot in asked if (found := self._held(ballot, opinion)) is not None}
-        kept = [ballot for example, ballot in self.ballots.items() if example not in held]
+        kept = [ballot for ballot in ballots if ballot.example not in held]
         return Verdicts(held, self._capped(kept, opinion))
 
     def _opinion(self) -> Opinion | None:
@@ -86,29 +83,25 @@ class Screen:
         mine = [ballot for ballot in mine if not ballot.row.named and ballot.row.column in columns]
         annotators = {name for ballot in self.ballots.values() for name in ballot.supporters}
         named = tuple(sorted(annotators - {ANYBODY, TRAINING}))
-        key = self._sample.digest(columns), named, tuple(ballot.supporters for ballot in mine)
+        key = self._sample.digest(columns), named, tuple((ballot.supporters, ballot.said) for ballot in mine)
         if self._known[0] != key:
-            self._known = key, Opinion(mine, columns, named) if len(columns) > 1 else None
+            self._known = key, self._asked(mine, columns, named)
             self._told.clear()
             self._odds.clear()
         return self._known[1]
 
+    def _asked(self, mine: Sequence[Ballot], columns: Sequence[str], named: Sequence[str]) -> Opinion | None:
+        if self._task.task == "regression":
+            return ValueOpinion(mine, self._task, named) if len(mine) >= KNOWN_FROM else None
+        return ClassOpinion(mine, columns, named) if len(columns) > 1 else None
+
     def _held(self, ballot: Ballot, opinion: Opinion | None) -> Held | None:
-        said = ballot.row.column
         if self._settings.second_opinion and ballot.disputed:
-            return Held(reason="second_opinion", words=f"annotators disagree, and only one of them says {said!r}")
-        told_K = self._told.get(ballot.example)
-        if told_K is None or opinion is None:
-            return None
-        own = opinion.place(said)
-        rival = int(told_K.argmax())
-        words = f"without it, or its annotator, the labels that stand say {opinion.label(rival)!r}"
-        words += f" with {told_K[rival]:.2f} and {said!r} with {told_K[own]:.2f}"
-        if self._settings.second_opinion and rival != own and told_K[rival] >= self._settings.confident:
+            said = ballot.row.column if ballot.row.target is None else value_of(self._task, ballot.row.target)
+            words = f"annotators disagree, and only one of them says {said!r}"
             return Held(reason="second_opinion", words=words)
-        if self._settings.quarantine and off_diagonal(told_K, opinion.threshold_K, own) is not None:
-            return Held(reason="quarantine", words=words)
-        return None
+        told_K = self._told.get(ballot.example)
+        return None if told_K is None or opinion is None else opinion.doubt(ballot, told_K, self._settings)
 
     def _capped(self, kept: Sequence[Ballot], opinion: Opinion | None) -> dict[str, int]:
         weights = {ballot.example: ballot.weight for ballot in kept}

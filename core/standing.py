@@ -30,7 +30,8 @@ class Outcome:
     """What stands for one example: a label or a value, and its weight; ``conflict`` where annotators tie.
 
     ``named``: it is no input, but a name that stands for its label. ``supporters``: annotators who said what stands;
-    ``disputed``: others said something else; ``released``: what a supporter said was released.
+    ``disputed``: others said something else; ``released``: what a supporter said was released. Of values, near ones may
+    be as good as the same, which is not decided here: everybody supports the median, and ``said`` has what each says.
     """
 
     label: str | None = None
@@ -41,6 +42,7 @@ class Outcome:
     supporters: frozenset[str] = field(default=frozenset(), compare=False)
     disputed: bool = field(default=False, compare=False)
     released: bool = field(default=False, compare=False)
+    said: tuple[tuple[str, float], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,8 @@ class Standing:
             value=median,
             weight=self._heaviest(votes),
             supporters=frozenset(vote.said.annotator for vote in votes),
-            released=any(vote.released for vote in votes),
+            released=any(vote.released for vote in votes if vote.said.value == median),
+            said=tuple(sorted((v.said.annotator, v.said.value) for v in votes if v.said.value is not None)),
         )
 
 

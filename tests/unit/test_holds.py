@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.ballots import Held
 from core.erasure import erase
 from core.errors import InvalidInput, NotFound
 from core.holds import GUARD, Hold, Waiting
@@ -14,7 +15,6 @@ from core.home import Home
 from core.label_settings import HygieneSettings
 from core.lease import Lease, acquire
 from core.offers import Lot
-from core.screen import Held
 from core.weights import EVEN, Weights, parse, weigh
 from tests.homes import SCENE, declare, evidence_of, example_of, feedback_of, home_at, prediction_of
 
