@@ -16,7 +16,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.adaptation_parts import heads, levels, periodic, poison, queue, shifts
+from benchmarks.adaptation_parts import heads, levels, periodic, poison, queue, shifts, values
 from benchmarks.adaptation_parts.measured import Measured, draw
 from benchmarks.report import Claim, Row, finish
 
@@ -27,6 +27,7 @@ PARTS: Mapping[str, Callable[..., Measured]] = {
     "shifts": shifts.measured,
     "queue": queue.measured,
     "poison": poison.measured,
+    "values": values.measured,
 }
 
 

@@ -33,7 +33,7 @@ from core.statistics import GRID, from_grid
 from core.types import Doubles, Flags, Scene
 
 KNOWN_FROM = 10  # rows of the sample, from which a miss may be called usual
-WRONG_FROM = 3.0  # usual misses
+WRONG_FROM = 2.5  # usual misses
 FAIR = 2.0  # usual misses, up to which nothing more is asked
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -31,6 +32,8 @@ POLICIES = {
     "caps": HygieneSettings(annotator_share=0.4, leverage=0.3),
     "all": HygieneSettings(second_opinion=True, confident=0.8, quarantine=True, annotator_share=0.5, leverage=0.2),
 }
+Kind = Literal["withdraw", "release", "correct"]
+KINDS: tuple[Kind, ...] = ("withdraw", "release", "correct")
 WEIGHTS = Weights({"bob": 4, "cy": 64}, {"camera": 32})
 
 
@@ -69,7 +72,7 @@ def history(chance: Random, count: int) -> list[LabelEvent]:
         source = TRAINING if who == TRAINING else chance.choice(["feedback", "camera"])
         events.append(replace(said(number, f"e{chance.randrange(count * 2 // 3)}", who, off), source=source))
         if chance.random() < 0.2:
-            kind = chance.choice(["withdraw", "release", "correct"])
+            kind: Kind = chance.choice(KINDS)
             told = LabelEvent(sequence=0, event_id=f"d{number}", kind=kind, scene="s", target=f"l{number}")
             events.append(replace(told, value=chance.uniform(20.0, 80.0)))
         if chance.random() < 0.05:
