@@ -4,13 +4,16 @@ Promises that "without" is the head that never saw the annotator's labels, and t
 serves: every label is withdrawn, as an event of its own, for good; whoever wants them back sends them again. Knows
 nothing of who is right.
 
-Legend: N rows, K classes.
+Of values, two agree that are no further apart than the usual miss (``core/misses.py``) of the head that serves, an
+answer is another one where it moves by more, and it is right where it misses by twice as much at most.
+
+Legend: N rows, D features.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +26,12 @@ from core.follow import Followed, Follower
 from core.guard import moved
 from core.home import Home
 from core.ids import uuid7
+from core.misses import missed, usual
 from core.tasks import task_of
 from core.types import Head, Scene, Version
 
 ANCHORS = 512
+RIGHT = 2.0  # usual misses, up to which a value is right
 PAGE = 500
 
 
@@ -86,8 +91,9 @@ def annotators(home: Home, scene: str, task: str | None = None) -> list[Annotato
     Raises:
         NotFound: no such scene, or it has no champion.
     """
-    each, _ = _followed(home, scene, task)
-    return [_annotator(each, name) for name, _ in _names(each)]
+    each, head = _followed(home, scene, task)
+    as_usual = _usual(each, head)
+    return [_annotator(each, head, as_usual, name) for name, _ in _names(each)]
 
 
 def without(home: Home, scene: str, annotator: str, task: str | None = None) -> tuple[Annotator, WhatIf]:
@@ -105,17 +111,19 @@ def without(home: Home, scene: str, annotator: str, task: str | None = None) -> 
     theirs = {example for example in each.state.rows if _says(each, example, annotator)}
     mine = [example for example in each.state.sample.examples() if example not in theirs]
     shared = [example for example in mine if _same(each, other, example)][:ANCHORS]
-    right, right_without = _right(each, head, shared), _right(other, head_without, shared)
+    as_usual = _usual(each, head)
+    right, right_without = (_share(_right(*of, shared, as_usual)) for of in ((each, head), (other, head_without)))
     extractor = str(_champion(home, scene).manifest["extractor"])
     traffic = home.predictions.newest(scene, extractor, home.settings.guard.traffic)
     rows_ND = np.stack(list(traffic.values())) if traffic else np.zeros((0, each.state.width), np.int16)
-    known = head is not None and head_without is not None
-    return _annotator(each, annotator), WhatIf(
+    both = None if head is None or head_without is None else (head, head_without)
+    apart = as_usual if each.task.task == "regression" else None
+    return _annotator(each, head, as_usual, annotator), WhatIf(
         anchors=len(shared),
         accuracy=right,
         accuracy_without=right_without,
-        answers=len(rows_ND) if known else 0,
-        moved=moved(head, head_without, rows_ND) if head is not None and head_without is not None else 0,
+        answers=0 if both is None else len(rows_ND),
+        moved=0 if both is None else moved(*both, rows_ND, apart),
     )
 
 
@@ -190,8 +198,8 @@ def _says(each: Followed, example: str, name: str) -> bool:
     return any(vote.said.annotator == name for vote in each.standing.votes(example))
 
 
-def _annotator(each: Followed, name: str) -> Annotator:
-    rows, checked = each.state.rows, each.state.checked
+def _annotator(each: Followed, head: Head | None, as_usual: float, name: str) -> Annotator:
+    rows = each.state.rows
     mine = [example for example in each.standing.examples() if _says(each, example, name)]
     own, shared = set[str](), list[bool]()
     for example in mine:
@@ -200,9 +208,9 @@ def _annotator(each: Followed, name: str) -> Annotator:
             own.add(example)
         if others is not None and not others.conflict:
             (said,) = (vote.said for vote in each.standing.votes(example) if vote.said.annotator == name)
-            shared.append((said.label, said.value) == (others.label, others.value))
+            shared.append(said.label == others.label and _apart(each, said.value, others.value) <= as_usual)
     weights = {e: row.weight for e, row in rows.items() if not _says(each, e, TRAINING)}
-    right = {} if checked is None else {e: ok for e, ok in checked.right().items() if e in own}
+    right = {e: ok for e, ok in _checked(each, head, as_usual).items() if e in own}
     return Annotator(
         name=name,
         labels=len(mine),
@@ -220,10 +228,30 @@ def _same(one: Followed, other: Followed, example: str) -> bool:
     return row is not None and row.same(one.state.rows[example])
 
 
-def _right(each: Followed, head: Head | None, examples: Sequence[str]) -> float | None:
-    """Share of labelled rows that are answered rightly without themselves."""
-    if head is None or not examples or each.task.task == "regression":
-        return None
-    told = each.state.answered(examples, head).argmax(axis=1)
-    right = sum(head.labels[k] == each.state.rows[e].column for e, k in zip(examples, told, strict=True))
-    return float(right) / len(examples)
+def _usual(each: Followed, head: Head | None) -> float:
+    """The usual miss of the head's values; 0 of classes."""
+    if head is None or each.task.task == "classification":
+        return 0.0
+    return usual(np.array(list(missed(each.state, head, each.state.sample.examples()).values())))
+
+
+def _apart(each: Followed, one: float | None, other: float | None) -> float:
+    """How far values are apart, on the scale of the grid; 0 of labels, which have none."""
+    return 0.0 if one is None or other is None else abs(one - other) / each.task.scale
+
+
+def _checked(each: Followed, head: Head | None, as_usual: float) -> dict[str, bool]:
+    """Rows of the sample → whether they are answered rightly without themselves."""
+    if each.task.task == "classification":
+        return {} if each.state.checked is None else each.state.checked.right()
+    return _right(each, head, each.state.sample.examples(), as_usual)
+
+
+def _right(each: Followed, head: Head | None, examples: Sequence[str], as_usual: float) -> dict[str, bool]:
+    """Labelled rows → whether they are answered rightly without themselves."""
+    told = {} if head is None else missed(each.state, head, examples)
+    return {example: miss <= RIGHT * as_usual for example, miss in told.items()}
+
+
+def _share(right: Mapping[str, bool]) -> float | None:
+    return sum(right.values()) / len(right) if right else None

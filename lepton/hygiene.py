@@ -30,7 +30,9 @@ def hygiene(  # noqa: PLR0913, PLR0917 - the command's options
     second_opinion: bool = typer.Option(
         None, help="Whether a label waits that contradicts a confident model, or another annotator."
     ),
-    quarantine: bool = typer.Option(None, help="Whether a label waits that confident learning takes for wrong."),
+    quarantine: bool = typer.Option(
+        None, help="Whether a label waits that confident learning, or far more than the usual miss, takes for wrong."
+    ),
     confident: float = typer.Option(None, help="Probability from which the model counts as confident."),
     annotator_share: float = typer.Option(None, help="Largest share of an annotator in a class's weight; 1: any."),
     leverage: float = typer.Option(None, help="Largest leverage of one example of feedback; 1: any."),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.annotators import remove
+from core.annotators import annotators, remove, without
 from core.config import Settings
 from core.events import Feedback
 from core.evidence import Evidence
@@ -198,6 +198,23 @@ def test_looking_for_the_cause_leaves_the_sums_as_they_were(home: Home) -> None:
 
 def _sums(each: Followed) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in each.state.statistics.arrays().items()}
+
+
+def test_annotators_of_values_agree_within_the_usual_miss_and_what_would_be_without_one_is_told(home: Home) -> None:
+    taught(home)
+    for number in range(30):
+        say(home, number, "bea", 0.5 if number < 20 else 30.0)
+    for number in range(1000, 1010):
+        say(home, number, "bea", 20.0)
+    told = {each.name: each for each in annotators(home, "s")}
+    assert set(told) == {"ann", "bea"}
+    assert (told["bea"].shared, told["bea"].agreement) == (30, pytest.approx(2 / 3))
+    assert told["bea"].checked == 10 and told["bea"].confirmed < 3
+    assert told["ann"].confirmed > 0.8 * told["ann"].checked > 0
+    who, found = without(home, "s", "bea")
+    assert who == told["bea"] and found.answers == found.moved == 0, "nothing was asked yet"
+    assert found.accuracy is not None and found.accuracy_without is not None and found.anchors == 50
+    assert found.accuracy_without >= found.accuracy
 
 
 def test_a_value_counts_as_lost_where_it_is_missed_by_half_the_usual_miss_more() -> None:
