@@ -55,8 +55,8 @@ class HygieneSettings:
     """Whether a label of feedback that confident learning takes for wrong, or a value that is missed by far more than
     usual (``core/value_opinion.py``), waits until it is released or withdrawn."""
     annotator_share: float = 1.0
-    """Largest share that one annotator may have of a class's weight in feedback, or of all values', once there are others;
-    1: any."""
+    """Largest share that one annotator may have of the weight of a class in feedback, or of its values, once there are
+    others; 1: any."""
     leverage: float = 1.0
     """Largest leverage of one example of feedback; 1: any."""
 

@@ -31,7 +31,7 @@ def hygiene(  # noqa: PLR0913, PLR0917 - the command's options
         None, help="Whether a label waits that contradicts a confident model, or another annotator."
     ),
     quarantine: bool = typer.Option(
-        None, help="Whether a label waits that confident learning, or far more than the usual miss, takes for wrong."
+        None, help="Whether a label that confident learning takes for wrong waits, or a far-off value."
     ),
     confident: float = typer.Option(None, help="Probability from which the model counts as confident."),
     annotator_share: float = typer.Option(None, help="Largest share of an annotator in a class's weight; 1: any."),
