@@ -36,7 +36,7 @@ from scipy.special import betainc, betaln, xlog1py, xlogy
 
 from core.errors import BadConfiguration, NotFound
 from core.home import Home
-from core.outcomes import Answered, answered, share
+from core.outcomes import MOST, Answered, answered, share
 from core.registry import Alias
 from core.right import near, right
 from core.types import Flags, Scene
@@ -45,7 +45,7 @@ SOONEST, WATCHED = 20, 500  # labelled answers after a promotion: mistakes are o
 LEAST, NEWEST = 50, 200  # labelled answers that tell an accuracy before it, at least and at most
 EVERY = 50
 _CHOSEN = 1.0  # the chance with which a queue offers what it does not draw
-_MOST = 700.0  # of what is raised to e
+_HIGHEST = 700.0  # of what is raised to e
 
 Name = Literal["least_accuracy", "fall"]
 Detail = Mapping[str, object]
@@ -111,7 +111,7 @@ def evidence_below(right_N: Flags, least: float) -> float:
     with np.errstate(divide="ignore"):
         told_J = np.log(below_J) + betaln(right_J + 1, wrong_J + 1) - math.log(least)
     told_J -= xlogy(right_J, least) + xlog1py(wrong_J, -least)
-    return float(1 - share_J.sum() + share_J @ np.exp(np.minimum(told_J, _MOST)))
+    return float(1 - share_J.sum() + share_J @ np.exp(np.minimum(told_J, _HIGHEST)))
 
 
 def bounds(home: Home, name: str) -> tuple[Bound, ...]:
@@ -173,15 +173,17 @@ def _floors(home: Home, task: Scene, alias: Alias, former: str, watched: bool) -
 def _before(home: Home, task: Scene, alias: Alias, former: str) -> list[Answered]:
     """The newest labelled answers before the promotion that tell how it was; none where too little was labelled."""
     for version in (alias.version, former):
-        rows = _rows(home, task, version, until=alias.updated_at)[-NEWEST:]
+        rows = _rows(home, task, version, NEWEST, until=alias.updated_at)
         if len(rows) >= LEAST:
             return rows
     return []
 
 
 def _bound(home: Home, task: Scene, floor: Floor, alias: Alias, former: str, convinces: float) -> Bound:
-    watch = floor.name == "fall"
-    rows = _rows(home, task, alias.version, since=alias.updated_at, oldest=watch)[: WATCHED if watch else None]
+    if floor.name == "fall":
+        rows = _rows(home, task, alias.version, WATCHED, since=alias.updated_at, oldest=True)
+    else:
+        rows = _rows(home, task, alias.version, since=alias.updated_at)
     right_N = right(rows, floor.within)
     return Bound(
         **asdict(floor),
@@ -196,10 +198,21 @@ def _bound(home: Home, task: Scene, floor: Floor, alias: Alias, former: str, con
 
 
 def _rows(
-    home: Home, task: Scene, version: str, *, since: float = 0.0, until: float = math.inf, oldest: bool = False
+    home: Home,
+    task: Scene,
+    version: str,
+    count: int = MOST,
+    *,
+    since: float = 0.0,
+    until: float = math.inf,
+    oldest: bool = False,
 ) -> list[Answered]:
-    """Labelled answers of a version that no queue has offered, or that it drew by lot."""
-    name = task.task_name
-    rows = answered(home, task.name, version, task=name or None, since=since, until=until, oldest=oldest)
-    chances = home.offers.chances(task.name, name, [row.example for row in rows])
-    return [row for row in rows if chances.get(row.example) != _CHOSEN]
+    """Labelled answers of a version that no queue has offered, or that it drew by lot: the newest, or the oldest."""
+    name, rows = task.task_name, list[Answered]()
+    for most in sorted({min(2 * count, MOST), MOST}):  # a few are mostly enough, and cheap to read
+        told = answered(home, task.name, version, most, task=name or None, since=since, until=until, oldest=oldest)
+        chances = home.offers.chances(task.name, name, [row.example for row in told])
+        rows = [row for row in told if chances.get(row.example) != _CHOSEN]
+        if len(rows) >= count:
+            break
+    return rows[:count] if oldest else rows[-count:]
