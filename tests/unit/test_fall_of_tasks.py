@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.fall import LEAST, SOONEST, Bound, bounds, evidence_below
+from core.fall import LEAST, SOONEST, WATCHED, Bound, bounds, evidence_below
 from core.home import Home
 from core.offers import Lot
-from core.outcomes import answered
 from core.types import Head, Reply, Scene
 from learner.metrics import Metrics
 from lepton.main import run
@@ -66,22 +65,24 @@ class Ward:
     def answer(self, count: int, **told: float) -> list[str]:
         """So many answers; by task what is told of them: of a class the share that is right, of a value its miss times
         1, 2, 3 and so on up to 8, over 4."""
-        names = []
+        names, rows = list[str](), []
         for n in range(count):
             self.count += 1
-            name, miss = f"input {self.count}", told.get("age", 0.0) * (1 + self.count % 8) / 4
+            miss = told.get("age", 0.0) * (1 + self.count % 8) / 4
             right = {task: int((n + 1) * share) > int(n * share) for task, share in told.items() if task != "age"}
             further = {
                 "age": Reply(label=None, value=5.0 + miss, confidence=1.0, margin=1.0),
                 "mood": Reply(label="calm" if right.get("mood") else "wild", value=None, confidence=1.0, margin=1.0),
             }
-            row = prediction_of(name, f"{SCENE}:{self.count:032x}", at=self.clock())
+            names.append(f"input {self.count}")
+            row = prediction_of(names[-1], f"{SCENE}:{self.count:032x}", at=self.clock())
             row = replace(row, version=self.version, label="cat" if right.get("pet") else "dog", further=further)
-            self.home.predictions.append([row])
+            rows.append(row)
+        self.home.predictions.append(rows)
+        for name in names:
             for task in told:
                 self.say(name, task)
-            names.append(example_of(name))
-        return names
+        return [example_of(name) for name in names]
 
     def say(self, name: str, task: str) -> None:
         label, value = {"pet": ("cat", None), "age": (None, 5.0), "mood": ("calm", None)}[task]
@@ -179,8 +180,14 @@ def test_least_accuracy_is_refused_where_there_is_no_class(
     assert run(["policy", "both", "--set", "least_accuracy=0.7"]) == 0
 
 
-def test_a_fall_is_looked_for_in_the_oldest_answers_and_not_in_what_came_long_after(ward: Ward) -> None:
-    names = ward.answer(6, pet=1.0)
-    oldest = answered(ward.home, SCENE, FIRST, 2, oldest=True)
-    newest = answered(ward.home, SCENE, FIRST, 2)
-    assert [row.example for row in oldest] == names[:2] and [row.example for row in newest] == names[-2:]
+def test_fall_is_asked_of_the_first_answers_however_many_follow(ward: Ward) -> None:
+    ward.answer(LEAST, pet=1.0)
+    ward.promote()
+    first = ward.answer(WATCHED, pet=1.0)
+    later = ward.answer(WATCHED + 50, pet=0.0)
+    asked = ward.bounds()["pet"]
+    assert (asked.right, asked.count, asked.fallen) == (WATCHED, WATCHED, False)
+    chosen = [*first, *later[:60]]
+    ward.home.offers.draw(SCENE, "pet", lambda since: Lot(dict.fromkeys(chosen, 1.0), None))
+    asked = ward.bounds()["pet"]
+    assert (asked.right, asked.count, asked.fallen) == (0, WATCHED - 10, True)
