@@ -10,8 +10,10 @@ Promises rounds in turns, one server running at a time, and medians over them. K
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from PIL import Image
 
@@ -31,24 +33,32 @@ ON_GPU, ON_CPU = "GPU", "CPU"
 WAYS: Mapping[str, tuple[str, int]] = {ON_GPU: ("cuda", 1), ON_CPU: ("cpu", 1), "GPU, 4 workers": ("cuda", 4)}
 
 
-def measured(*, quick: bool, ways: Mapping[str, tuple[str, int]] = WAYS) -> tuple[list[Row], list[Claim]]:
-    """Rows of both kinds of picture and all ways; each way is a device and a number of workers."""
+def measured(
+    *, seconds: float, count: int, ways: Mapping[str, tuple[str, int]] = WAYS
+) -> tuple[list[Row], list[Claim]]:
+    """Rows of both kinds of picture and all ways, ``count`` rounds of loops of so many seconds; a way is a device and a
+    number of workers."""
     rows, claims = list[Row](), list[Claim]()
     home, large = planted.home("gpu", [(SCENE, planted.lite0())]), photographs.photographs()
-    for kind, pictures in (("small", [_small(data) for data in large]), ("photographs", large)):
-        requests = [request(f"/v1/scenes/{SCENE}/predict", data, "image/jpeg") for data in pictures]
-        with ExitStack() as held, Generator() as generator:
-            servers = [
-                held.enter_context(
-                    lepton(home, requests, name=name, workers=workers, settings={"SERVE_DEVICE": device})
-                )
-                for name, (device, workers) in ways.items()
-            ]
-            same_answers(servers, within=CLOSE)
-            found = rounds(servers, _loops(1.0 if quick else 3.0), 1 if quick else 3, generator)
-        rows += [line(kind, f"{name}, {loop}", records) for (name, loop), records in found.items()]
-        claims += _claims(kind, found)
+    kinds = {"small": [_request(_small(data)) for data in large], "photographs": [_request(data) for data in large]}
+    with ExitStack() as held, Generator() as generator:
+        started: list[Server] = []
+        for name, (device, workers) in ways.items():
+            server = lepton(home, kinds["small"], name=name, workers=workers, settings={"SERVE_DEVICE": device})
+            started.append(held.enter_context(server))
+            print(f"… {name}: ready", file=sys.stderr, flush=True)
+        same_answers(started, within=CLOSE)
+        for kind, requests in kinds.items():
+            servers = [replace(server, requests=requests) for server in started]
+            found = rounds(servers, _loops(seconds), count, generator)
+            rows += [line(kind, f"{name}, {loop}", records) for (name, loop), records in found.items()]
+            claims += _claims(kind, found)
+            print(f"… {kind}: measured", file=sys.stderr, flush=True)
     return rows, claims
+
+
+def _request(data: bytes) -> bytes:
+    return request(f"/v1/scenes/{SCENE}/predict", data, "image/jpeg")
 
 
 def _loops(seconds: float) -> dict[str, Measure]:

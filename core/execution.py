@@ -31,6 +31,7 @@ Where = Literal["cpu", "cuda", "tensorrt"]
 DRIVER = "libcuda.so.1"
 NO_GRAPH = "-1"  # as gpu_graph_id: run without capture or replay
 _SILENT = 4  # only fatal messages: overridable heads would otherwise warn twice a session
+_ERRORS = 3  # of what belongs to no session: a GPU's buffers would otherwise warn of plug-ins that nobody asked for
 _CUDA, _TENSORRT, _CPU = "CUDAExecutionProvider", "TensorrtExecutionProvider", "CPUExecutionProvider"
 _NAME_BYTES = 256
 LARGE = 2**20  # bytes of a model that are many
@@ -276,6 +277,7 @@ def _has(data: bytes, word: bytes) -> bool:
 @functools.cache
 def _load_libraries() -> str:
     """Load CUDA's libraries from where pip puts them; returns what was said of those that are missing."""
+    ort.set_default_logger_severity(_ERRORS)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         ort.preload_dlls()

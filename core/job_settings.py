@@ -107,11 +107,12 @@ class RetrainSettings:
     """Columns of the scene's table, such as ``region, sex``, of which the gate judges every value with twenty examples
     by itself, as it does sources and annotators; none if empty. Each is one more thing to be refused by."""
     least_accuracy: float = 0.0
-    """Live accuracy, by labels, below which the champion gives way to the one before it (``core.fall``); 0: none is too
-    low. Of no use where people label only what is wrong."""
+    """Live accuracy, by labels, below which in any classification of the scene the champion gives way to the one before
+    it (``core.fall``); 0: none is too low. Of no use where people label only what is wrong."""
     fall: float = 0.1
-    """How much lower than before a promotion live accuracy may be, where the former champion does not watch the new one
-    as a shadow; below that it comes back. 1: any loss is borne."""
+    """How much lower than before a promotion live accuracy may be in any task, where the former champion does not watch
+    the new one as a shadow; below that it comes back. Of a regression answers are right that miss by at most twice what
+    was usual before. 1: any loss is borne."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -125,14 +125,15 @@ def answered(
     task: str | None = None,
     since: float = 0.0,
     until: float = math.inf,
+    oldest: bool = False,
 ) -> list[Answered]:
     """What a version has answered to examples before they were labelled; in the order of their first labels.
 
     ``task`` as ``outcomes`` takes it. What was answered ``since`` and labelled before ``until``, in seconds since the
-    epoch.
+    epoch; of so ``most`` examples that were labelled then, the newest, or the ``oldest``.
     """
     asked = task_of(home.registry.scene(scene), task)
-    first = _first_words(home, asked, since, most, until)
+    first = _first_words(home, asked, since, most, until, oldest)
     answers = _answers(home, asked, [version], since, first)
     truths = _truths(home, asked, sorted(answers))
     rows = [
@@ -181,12 +182,20 @@ def measure(task: Task, answers: Sequence[tuple[Said, Said]]) -> Measured:
     if count == 0:
         return Measured(count=0, value=None, low=None, high=None)
     if task == "classification":
-        return _share(sum(said == truth for said, truth in answers), count)
+        return share(sum(said == truth for said, truth in answers), count)
     errors = [(float(said) - float(truth)) ** 2 for said, truth in answers]
     mean = sum(errors) / count
     spread = math.sqrt(sum((error - mean) ** 2 for error in errors) / max(1, count - 1))
     half = Z * spread / math.sqrt(count)
     return Measured(count=count, value=mean, low=max(0.0, mean - half), high=mean + half)
+
+
+def share(right: int, count: int) -> Measured:
+    """So many right ones, with Wilson's interval; of one answer at least."""
+    value, scale = right / count, 1 + Z**2 / count
+    middle = (value + Z**2 / (2 * count)) / scale
+    half = Z / scale * math.sqrt(value * (1 - value) / count + Z**2 / (4 * count**2))
+    return Measured(count=count, value=value, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
 def _in_turn(rows: Sequence[Paired]) -> list[tuple[Paired, Paired]]:
@@ -208,16 +217,10 @@ def _duels(task: Task, pairs: Sequence[tuple[Paired, Paired]]) -> tuple[int, int
     return sum(theirs < ours for ours, theirs in misses), sum(ours < theirs for ours, theirs in misses)
 
 
-def _share(right: int, count: int) -> Measured:
-    """Wilson's interval."""
-    share, scale = right / count, 1 + Z**2 / count
-    middle = (share + Z**2 / (2 * count)) / scale
-    half = Z / scale * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
-    return Measured(count=count, value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
-
-
-def _first_words(home: Home, task: Scene, since: float, most: int, until: float = math.inf) -> dict[str, float]:
-    """Examples of feedback, labelled first since then → when anything was first said of them; the newest."""
+def _first_words(
+    home: Home, task: Scene, since: float, most: int, until: float = math.inf, oldest: bool = False
+) -> dict[str, float]:
+    """Examples of feedback, labelled first since then → when anything was first said of them; the newest or oldest."""
     join = label_events.alias("joined")
     example = sa.func.coalesce(label_events.c.example, join.c.example)
     joined = label_events.outerjoin(join, (join.c.target == label_events.c.event_id) & (join.c.kind == "join"))
@@ -232,7 +235,7 @@ def _first_words(home: Home, task: Scene, since: float, most: int, until: float 
         .group_by(example)
         .having(sa.func.min(label_events.c.received_at) >= since)
         .having(sa.func.max(sa.case((label_events.c.source != TRAINING, 1), else_=0)) == 1)
-        .order_by(sa.desc("first"))
+        .order_by(sa.asc("first") if oldest else sa.desc("first"))
         .limit(most)
     )
     with home.ledger.database.read() as connection:

@@ -167,7 +167,7 @@ class Learner:
     def _rolled_back(self, name: str) -> bool:
         """Whether the champion has just given way to the one before it, since live accuracy has fallen."""
         asked = bounds(self._home, name)
-        self._metrics.guarded(name, {bound.name: bound.evidence / bound.convinces for bound in asked})
+        self._metrics.guarded(name, asked)
         ruling = guard(self._home, name, asked)
         if ruling is not None:
             self._metrics.rulings.labels(name, ruling.verdict).inc()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from core.fall import Name
+from core.fall import Bound, Name
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -102,10 +102,12 @@ class Metrics:
         self.conflicts.labels(scene).set(conflicts)
         self.seconds.labels(scene).observe(seconds)
 
-    def guarded(self, scene: str, evidence: Mapping[str, float]) -> None:
-        """Note how near a champion is to each bound of its live accuracy; those that are not asked show at zero."""
-        for bound in get_args(Name):
-            self.fallen.labels(scene, bound).set(evidence.get(bound, 0.0))
+    def guarded(self, scene: str, asked: Sequence[Bound]) -> None:
+        """Note how near a champion is to each bound of its live accuracy, of several tasks the nearest; one that is not
+        asked shows at zero."""
+        for name in get_args(Name):
+            told = [bound.evidence / bound.convinces for bound in asked if bound.name == name]
+            self.fallen.labels(scene, name).set(max(told, default=0.0))
 
     def watched(self, scene: str, drift: Mapping[str, float], live: float | None, estimated: float | None) -> None:
         """Note what is known of a scene's traffic; what is not known is not shown."""

@@ -17,7 +17,8 @@ from core import plugins
 from core.drift import DriftReading
 from core.home import Home
 from core.live_accuracy import live_accuracy
-from core.outcomes import MOST, Said, answered
+from core.outcomes import MOST, answered
+from core.right import near, right
 from core.types import Prediction, Scene
 from learner.windows import Cell, Window
 
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 DETECTORS = "learner.drift"
 ERRORS = "errors"  # the one detector that looks at labelled answers
 AT_ONCE = 20  # windows judged in one look, so that labels never wait for long
-_TIMES_USUAL = 2.0  # a regression's answer is wrong where it misses by more than this many times the usual miss
 
 
 class Monitor:
@@ -101,13 +101,12 @@ class Monitor:
         return readings
 
     def _look_at_labels(self, now: float) -> list[DriftReading]:
-        found = answered(self._home, self.scene.name, self.version, MOST)
-        rows = [(each.at, each.said, each.truth) for each in found]
-        wrong_N = _wrong(rows, self.scene.task == "regression")
+        rows = answered(self._home, self.scene.name, self.version, MOST)
+        wrong_N = (~right(rows, near(rows) if self.scene.task == "regression" else None)).astype(np.int8)
         if rows and self.scene.task == "classification":
-            self.live_accuracy = live_accuracy(self._home, self.scene, found, self._settings.reference)
+            self.live_accuracy = live_accuracy(self._home, self.scene, rows, self._settings.reference)
         last = self._seen.get(ERRORS)
-        judged = sum(at <= last.until for at, _, _ in rows) if last is not None else self._settings.labels
+        judged = sum(row.at <= last.until for row in rows) if last is not None else self._settings.labels
         if len(rows) - judged < self._settings.labels:
             return []
         told = plugins.load(DETECTORS, ERRORS).compare(
@@ -116,7 +115,7 @@ class Monitor:
         if told is None:
             return []
         number = 1 if last is None else last.number + 1
-        return [self._reading(ERRORS, number, told.value, told.words, rows[-1][0], now)]
+        return [self._reading(ERRORS, number, told.value, told.words, rows[-1].at, now)]
 
     def _reading(self, detector: str, number: int, value: float, words: str, until: float, now: float) -> DriftReading:
         return DriftReading(
@@ -145,11 +144,3 @@ class Monitor:
         tables = [json.loads(data) for data in held if data is not None]
         names = sorted({name for table in tables for name in table})
         return {name: tuple(table.get(name) for table in tables) for name in names}
-
-
-def _wrong(rows: Sequence[tuple[float, Said, Said]], regression: bool) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
-    if not regression:
-        return np.array([said != truth for _, said, truth in rows], np.int8)
-    misses_N = np.array([abs(float(said) - float(truth)) for _, said, truth in rows], np.float64)
-    usual = float(np.median(misses_N)) if len(misses_N) else 0.0
-    return (misses_N > _TIMES_USUAL * usual).astype(np.int8)

@@ -3,9 +3,9 @@
 Promises that a challenger which is no better is promoted with a chance of at most ``[challenge] alpha``, however often
 it is looked at (e-values, see ``core.gate.evidence``), and that what was decided stands in the audit with its numbers.
 After a promotion the former champion goes on as a shadow for a probation: where evidence speaks for it, it comes back.
-It does, too, where live accuracy has fallen below a bound of the scene (``core.fall``). Of several tasks the first one
-decides, unless the newcomer is worse in another: that is enough against it. A shadow that is better, but may have lost
-more than the gate's margin in a class, waits for more labels.
+It does, too, where live accuracy has fallen below a bound of the scene (``core.fall``). A challenge of several tasks is
+decided by the first one, unless the newcomer is worse in another: that is enough against it. A shadow that is better,
+but may have lost more than the gate's margin in a class, waits for more labels.
 Knows nothing of how versions are made, nor of challenges that people judge.
 """
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import typer
 
 from core import config
+from core.fall import check_bounds
 from core.home import open_home
 from lepton.output import as_json, table
 from lepton.tuning import settings_of
@@ -47,6 +48,7 @@ def policy(  # noqa: PLR0913, PLR0917 - the command's options
     given |= {"cron": cron, "accepted": accepted} | settings_of(settings or [])
     changes = {name: value for name, value in given.items() if value is not None}
     if changes:
+        check_bounds(home.registry.scene(scene), changes)
         home.policies.change(scene, changes)
     held, own = home.policies.of(scene), home.policies.changes(scene)
     if json:

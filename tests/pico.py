@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from core import bundle
-from core.bundle import Golden, Lineage, Manifest, Member, Metric
+from core.bundle import FurtherTask, Golden, Lineage, Manifest, Member, Metric
 from core.embed import embed
 from core.events import TRAINING, Feedback
 from core.evidence import Evidence
@@ -123,7 +123,7 @@ def add_version(
     whole = compose.with_head(graph, head)
     pixels = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
     answer = Session(whole).predict({"image": pixels})
-    golden = bundle.golden_bytes(Golden({"image": pixels}, answer.features, answer.outputs))
+    golden = bundle.golden_bytes(Golden({"image": pixels}, answer.features, answer.outputs, answer.further))
     manifest = _manifest(scene, head, extractor).model_copy(update={"metrics": dict(metrics or {})})
     files = {bundle.MODEL: whole, bundle.GOLDEN: golden}
     files |= {bundle.CARD: card.render(manifest).encode()} if metrics else {}
@@ -136,7 +136,11 @@ def add_version(
 
 def another(home: Home, scene: Scene, seed: int, metrics: Mapping[str, Metric] | None = None) -> Version:
     """A further version of the scene, over another backbone, with features for all that stands; not promoted."""
-    graph = model(seed, scene.task, scene.offset, scene.scale)
+    return over(home, scene, model(seed, scene.task, scene.offset, scene.scale), metrics)
+
+
+def over(home: Home, scene: Scene, graph: bytes, metrics: Mapping[str, Metric] | None = None) -> Version:
+    """The same over a graph."""
     extractor = compose.extractor_digest(graph)
     probe = Version(scene=scene.name, version="", number=0, manifest={"extractor": extractor, "features": WIDTH})
     follower = home.follower(scene, probe)
@@ -209,4 +213,19 @@ def _manifest(scene: Scene, head: Head, extractor: str) -> Manifest:
         metrics={},
         lineage=Lineage(data_digest="0" * 64, sequence=head.sequence, code="test"),
         files={},
+        task_name=scene.task_name,
+        further=tuple(_further(task, head.of(task.task_name)) for task in scene.further),
+    )
+
+
+def _further(task: Scene, head: Head) -> FurtherTask:
+    return FurtherTask(
+        name=task.task_name,
+        task=task.task,
+        labels=head.labels,
+        lam=head.lam,
+        temperature=head.temperature,
+        target_offset=task.offset,
+        target_scale=task.scale,
+        metrics={},
     )
