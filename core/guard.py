@@ -3,7 +3,7 @@
 Pure. *Anchors* decide: labelled rows that both heads know and that say the same in both, each answered without itself
 (leave-one-out), so that nothing is learned by heart. Held where more answers are lost than won, by more than chance
 explains (a sign test) and more than a share. A class is lost where it was right and would be wrong; a value where it
-would be missed by half the usual miss (``core/misses.py``) of the head before more than before. Two kinds are asked
+would be missed by 0.4 usual misses (``core/misses.py``) of the head before more than before. Two kinds are asked
 apart: rows of feedback, where a scene is labelled now, and the sample of all that stands (``core/sample.py``), where it
 came from. Golden rows are too few for that, and validation rows know
 nothing of what was learned since; these move along, and cannot be chosen from outside. *Churn*, recent answers that
@@ -30,7 +30,7 @@ from core.label_settings import GuardSettings
 from core.statistics import from_grid
 from core.types import GridRows, Head
 
-TELLING = 0.5  # of the usual miss, by which a value has to be missed more, or less, to count
+TELLING = 0.4  # of the usual miss, by which a value has to be missed more, or less, to count
 
 
 @dataclass(frozen=True, kw_only=True)

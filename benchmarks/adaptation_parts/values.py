@@ -218,13 +218,14 @@ def _row(attack: str, defence: str, outcomes: Sequence[Outcome]) -> Row:
 
 
 def _claims(found: dict[tuple[str, str], list[Outcome]]) -> list[Claim]:
-    honest = [each for (attack, _), outcomes in found.items() if attack.startswith("nobody") for each in outcomes]
+    guarded = {names: told for names, told in found.items() if names[0].startswith("nobody") and names[1] != "none"}
+    honest = [each for outcomes in guarded.values() for each in outcomes]
     share = sum(each.held for each in honest) / sum(each.revisions for each in honest)
     claims = [Claim(claim="share of honest revisions that are held", value=share, bound=FALSE, holds=share <= FALSE)]
     for attack in ATTACKS[1:]:
         plain = np.array([each.score for each in found[attack, "none"]])
-        guarded = np.array([each.score for each in found[attack, "guard, quarantine"]])
-        gain = 100 * float((guarded - plain).mean())
+        screened = np.array([each.score for each in found[attack, "guard, quarantine"]])
+        gain = 100 * float((screened - plain).mean())
         words = f"{attack}: points of R² with guard and quarantine beside none, on average"
         claims.append(Claim(claim=words, value=gain, bound=0.0, holds=gain >= 0.0))
     return claims

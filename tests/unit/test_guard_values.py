@@ -208,7 +208,7 @@ def test_annotators_of_values_agree_within_the_usual_miss_and_what_would_be_with
         say(home, number, "bea", 20.0)
     told = {each.name: each for each in annotators(home, "s")}
     assert set(told) == {"ann", "bea"}
-    assert (told["bea"].shared, told["bea"].agreement) == (30, pytest.approx(2 / 3))
+    assert told["bea"].shared == 30 and told["bea"].agreement == pytest.approx(2 / 3)
     assert told["bea"].checked == 10 and told["bea"].confirmed < 3
     assert told["ann"].confirmed > 0.8 * told["ann"].checked > 0
     who, found = without(home, "s", "bea")
@@ -217,15 +217,15 @@ def test_annotators_of_values_agree_within_the_usual_miss_and_what_would_be_with
     assert found.accuracy_without >= found.accuracy
 
 
-def test_a_value_counts_as_lost_where_it_is_missed_by_half_the_usual_miss_more() -> None:
+def test_a_value_counts_as_lost_where_it_is_missed_by_a_good_part_of_the_usual_miss_more() -> None:
     before = {"a": 0.0, "b": 3.0, "c": 1.0, "d": 1.0}
-    after = {"a": 1.1, "b": 1.9, "c": 2.0, "d": 9.0}
+    after = {"a": 0.9, "b": 2.1, "c": 1.7, "d": 9.0}
     assert anchored(before, after, {"a", "b", "c"}, 2.0) == Anchors(rows=3, lost=1, won=1)
     up = replace(BLANK, bias=np.full(1, 0.25, np.float32))
     rows_BD = np.stack([features(1), features(2)])
     assert moved(BLANK, up, rows_BD, 0.2) == 2 and moved(BLANK, up, rows_BD, 0.3) == 0
     change = Change(feedback=Anchors(rows=100, lost=20, won=2), sample=Anchors(), answers=9, moved=4, usual=6.0)
     assert change.words(GuardSettings()) == (
-        "20 of 100 rows labelled by feedback would be missed by 3 more, 2 the other way round; "
+        "20 of 100 rows labelled by feedback would be missed by 2.4 more, 2 the other way round; "
         "4 of the last 9 answers would be others, by more than 6"
     )
