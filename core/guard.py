@@ -3,13 +3,12 @@
 Pure. *Anchors* decide: labelled rows that both heads know and that say the same in both, each answered without itself
 (leave-one-out), so that nothing is learned by heart. Held where more answers are lost than won, by more than chance
 explains (a sign test) and more than a share. A class is lost where it was right and would be wrong; a value where it
-would be missed by 0.4 usual misses (``core/misses.py``) of the head before more than before. Two kinds are asked
-apart: rows of feedback, where a scene is labelled now, and the sample of all that stands (``core/sample.py``), where it
-came from. Golden rows are too few for that, and validation rows know
-nothing of what was learned since; these move along, and cannot be chosen from outside. *Churn*, recent answers that
-would be others, makes the test stricter; by itself it holds nothing: measured on real scenes, the first honest label
-from a new place changes 60 % of what was answered there. So early learning is never held: where few anchors stand,
-nothing is lost beyond chance.
+would be missed by 0.4 usual misses (``core/misses.py``) of the head before more than before. Two kinds are asked apart:
+rows of feedback, where a scene is labelled now, and the sample of all that stands (``core/sample.py``), where it came
+from. Golden rows are too few for that, and validation rows know nothing of what was learned since; these move along,
+and cannot be chosen from outside. *Churn*, recent answers that would be others, makes the test stricter; by itself it
+holds nothing: measured on real scenes, the first honest label from a new place changes 60 % of what was answered there.
+So early learning is never held: where few anchors stand, nothing is lost beyond chance.
 
 The head before is that of some labels ago, so that damage which comes label by label adds up. What cannot be seen:
 damage where there are no anchors (a trigger that nobody else shows), and damage that is slower than that.

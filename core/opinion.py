@@ -156,14 +156,14 @@ class _Fit:
         taken = float(seen_N @ cho_solve(self._factor, seen_N, check_finite=False))
         return max(float(centred_D @ centred_D) - taken, 0.0) / self._lam + 1.0 / self._total
 
-    def studentised(self) -> Doubles:
-        """(N, K) by how much the rows' own targets are missed, each without itself, over the root of what it adds."""
+    def missed(self) -> tuple[Doubles, Doubles]:
+        """(N, K) by how much the rows' own targets are missed, each without itself, and (N,) one less its leverage."""
         rows_ND, _, targets_NK, weights_N, lam = self._told
         inverse_NN = solve_triangular(self._factor[0], np.eye(len(weights_N)), lower=True, check_finite=False)
         slack_N = lam * np.square(inverse_NN).sum(axis=0) - weights_N / self._total
-        missed_NK = targets_NK - rows_ND @ self._weight_DK - self._bias_K
-        own_NK: Doubles = missed_NK / np.sqrt(np.maximum(slack_N, LEAST_SLACK))[:, None]
-        return own_NK
+        slack_N = np.maximum(slack_N, LEAST_SLACK)
+        missed_NK: Doubles = (targets_NK - rows_ND @ self._weight_DK - self._bias_K) / slack_N[:, None]
+        return missed_NK, slack_N
 
     def without(self, gone_N: Flags) -> _Fit:
         """The fit of the other rows, at the same λ."""

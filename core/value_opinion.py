@@ -1,12 +1,12 @@
 """Values that nobody can vouch for himself: when two of them say the same, and when the others contradict one.
 
 The ruler is the *usual miss* (``core/misses.py``) of the very rows that answer, each of them without itself: whoever is
-judged, honest or not, has no part in it. Misses are studentised: where the rows that answer say little of an input,
-more is usual there. Two annotators say the same where they are no further apart than the usual miss of all rows. A
-value waits in quarantine where it is missed by more than ``WRONG_FROM`` usual misses. It contradicts a confident model
-where it is missed by more than ``FAIR`` of them and rather comes from among all values that stand than from about the
-answer, with ``confident`` at least: both as normal distributions, at even odds. So a model that knows little more than
-the mean contradicts nobody.
+judged, honest or not, has no part in it. Two annotators say the same where they are no further apart than that of all
+rows. What is missed by more than ``FAIR`` of them is looked at again, all misses studentised now: where the rows that
+answer say little of an input, more is usual there. It waits in quarantine where it is missed by more than
+``WRONG_FROM`` usual misses. It contradicts a confident model where it rather comes from among all values that stand
+than from about the answer, with ``confident`` at least: both as normal distributions, at even odds. So a model that
+knows little more than the mean contradicts nobody.
 
 Promises a function of the rows given.
 
@@ -29,12 +29,12 @@ from core.label_settings import HygieneSettings
 from core.misses import usual
 from core.opinion import Opinion
 from core.solve import one_thread
-from core.statistics import GRID, from_grid
+from core.statistics import GRID
 from core.types import Doubles, Flags, Scene
 
 KNOWN_FROM = 10  # rows of the sample, from which a miss may be called usual
 WRONG_FROM = 2.5  # usual misses
-FAIR = 2.0  # usual misses, up to which nothing more is asked
+FAIR = 2.0  # usual misses, up to which a value is not looked at again
 
 
 class ValueOpinion(Opinion):
@@ -52,7 +52,7 @@ class ValueOpinion(Opinion):
         self._task = task
         targets_N = np.array([_target(ballot) for ballot in ballots])
         super().__init__(ballots, targets_N[:, None], annotators)
-        self._usuals: dict[int, float] = {}
+        self._usuals: dict[int, tuple[float, float]] = {}
         self._wides: dict[tuple[str, int, int], float] = {}
         self._mean, self._spread = float(targets_N.mean()), max(float(targets_N.std()), 1 / GRID)
         self._learn([self.settled(ballot) for ballot in ballots])
@@ -60,7 +60,7 @@ class ValueOpinion(Opinion):
     def settled(self, ballot: Ballot) -> Ballot:
         """Those support it who say what stands, or no further from it than the usual miss."""
         assert ballot.row.target is not None
-        near = {name for name, said in ballot.said if abs(said - ballot.row.target) <= self._usual(-1) * GRID}
+        near = {name for name, said in ballot.said if abs(said - ballot.row.target) <= self._usual(-1)[0] * GRID}
         return replace(ballot, supporters=frozenset(near), disputed=len(near) < len(ballot.said))
 
     def knows(self, ballot: Ballot) -> bool:
@@ -70,7 +70,7 @@ class ValueOpinion(Opinion):
     def doubt(self, ballot: Ballot, told_K: Doubles, settings: HygieneSettings) -> Held | None:
         """Why a ballot waits to which this value was told, or None."""
         target, told, fold = _target(ballot), float(told_K[0]), self._left_out(ballot)
-        if abs(target - told) <= FAIR * self._usual(fold):
+        if abs(target - told) <= FAIR * self._usual(fold)[0]:
             return None
         wide = self._wide(ballot, fold)
         there, said = (self._task.offset + self._task.scale * each for each in (told, target))
@@ -86,14 +86,16 @@ class ValueOpinion(Opinion):
         """The usual miss of a ballot's input at its weight; kept, as it takes a while."""
         key = ballot.example, ballot.weight, fold
         if key not in self._wides:
-            self._wides[key] = self._usual(fold) * sqrt(1.0 + self._odds(ballot, fold))
+            self._wides[key] = self._usual(fold)[1] * sqrt(1.0 + self._odds(ballot, fold))
         return self._wides[key]
 
-    def _usual(self, fold: int) -> float:
-        """The usual miss of the rows that answer without a group; -1: of all."""
+    def _usual(self, fold: int) -> tuple[float, float]:
+        """The usual miss of the rows that answer without a group (-1: of all), as it is and studentised."""
         if fold not in self._usuals:
             with one_thread():
-                self._usuals[fold] = max(usual(self._of(fold).studentised()), 1 / GRID)
+                missed_NK, slack_N = self._of(fold).missed()
+            plain, studentised = usual(missed_NK), usual(missed_NK * np.sqrt(slack_N)[:, None])
+            self._usuals[fold] = max(plain, 1 / GRID), max(studentised, 1 / GRID)
         return self._usuals[fold]
 
     def _stray(self, target: float, told: float, wide: float) -> float:
@@ -110,4 +112,4 @@ class ValueOpinion(Opinion):
 
 def _target(ballot: Ballot) -> float:
     assert ballot.row.target is not None, "a value stands"
-    return float(from_grid(np.array([ballot.row.target], np.int16))[0])
+    return ballot.row.target / GRID
