@@ -97,11 +97,14 @@ class Screen:
 
     def _held(self, ballot: Ballot, opinion: Opinion | None) -> Held | None:
         if self._settings.second_opinion and ballot.disputed:
-            said = ballot.row.column if ballot.row.target is None else value_of(self._task, ballot.row.target)
-            words = f"annotators disagree, and only one of them says {said!r}"
+            words = f"annotators disagree, and only one of them says {self._said(ballot)}"
             return Held(reason="second_opinion", words=words)
         told_K = self._told.get(ballot.example)
         return None if told_K is None or opinion is None else opinion.doubt(ballot, told_K, self._settings)
+
+    def _said(self, ballot: Ballot) -> str:
+        target = ballot.row.target
+        return repr(ballot.row.column) if target is None else f"{value_of(self._task, target):.4g}"
 
     def _capped(self, kept: Sequence[Ballot], opinion: Opinion | None) -> dict[str, int]:
         weights = {ballot.example: ballot.weight for ballot in kept}
