@@ -40,6 +40,7 @@ from training.stock import base_of, part
 Start = Literal["base", "champion"]
 Outcome = Literal["promoted", "challenging", "accepted", "refused"]
 SAME = "the champion already has these features, and its head follows the labels by itself: nothing would change"
+ALONE = "nothing but the champion's head can move, which follows the labels by itself (the notes say why)"
 UNDECIDED = "the gate has too few examples to tell: the version answers a copy of the traffic, and labels will show"
 HOPELESS = "the champion errs on too few of the examples that judge: no candidate could be shown to be better"
 GOES = (
@@ -100,7 +101,9 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
         return refused
     passes("retrain.prepared")
     candidate = renewed(ground)
-    if candidate is None or _same(candidate, ground.champion):
+    if candidate is None:
+        return _refused(ALONE)
+    if _same(candidate, ground.champion):
         return _refused(SAME)
     reporter.stage("features of what stands, by the candidate")
     rows = features_of(ground, candidate, reporter)

@@ -123,5 +123,5 @@ def test_a_graph_that_is_not_faithful_to_its_backbones_leaves_the_champion(
     before = home.registry.champion(SCENE)
     monkeypatch.setattr(regained, "pristine", strict)
     told = incremental.retrain(home, Request(scene=SCENE), Stages(quiet=True))
-    assert (told.outcome, told.words) == ("refused", incremental.SAME)
+    assert (told.outcome, told.words) == ("refused", incremental.ALONE)
     assert home.registry.champion(SCENE) == before

@@ -70,6 +70,36 @@ def test_a_faithful_graph_passes_with_numbers(graph: bytes, pictures: np.ndarray
     assert (found.rows, found.batches) == (64, (1, 3, 16))
 
 
+class Faint(Pico):
+    """Half of the features are nothing but a hundred-thousandth of the largest, times ``share``."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = super().forward(x).abs()
+        least = 1e-5 * self.share * found.amax(dim=1, keepdim=True)
+        return torch.cat([found[:, :16], least.expand(-1, 16)], dim=1)
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.5, True), (100.0, False)])
+def test_what_rounding_leaves_of_nothing_is_no_fault_though_its_root_is_large(
+    share: float, passes: bool, pictures: np.ndarray
+) -> None:
+    def faint(share: float) -> Backbone:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return replace(backbone(), body=Normalised(Faint(share), MEAN, DEVIATION).eval())
+
+    model = compose([Member(graph=member(faint(share)))])
+    if passes:
+        assert check([(faint(0.0), Transform())], model, {"image": pictures}).max_abs < 1e-4
+        return
+    with pytest.raises(ParityFailed, match="features differ"):
+        check([(faint(0.0), Transform())], model, {"image": pictures})
+
+
 def test_two_members_are_checked_together(graph: bytes, pictures: np.ndarray) -> None:
     second = Transform(kind="l2")
     model = compose([Member(graph=graph), Member(graph=graph, transform=second)])
