@@ -44,7 +44,7 @@ from training.tune import device
 
 AUTO, DEFAULT = "auto", "finetune"
 BRIEF: Mapping[str, object] = {"epochs": 4, "frozen": 0.5, "keep": "last"}  # a cycle begins nearly right, comes again
-PICTURES: Mapping[str, object] = {"rate": 1e-3}  # of theirs besides; elsewhere a range test finds the rate
+PICTURES: Mapping[str, object] = {"rate": 6e-4}  # of theirs besides; elsewhere a range test finds the rate
 TUNING = 0.6  # of the time that is left goes into moving weights; the rest is for the sweep and for measuring
 
 

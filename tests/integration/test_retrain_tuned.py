@@ -176,7 +176,7 @@ def test_where_nothing_is_named_few_epochs_are_gone_and_as_many_old_examples_as_
     assert ground is not None
     renewed(ground)
     epochs = [(done, total) for title, done, total in heard.told if title.startswith("tuning")]
-    assert epochs[-1] == (4, 4) and brief("image")["rate"] == 1e-3
+    assert epochs[-1] == (4, 4) and brief("image")["rate"] == 6e-4
     rows = sides(ground)
     names = {example.digest for example in (*rows.train, *rows.validation)}
     old, new = names & {*ground.stock.old}, names & {*ground.stock.new}
