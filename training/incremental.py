@@ -40,7 +40,7 @@ from training.stock import base_of, part
 Start = Literal["base", "champion"]
 Outcome = Literal["promoted", "challenging", "accepted", "refused"]
 SAME = "the champion already has these features, and its head follows the labels by itself: nothing would change"
-ALONE = "nothing but the champion's head can move, which follows the labels by itself (the notes say why)"
+ALONE = "nothing better than the champion's features was found, and its head follows the labels by itself"
 UNDECIDED = "the gate has too few examples to tell: the version answers a copy of the traffic, and labels will show"
 HOPELESS = "the champion errs on too few of the examples that judge: no candidate could be shown to be better"
 GOES = (

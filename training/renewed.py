@@ -100,7 +100,8 @@ class Candidate:
 
 
 def renewed(ground: Ground) -> Candidate | None:
-    """The best of what could be made; None where nothing but the head of the champion can move.
+    """The best of what could be made; None where nothing but the head of the champion can move, and where its tuned
+    weights were gone on from and nothing better came of it.
 
     Raises:
         InvalidInput: a recipe that was named does not fit the backbone or the scene.
@@ -109,7 +110,7 @@ def renewed(ground: Ground) -> Candidate | None:
     floor = _refit(ground)
     if floor is None or ground.asked.recipe == FLOOR:
         return floor
-    return _moved(ground, floor) or floor
+    return _moved(ground, floor) or (None if _goes_on(ground) else floor)
 
 
 def _refit(ground: Ground) -> Candidate | None:
@@ -147,7 +148,7 @@ def _assembled(ground: Ground, backbones: Sequence[Backbone], drawn: list[Exampl
 
 
 def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
-    """What a recipe makes of the weights that the cycle begins from; None where the closed form stays."""
+    """What a recipe makes of the weights that the cycle begins from; None where it makes nothing better."""
     named, note = ground.asked.recipe != AUTO, ground.reporter.note
     name = ground.asked.recipe if named else DEFAULT
     try:
@@ -157,11 +158,11 @@ def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
         config = recipe.configure(name, ground.settings if named else brief(moving.modality))
         return _tried(ground, floor, start, sides(ground), name, config)
     except (TooFew, ParityFailed) as error:
-        note(f"{error.message}: the closed form stays")
+        note(f"{error.message}: {_stays(ground)}")
     except InvalidInput as refused:
         if named:
             raise
-        note(f"{refused.message}: the closed form stays")
+        note(f"{refused.message}: {_stays(ground)}")
     return None
 
 
@@ -185,6 +186,10 @@ def _start(ground: Ground, floor: Candidate) -> Assembly:
 def _goes_on(ground: Ground) -> bool:
     """Whether tuning begins from weights that have seen labels of the scene."""
     return ground.start == "champion" and any(member.tuned for member in ground.champion.manifest.members)
+
+
+def _stays(ground: Ground) -> str:
+    return "the champion's weights stay" if _goes_on(ground) else "the closed form stays"
 
 
 def sides(ground: Ground) -> Rows:
@@ -213,19 +218,19 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
     ground.reporter.stage(f"tuning {base.name} by {name} on {len(rows.train)} examples")
     held = judge.of_assembly(start, floor.parity, rows, bench)
     if ground.asked.recipe == AUTO and rows.train and (why := auto.against(held.score, ground.scene, rows.train)):
-        note(f"{why}: the closed form stays")
+        note(f"{why}: {_stays(ground)}")
         return None
     alone = solo(start, place, held, rows, bench)
     context = _context(ground, alone, rows, getattr(config, "epochs", 0))
     made = recipe.load(name).tune(base, alone.rows, config, context)
     passes("retrain.tuned")
     if not made.moved:
-        note(f"{name} found nothing better than its start ({made.stopped}): the closed form stays")
+        note(f"{name} found nothing better than its start ({made.stopped}): {_stays(ground)}")
         return None
     ground.reporter.stage("averaging the weights with those that it began from")
     point = sweep(alone.assembly, made.backbone, alone.rows, alone.scene, ground.seed)
     if point.share == 0:
-        note("no average with the tuned weights is better than none of them: the closed form stays")
+        note(f"no average with the tuned weights is better than none of them: {_stays(ground)}")
         return None
     found = _judged(ground, start, place, point.backbone, rows)
     decided = judge.decide(held, found, name, ground.seed)

@@ -149,6 +149,8 @@ def test_a_champion_that_learned_of_an_erased_person_is_followed_by_one_from_the
     assert from_champion.start == "champion" and not from_champion.tainted
     assert {e.digest for e in sides(from_champion).validation} <= set(from_champion.stock.new)
     assert from_champion.stock.anchor and not from_champion.stock.anchor & taught_by(home, after.version)
+    still = replace(champion, settings={**SETTINGS, "epochs": 1, "rate": 1e-12})
+    assert renewed(stand(home, still)) is None, "nothing better, and no way back to the pretrained weights"
 
 
 class Hearing(Stages):
