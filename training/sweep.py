@@ -1,4 +1,4 @@
-"""The line between the weights that tuning began from and those that it ended with: the point that judges best.
+"""The line between the weights that tuning began from and those that it ended with: the point that comes nearest.
 
 Promises the start itself, and so no change, where no point of the line is better than it (WiSE-FT,
 ``training/fuse/wise_ft.py``). Choices are made on features by torch, a step of rounding away from what is served.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from core.types import Example, GridRows, Scene
+from core.types import Doubles, Example, GridRows, Scene
 from exporters.backbone import Backbone
 from training import assemble, tuned
 from training.assemble import Assembly
@@ -39,7 +39,7 @@ class Point:
 
 
 def sweep(start: Assembly, moved: Backbone, sides: Rows, scene: Scene, seed: int) -> Point:
-    """The best point by the leave-one-out score on the validation rows; of several tasks, the mean of their scores.
+    """The best point by the squared error of leave-one-out answers on the validation rows; of several tasks, the mean.
 
     Args:
         start: the one backbone that tuning began from, assembled. moved: the same, tuned.
@@ -91,10 +91,21 @@ def _judges(scene: Scene, examples: Sequence[Example], held: int, seed: int) -> 
 
 
 def _score(judges: Sequence[_Judges], rows_ND: GridRows) -> float:
-    """The leave-one-out score, mean over the tasks."""
-    held = [members.held_out(each.rows, rows_ND[each.places]) for each in judges]
-    outcomes = [members.outcomes(each.rows, held_NK) for each, held_NK in zip(judges, held, strict=True)]
-    return float(np.mean([members.score(each.rows, found_J) for each, found_J in zip(judges, outcomes, strict=True)]))
+    """How near leave-one-out answers come, mean over the tasks."""
+    found = []
+    for each in judges:
+        nearness_J = _nearness(each.rows, members.held_out(each.rows, rows_ND[each.places]))
+        found.append(members.score(each.rows, nearness_J))
+    return float(np.mean(found))
+
+
+def _nearness(rows: members.Given, scores_NK: Doubles) -> Doubles:
+    """(J,) of each judged row 1 less its squared error: by so few rows, right or wrong does not tell two points apart of
+    which one errs on a row in fifteen and the other on a row in twenty."""
+    if rows.task == "regression":
+        return members.outcomes(rows, scores_NK)
+    nearness_J: Doubles = 1.0 - np.square(scores_NK - rows.targets_NK)[rows.judged_N].sum(axis=1)
+    return nearness_J
 
 
 def _as_training(examples: Sequence[Example]) -> list[Example]:
