@@ -100,7 +100,7 @@ def _score(judges: Sequence[_Judges], rows_ND: GridRows) -> float:
 
 
 def _nearness(rows: members.Given, scores_NK: Doubles) -> Doubles:
-    """(J,) of each judged row 1 less its squared error: by so few rows, right or wrong does not tell two points apart of
+    """(J,) of each judged row 1 less its squared error: right or wrong of so few rows does not tell two points apart of
     which one errs on a row in fifteen and the other on a row in twenty."""
     if rows.task == "regression":
         return members.outcomes(rows, scores_NK)
