@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 3000
 
-.PHONY: demo test servers test-slow check pictures up bench clean
+.PHONY: demo test servers test-slow test-gpu check pictures up bench clean
 
 $(INSTALLED): pyproject.toml constraints.txt weights.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,12 +29,16 @@ servers:
 
 # Two at a time what needs no servers of its own; then, one after the other, what starts them.
 test: $(INSTALLED) servers check
-	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --ignore=tests/integration
-	$(BIN)/python -m pytest -m 'not slow' tests/integration
+	$(BIN)/python -m pytest -m 'not slow and not gpu' -n 2 --dist loadfile --ignore=tests/integration
+	$(BIN)/python -m pytest -m 'not slow and not gpu' tests/integration
 
 # What takes minutes: fresh environments with the base install, and with the built bento.
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# What needs an NVIDIA GPU, and onnxruntime-gpu installed: fails where there is none.
+test-gpu: $(INSTALLED)
+	$(BIN)/python -m pytest -m gpu tests/unit/test_gpu.py
 
 # Pictures of every page of the console, by the tests that look whether they fit.
 pictures: $(INSTALLED)
