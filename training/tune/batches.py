@@ -1,14 +1,15 @@
 """Examples as batches of tensors: read by the preprocessor that serves, held in memory as far as they fit.
 
-Promises the very arrays that serving sees, in an order that is a function of seed and epoch alone. Knows nothing of
-models or losses.
+Promises the very arrays that serving sees, in an order that is a function of seed and epoch alone; and that rows which
+stand side by side in a batch only because something fills them up (short texts beside long ones) pass through apart.
+Knows nothing of models or losses.
 
 Legend: N rows, B batch, K classes (1 for regression).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from core.types import Example
 from training import features
 
 Rewrite = Callable[[bytes, np.random.Generator], bytes]
+Shapes = tuple[tuple[int, ...], ...]  # of a row's inputs, in their order
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Batch:
         inputs: (B, …) by name.
         targets_BK: shares of classes, or standardised values. weights_B: what a row counts.
         unlabelled: inputs of as many rows without labels; empty where there are none.
+        shapes: of every row before it was filled up to the largest; empty where none was.
     """
 
     inputs: dict[str, torch.Tensor]
     targets_BK: torch.Tensor
     weights_B: torch.Tensor
     unlabelled: dict[str, torch.Tensor]
+    shapes: tuple[Shapes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets_BK)
@@ -50,13 +54,22 @@ class Batch:
             unlabelled=_to(self.unlabelled, place),
         )
 
-    def split(self, rows: int) -> list[Batch]:
-        """Batches of at most so many rows."""
-        cuts = [slice(start, start + rows) for start in range(0, len(self), rows)]
-        return [
-            Batch(_cut(self.inputs, cut), self.targets_BK[cut], self.weights_B[cut], _cut(self.unlabelled, cut))
-            for cut in cuts
-        ]
+    def parts(self, rows: int, apart: bool = True) -> Iterator[tuple[torch.Tensor, Batch]]:
+        """Places of at most so many rows, and these rows: where ``apart``, of one shape, not filled up."""
+        shapes = self.shapes if apart and self.shapes else ((),) * len(self)
+        for mine in sorted(set(shapes)):
+            alike = [place for place, other in enumerate(shapes) if other == mine]
+            for start in range(0, len(alike), rows):
+                places_P = torch.tensor(alike[start : start + rows])
+                yield places_P, self._cut(places_P, mine)
+
+    def _cut(self, places_P: torch.Tensor, shapes: Shapes) -> Batch:
+        """Some rows, without what fills them up beyond ``shapes``; where there are none, as they are."""
+        at = places_P.to(self.targets_BK.device)
+        sizes = dict(zip(self.inputs, shapes, strict=False))
+        inputs = {name: held[at][(slice(None), *map(slice, sizes.get(name, ())))] for name, held in self.inputs.items()}
+        unlabelled = {name: held[at] for name, held in self.unlabelled.items()}
+        return Batch(inputs, self.targets_BK[at], self.weights_B[at], unlabelled)
 
 
 class Feed:
@@ -84,21 +97,22 @@ class Feed:
     ) -> Batch:
         """The rows at ``places``, beside the unlabelled ones at ``others``; varied where there is a ``chance``."""
         at = torch.tensor(list(places), dtype=torch.long)
-        return Batch(
-            inputs=self._inputs([self.examples[place] for place in places], chance),
-            targets_BK=self.targets_NK[at],
-            weights_B=self.weights_N[at],
-            unlabelled=self._inputs([self.unlabelled[place] for place in others], chance),
-        )
+        rows = self._rows([self.examples[place] for place in places], chance)
+        inputs = self._inputs(rows)
+        beside = self._inputs(self._rows([self.unlabelled[place] for place in others], chance))
+        shapes = tuple(tuple(row.arrays[name].shape for name in inputs) for row in rows)
+        filled = len(set(shapes)) > 1 and not beside  # who aligns features compares whole batches
+        return Batch(inputs, self.targets_NK[at], self.weights_N[at], beside, shapes if filled else ())
 
-    def _inputs(self, examples: Sequence[Example], chance: np.random.Generator | None) -> dict[str, torch.Tensor]:
-        if not examples:
+    def _inputs(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        if not rows:
             return {}
-        if self._rewrite is None or chance is None:
-            rows = [self._row(example) for example in examples]
-        else:
-            rows = [self._varied(example, self._rewrite, chance) for example in examples]
         return {name: torch.from_numpy(array) for name, array in self._preprocessor.batch(rows).items()}
+
+    def _rows(self, examples: Sequence[Example], chance: np.random.Generator | None) -> list[Row]:
+        if self._rewrite is None or chance is None:
+            return [self._row(example) for example in examples]
+        return [self._varied(example, self._rewrite, chance) for example in examples]
 
     def _row(self, example: Example) -> Row:
         return features.read(example, self._preprocessor)
@@ -122,7 +136,3 @@ def order(count: int, batch: int, seed: int, epoch: int) -> list[list[int]]:
 
 def _to(tensors: dict[str, torch.Tensor], place: torch.device) -> dict[str, torch.Tensor]:
     return {name: tensor.to(place, non_blocking=True) for name, tensor in tensors.items()}
-
-
-def _cut(tensors: dict[str, torch.Tensor], cut: slice) -> dict[str, torch.Tensor]:
-    return {name: tensor[cut] for name, tensor in tensors.items()}

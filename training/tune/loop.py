@@ -196,8 +196,8 @@ class Loop:
 
     def _backward(self, batch: Batch, weight: float, rows: int) -> float:
         self._optimiser.zero_grad()
-        total = 0.0
-        for part in batch.split(rows):
+        total, apart = 0.0, self._plan.batch_norm == "frozen"
+        for _, part in batch.parts(rows, apart):
             with self._device.autocast():
                 loss = (self._course.objective(self._network, part) * part.weights_B).sum() / weight
             loss.backward()
@@ -245,9 +245,10 @@ class Loop:
         scores_NK = torch.zeros(held.targets_NK.shape, device=self._device.place)
         mine = self._device.share(range(len(held)))
         for start in range(0, len(mine), rows):
-            at = mine[start : start + rows]
-            with self._device.autocast():
-                scores_NK[at] = self._network(held.batch(at).to(self._device.place).inputs).scores_BK.float()
+            at = torch.tensor(mine[start : start + rows])
+            for places, part in held.batch(at.tolist()).to(self._device.place).parts(rows):
+                with self._device.autocast():
+                    scores_NK[at[places]] = self._network(part.inputs).scores_BK.float()
         return scores_NK
 
     def _look_ahead(self, number: int, seconds: float) -> None:
