@@ -224,6 +224,17 @@ def domain(name: str) -> Texts:
     return _features(name, _reviews(DOMAINS[name]))
 
 
+def folder(name: str, bench: Path = BENCH) -> Path:
+    """Texts of one domain as a folder of class folders, a file each."""
+
+    def make(out: Path) -> None:
+        for number, (text, label, _) in enumerate(_reviews(DOMAINS[name])):
+            (out / label).mkdir(exist_ok=True)
+            (out / label / f"{number}.txt").write_text(text, encoding="utf-8")
+
+    return once(bench / "scenes" / f"said_of_{name}", make)
+
+
 def _reviews(file: str) -> list[tuple[str, str, str]]:
     """(text, sentiment, text) of one domain; what was scored 0 is left out."""
     root = once(BENCH / "vadersentiment", _unpack)

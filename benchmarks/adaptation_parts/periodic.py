@@ -52,7 +52,6 @@ from training.judge import Bench
 from training.tune import device
 from training.tuning import Ask
 
-BACKBONE = "efficientnet_lite0"
 WITHIN, COST = 1.0, 25.0  # points of accuracy; % of processor seconds
 LAST = 50  # answers that a point of the curve is the mean of
 PANEL = f"{{}}: right answers of the last {LAST}"
@@ -133,16 +132,15 @@ class Fixed:
 class Scratch:
     """The recipe on everything that was labelled so far, from the pristine backbone, each time."""
 
-    def __init__(self, folder: Path, scene: Scene, stream: Stream, seed: int) -> None:
-        self.every, self._size = stream.every, stream.size
-        self._bench = Bench(scene, folder, Limits(), None, os.cpu_count() or 1, seed)
+    def __init__(self, bench: Bench, stream: Stream) -> None:
+        self.every, self._stream, self._bench = stream.every, stream, bench
         self._told: list[Example] = []
         self.seconds = 0.0
 
     def begin(self, examples: Sequence[Example]) -> None:
         """The closed form on the first scene, as everybody begins."""
         self._told += examples
-        self._serve(self._floor(), self._told)
+        self._serve(_untouched(self._bench, self._stream), self._told)
 
     def answer(self, examples: Sequence[Example]) -> Names:
         """A label for each."""
@@ -162,7 +160,7 @@ class Scratch:
     def moment(self) -> None:
         """Train."""
         begun = time.process_time()
-        bench, floor = self._bench, self._floor()
+        bench, floor = self._bench, _untouched(self._bench, self._stream)
         rows = tuning.sides(self._told, bench.scene, bench.seed)
         parity = package.check_parity(floor, judge.draw(rows.train, bench.seed))
         config = recipe.configure("finetune", {})
@@ -170,10 +168,6 @@ class Scratch:
         attempt = tuning.attempt(floor, parity, rows, bench, asked)
         self._serve(attempt.judged.assembly if attempt.judged else floor, self._told)
         self.seconds += time.process_time() - begun
-
-    def _floor(self) -> Assembly:
-        bench, backbone = self._bench, zoo.load(BACKBONE, zoo.Setting(size=self._size))
-        return assemble([backbone], None, bench.scene, bench.cache, [], bench.threads, bench.limits)
 
     def _serve(self, assembly: Assembly, told: Sequence[Example]) -> None:
         self._served, self._rows = assembly, _rows(assembly, told, judge.cache_of(assembly, self._bench.cache))
@@ -245,17 +239,22 @@ def followed(way: Way, stages: Sequence[Stage], seed: int) -> Followed:
 def _ways(place: Path, stages: Sequence[Stage], stream: Stream, seed: int) -> dict[str, Way]:
     everything = [example for stage in stages for example in (*stage.taught, *stage.tested)]
     labels = tuple(sorted({str(example.label) for example in everything}))
-    scene = Scene(name="stream", task="classification", modality="image", labels=labels, hash_key=b"stream")
-    backbone, cache = zoo.load(BACKBONE, zoo.Setting(size=stream.size)), BENCH / "features"
-    rows = _rows(assemble([backbone], None, scene, cache, [], 1, Limits()), everything, cache)
+    scene = Scene(name="stream", task="classification", modality=stream.modality, labels=labels, hash_key=b"stream")
+    bench = Bench(scene, BENCH / "features", Limits(), None, os.cpu_count() or 1, seed)
+    rows = _rows(_untouched(bench, stream), everything, bench.cache)
     (place / "scratch").mkdir()
-    (place / "scratch" / "graphs").symlink_to((cache / "graphs").resolve())
+    (place / "scratch" / "graphs").symlink_to((BENCH / "features" / "graphs").resolve())
     return {
         FROZEN: Fixed(rows, frozen=True),
         HEAD: Fixed(rows, frozen=False),
-        CYCLE: Product(place / "home", BACKBONE, stream.size, seed, stream.every),
-        SCRATCH: Scratch(place / "scratch", scene, stream, seed),
+        CYCLE: Product(place / "home", stream, seed),
+        SCRATCH: Scratch(replace(bench, cache=place / "scratch"), stream),
     }
+
+
+def _untouched(bench: Bench, stream: Stream) -> Assembly:
+    backbone = zoo.load(stream.backbone, zoo.Setting(size=stream.size))
+    return assemble([backbone], bench.kind, bench.scene, bench.cache, [], bench.threads, bench.limits)
 
 
 def _rows(assembly: Assembly, examples: Sequence[Example], cache: Path | None) -> dict[str, GridRows]:

@@ -1,4 +1,4 @@
-"""The product itself under a stream of pictures: a home, its ledger, the learner's step, and its cycle of retraining.
+"""The product itself under a stream: a home, its ledger, the learner's step, and its cycle of retraining.
 
 Promises that nothing of it is copied: the first version is what ``lepton adapt`` makes, labels are events of feedback
 beside the features that were served, heads are those that the learner publishes, a cycle is what ``lepton retrain``
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.adaptation_parts.stages import Stream, text_of
 from benchmarks.debian import BENCH
 from benchmarks.draws import Names
 from core.config import LabelSettings, Settings
@@ -65,20 +66,13 @@ class Product:
     """One home, adapted to its first scene.
 
     Args:
-        folder: of the home. backbone, size: what is adapted. seed: of everything.
-        every: labels after which it retrains, as ``lepton retrain`` does where nothing else is asked.
+        folder: of the home. stream: what comes, what reads it, and after how many labels it retrains, as
+            ``lepton retrain`` does where nothing else is asked. seed: of everything.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        backbone: str,
-        size: int,
-        seed: int,
-        every: int,
-    ) -> None:
-        self._folder, self._backbone, self._size, self._seed = folder, backbone, size, seed
-        self.every = every
+    def __init__(self, folder: Path, stream: Stream, seed: int) -> None:
+        self._folder, self._stream, self._seed = folder, stream, seed
+        self.every = stream.every
         self._sides: dict[str, Side] = {}
         self.seconds = 0.0
         self.cycles: list[Cycle] = []
@@ -100,15 +94,15 @@ class Product:
         self._home = open_home(Settings(home=self._folder, retrain=ASKED, labels=ALIKE))
         request = pipeline.Request(
             scene=SCENE,
-            data=_table(self._folder / "data", examples),
-            backbones=(self._backbone,),
+            data=_table(self._folder / "data", examples, self._stream.modality),
+            backbones=(self._stream.backbone,),
             recipe="closed_form",
-            size=self._size,
+            size=self._stream.size,
             seed=self._seed,
         )
         labels = tuple(sorted({str(example.label) for example in examples}))
         key = f"stream {self._seed}".encode()  # of who judges: the same at every call
-        scene = Scene(name=SCENE, task="classification", modality="image", labels=labels, hash_key=key)
+        scene = Scene(name=SCENE, task="classification", modality=self._stream.modality, labels=labels, hash_key=key)
         self._home.registry.declare(scene)
         pipeline.adapt(self._home, request, Stages(quiet=True))
         self._learner = Learner(self._home, "benchmark", Metrics())
@@ -134,7 +128,7 @@ class Product:
             seen = Evidence(
                 example=example.digest,
                 features={side.parent.manifest.extractor: row},
-                media="image/png",
+                media=self._stream.media,
                 path=str(Path(example.path).resolve()),
             )
             self._home.ledger.add(Feedback(scene=SCENE, example=example.digest, label=example.label), seen)
@@ -229,14 +223,19 @@ class Side:
         return said_N
 
 
-def _table(folder: Path, examples: Sequence[Example]) -> Path:
+def _table(folder: Path, examples: Sequence[Example], modality: str) -> Path:
     """The examples as data that ``lepton adapt`` takes, all of them to be learned."""
     folder.mkdir()
     with (folder / "data.csv").open("w", newline="", encoding="utf-8") as file:
         told = csv.writer(file)
-        told.writerow(["image", "label", "split"])
+        told.writerow([modality, "label", "split"])
         for example in examples:
-            name = f"{example.digest}{Path(example.path).suffix}"
-            shutil.copyfile(example.path, folder / name)
-            told.writerow([name, example.label, "train"])
+            said = text_of(example) if modality == "text" else _copied(example, folder)
+            told.writerow([said, example.label, "train"])
     return folder / "data.csv"
+
+
+def _copied(example: Example, folder: Path) -> str:
+    name = f"{example.digest}{Path(example.path).suffix}"
+    shutil.copyfile(example.path, folder / name)
+    return name
