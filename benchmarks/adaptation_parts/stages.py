@@ -5,8 +5,8 @@
   such things.
 * ``scanners``: 1,000 of scikit-learn's digits, then 4,500 of MNIST, other writers and another scanner, at 32 px; a
   training after 2,000 labels and after 4,000. The backbone has seen nothing like them.
-* ``texts``: films, products and tweets, liked or not (``benchmarks/texts.py``), read by MiniLM: 500 films are known, then
-  1,000 of the others each come; a training after 950 labels and after 1,900.
+* ``texts``: films, products and tweets, liked or not (``benchmarks/texts.py``), read by MiniLM: 500 films are known,
+  then 1,000 of each of the others come; a training after 950 labels and after 1,900.
 
 Promises the same examples in the same order for the same draw. Knows nothing of who learns.
 """
