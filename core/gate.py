@@ -32,6 +32,7 @@ from core.errors import InvalidInput
 RESAMPLES = 2000
 EVEN = 0.5  # the level at which a lower bound is what was observed
 RARE = "rare classes"  # name of the group of those with fewer rows than can be judged alone
+SHARP = 5  # of the mixture over chances to win: few challengers that are worth it win more than seven of ten duels
 HALF = 0.5  # added to each kind of outcome of a class: twenty rows without a difference are no proof of none
 
 Flags = NDArray[np.bool_]
@@ -263,12 +264,14 @@ def evidence(wins: int, losses: int) -> float:
     ``evidence(losses, wins)`` speaks for the champion.
 
     >>> evidence(0, 0), round(evidence(20, 2)), round(evidence(11, 11), 2)
-    (1.0, 1579, 0.26)
+    (1.0, 287, 0.55)
     """
-    above_half = betaincc(wins + 1, losses + 1, 0.5)  # of the uniform mixture over chances to win from 1/2 to 1
+    won, lost = wins + SHARP, losses + SHARP
+    above_half = betaincc(won, lost, 0.5)  # of a beta mixture over chances to win, of which the upper half alone counts
     if above_half == 0.0:
         return 0.0
-    return float(np.exp((wins + losses + 1) * math.log(2) + betaln(wins + 1, losses + 1) + math.log(above_half)))
+    told = (wins + losses + 1) * math.log(2) + betaln(won, lost) - betaln(SHARP, SHARP)
+    return float(np.exp(told + math.log(above_half)))
 
 
 def _alone(outcomes: Outcomes) -> tuple[int, int]:
