@@ -11,61 +11,36 @@ Legend: N rows, D features.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.adaptation_parts import streams
+from benchmarks.adaptation_parts.attacked import DEFENCES, Attacked, Said, attacked
 from benchmarks.adaptation_parts.measured import Measured
 from benchmarks.draws import Names, mean_and_half
 from benchmarks.report import Claim, Row
 from core.annotators import remove
-from core.config import Settings
-from core.events import TRAINING, Feedback
-from core.evidence import Evidence
-from core.home import Home, open_home
+from core.follow import blank
 from core.label_settings import GuardSettings, HygieneSettings
 from core.statistics import from_grid
 from core.types import GridRows, Head, Scene
-from learner.loop import Learner
-from learner.metrics import Metrics
 
-SCENE, EXTRACTOR, VERSION = "digits", "lite0", "v" * 64
-MANIFEST: dict[str, object] = {"extractor": EXTRACTOR, "lineage": {"sequence": 0}}
+LABELS = tuple(str(digit) for digit in range(10))
+DIGITS = Scene(name="digits", task="classification", modality="image", labels=LABELS, hash_key=b"key")
 TAUGHT, LABELLED, TESTED = 600, 240, 600
 BATCH, ANNOTATORS = 20, ("ann", "bob", "mallory")
 FLIPPED = 0.3
 LOSES = 2.0  # points of accuracy that a defence may cost, whatever happens
 PLANTED, TARGET = 40, "8"  # triggered inputs in the attacker's one batch, and what they are called
 
-DEFENCES: dict[str, tuple[GuardSettings, HygieneSettings]] = {
-    "none": (GuardSettings(on=False), HygieneSettings()),
-    "guard (the default)": (GuardSettings(), HygieneSettings()),
-    "guard, quarantine": (GuardSettings(), HygieneSettings(quarantine=True)),
-    "guard, second opinion": (GuardSettings(), HygieneSettings(second_opinion=True)),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Said:
-    """One label of the stream, and whether it is wrong on purpose."""
-
-    name: str
-    features: GridRows
-    label: str
-    annotator: str
-    wrong: bool
-
 
 @dataclass(frozen=True, eq=False)
 class Draw:
     """A draw of the scene: training rows, batches of labels, rows to be judged on, and the same with the trigger."""
 
-    taught: tuple[GridRows, Names]
+    taught: tuple[GridRows, list[str]]
     batches: tuple[tuple[Said, ...], ...]
     test: tuple[GridRows, Names]
     triggered: GridRows
@@ -109,7 +84,7 @@ def _draw(pair: streams.Pair, triggered_ND: GridRows, attack: str, seed: int) ->
         batches.append(tuple(Said(f"t{n}", triggered_ND[n], TARGET, "mallory", True) for n in marked))
     others = test[pair.new_N[test] != TARGET]
     return Draw(
-        (pair.old_ND[taught], pair.old_N[taught]),
+        (pair.old_ND[taught], [str(label) for label in pair.old_N[taught]]),
         tuple(batches),
         (pair.new_ND[test], pair.new_N[test]),
         triggered_ND[others],
@@ -126,99 +101,36 @@ def _said(pair: streams.Pair, n: int, place: int, attack: str, chance: np.random
 
 def _run(draw: Draw, defence: str, compared: bool) -> Outcome:
     guard, hygiene = DEFENCES[defence]
-    with _home(draw, guard, hygiene) as (home, learner):
-        removed = _stream(home, learner, draw.batches)
-        said = [each for batch in draw.batches for each in batch]
-        kept = _kept(home)
-        wrong = [each for each in said if each.wrong]
-        right = [each for each in said if not each.wrong and each.annotator not in removed]
-        head = _head(home)
+    with attacked(DIGITS, draw.taught, _blank(draw), guard, hygiene) as scene:
+        scene.stream(draw.batches)
+        caught, wronged = scene.caught(draw.batches)
+        head = scene.head()
         told = [head.labels[k] for k in _answers(head, draw.triggered)]
         accuracy = float(np.mean([head.labels[k] for k in _answers(head, draw.test[0])] == draw.test[1]))
-        restored = _restored(home, learner, draw, hygiene, removed) if compared else 0.0
+        restored = _restored(scene, draw, hygiene) if compared else 0.0
     return Outcome(
         accuracy=accuracy,
-        caught=float(np.mean([each.name not in kept for each in wrong])) if wrong else 0.0,
-        wronged=float(np.mean([each.name not in kept for each in right])),
+        caught=caught,
+        wronged=wronged,
         fooled=float(np.mean([label == TARGET for label in told])),
         restored=restored,
     )
 
 
-def _restored(home: Home, learner: Learner, draw: Draw, hygiene: HygieneSettings, removed: set[str]) -> float:
+def _restored(scene: Attacked, draw: Draw, hygiene: HygieneSettings) -> float:
     """Take the attacker out by one call; the largest difference to the head of a ledger that never saw them."""
-    if "mallory" not in removed:
-        remove(home, SCENE, "mallory")
-        _step(learner)
-    others = {"mallory", *removed}
+    if "mallory" not in scene.removed:
+        remove(scene.home, scene.scene, "mallory")
+        scene.step()
+    others = {"mallory", *scene.removed}
     honest = [each for batch in draw.batches for each in batch if each.annotator not in others]
-    with _home(draw, GuardSettings(on=False), hygiene) as (never, other):
-        _stream(never, other, [honest])
-        return float(np.abs(_head(home).weight - _head(never).weight).max())
+    with attacked(DIGITS, draw.taught, _blank(draw), GuardSettings(on=False), hygiene) as never:
+        never.stream([honest])
+        return float(np.abs(scene.head().weight - never.head().weight).max())
 
 
-@contextmanager
-def _home(draw: Draw, guard: GuardSettings, hygiene: HygieneSettings) -> Iterator[tuple[Home, Learner]]:
-    with tempfile.TemporaryDirectory() as folder:
-        home = open_home(Settings(home=Path(folder), guard=guard, hygiene=hygiene))
-        labels = tuple(str(digit) for digit in range(10))
-        home.registry.declare(
-            Scene(name=SCENE, task="classification", modality="image", labels=labels, hash_key=b"key")
-        )
-        rows_ND, labels_N = draw.taught
-        home.evidence.keep([Evidence(example=f"o{n}", features={EXTRACTOR: row}) for n, row in enumerate(rows_ND)])
-        home.ledger.teach(
-            SCENE,
-            [
-                Feedback(scene=SCENE, example=f"o{n}", label=str(label), source=TRAINING)
-                for n, label in enumerate(labels_N)
-            ],
-        )
-        blank = Head(weight=np.zeros((rows_ND.shape[1], 10), np.float32), bias=np.zeros(10, np.float32), labels=labels)
-        home.registry.register(SCENE, VERSION, MANIFEST | {"features": rows_ND.shape[1]}, blank)
-        learner = Learner(home, "benchmark", Metrics())
-        _step(learner)
-        yield home, learner
-        home.close()
-
-
-def _stream(home: Home, learner: Learner, batches: Sequence[Sequence[Said]]) -> set[str]:
-    """Labels in, batch by batch; whoever the guard names is removed. Returns who was."""
-    removed: set[str] = set()
-    for batch in batches:
-        for each in batch:
-            if each.annotator not in removed:
-                evidence = Evidence(example=each.name, features={EXTRACTOR: each.features})
-                told = Feedback(scene=SCENE, label=each.label, example=each.name, annotator=each.annotator)
-                home.ledger.add(told, evidence)
-        _step(learner)
-        hold = home.holds.of(SCENE)
-        if hold is not None:
-            if hold.annotator:
-                removed.add(hold.annotator)
-                remove(home, SCENE, hold.annotator)
-            else:
-                home.holds.accept(SCENE)
-            _step(learner)
-    return removed
-
-
-def _step(learner: Learner) -> None:
-    assert learner.lead()
-    learner.step()
-
-
-def _head(home: Home) -> Head:
-    revision = home.registry.latest_revision(SCENE, VERSION)
-    assert revision is not None, "it was registered with one"
-    return revision.head
-
-
-def _kept(home: Home) -> set[str]:
-    """Examples whose labels count."""
-    follower = home.follower(home.registry.scene(SCENE), home.registry.version(SCENE, VERSION))
-    follower.catch_up()
-    return set(follower.state.rows)
+def _blank(draw: Draw) -> Head:
+    return blank(DIGITS, draw.taught[0].shape[1])
 
 
 def _answers(head: Head, rows_ND: GridRows) -> list[int]:

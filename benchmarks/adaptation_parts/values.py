@@ -14,58 +14,31 @@ Legend: N rows, D features.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.adaptation_parts.attacked import DEFENCES, Said, attacked
 from benchmarks.adaptation_parts.measured import Measured
 from benchmarks.draws import mean_and_half
 from benchmarks.report import Claim, Row
 from benchmarks.table_data import TABLES
 from benchmarks.tables import features, fold_of
-from core.annotators import remove
-from core.config import Settings
-from core.events import TRAINING, Feedback
-from core.evidence import Evidence
 from core.follow import blank
-from core.home import Home, open_home
-from core.label_settings import GuardSettings, HygieneSettings
 from core.statistics import from_grid
 from core.types import Doubles, Example, GridRows, Scene
-from learner.loop import Learner
-from learner.metrics import Metrics
 from training.evaluate import r2
 from training.tasks import scaled
 
-SCENE, EXTRACTOR, VERSION = "progression", "table_linear", "v" * 64
+SCENE, BACKBONE = "progression", "table_linear"
 TAUGHT, LABELLED, BATCH = 120, 200, 10
 HONEST, LIAR, WRONG = ("ann", "bob", "cy"), "mallory", 0.3
 FAR = 2.0  # standard deviations that a bias adds
 SEEDS = 10
 FALSE = 0.01  # of honest revisions, that may be held
 
-DEFENCES: dict[str, tuple[GuardSettings, HygieneSettings]] = {
-    "none": (GuardSettings(on=False), HygieneSettings()),
-    "guard (the default)": (GuardSettings(), HygieneSettings()),
-    "guard, quarantine": (GuardSettings(), HygieneSettings(quarantine=True)),
-    "guard, second opinion": (GuardSettings(), HygieneSettings(second_opinion=True)),
-}
 ATTACKS = ("nobody", "bias from the beginning", "flip from the beginning", "bias in one batch", "flip in one batch")
-
-
-@dataclass(frozen=True, eq=False)
-class Said:
-    """One value of the stream, and whether it is wrong on purpose."""
-
-    name: str
-    features: GridRows
-    value: float
-    annotator: str
-    wrong: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +81,7 @@ def _draw(attack: str, seed: int, batch: int) -> Draw:
     order = chance.permutation(len(table.rows))
     taught, others = order[:TAUGHT], order[TAUGHT:]
     fold = fold_of(table, taught, others)
-    taught_ND, others_ND = features(EXTRACTOR, fold)
+    taught_ND, others_ND = features(BACKBONE, fold)
     taught_N, others_N = fold.wanted_N.astype(np.float64), fold.truth_N.astype(np.float64)
     examples = [Example(digest="", path="", split="train", value=float(value)) for value in taught_N]
     task = scaled(Scene(name=SCENE, task="regression", modality="tabular", hash_key=str(seed).encode()), examples)
@@ -133,72 +106,20 @@ def _draw(attack: str, seed: int, batch: int) -> Draw:
 
 
 def _run(draw: Draw, defence: str) -> Outcome:
-    with _home(draw, *DEFENCES[defence]) as (home, learner):
-        removed, held = _stream(home, learner, draw.batches)
-        follower = home.follower(home.registry.scene(SCENE), home.registry.version(SCENE, VERSION))
-        follower.catch_up()
-        kept = set(follower.state.rows)
-        revision = home.registry.latest_revision(SCENE, VERSION)
-        assert revision is not None, "it was registered with one"
-        told_N = (from_grid(draw.test[0]) @ revision.head.weight + revision.head.bias)[:, 0]
-    said = [each for batch in draw.batches for each in batch]
-    wrong = [each.name not in kept for each in said if each.wrong]
-    right = [each.name not in kept for each in said if not each.wrong and each.annotator not in removed]
+    rows_ND, values_N = draw.taught
+    taught = rows_ND, [float(value) for value in values_N]
+    with attacked(draw.task, taught, blank(draw.task, rows_ND.shape[1]), *DEFENCES[defence]) as scene:
+        scene.stream(draw.batches)
+        caught, wronged = scene.caught(draw.batches)
+        head = scene.head()
+        told_N = (from_grid(draw.test[0]) @ head.weight + head.bias)[:, 0]
     return Outcome(
         score=r2(told_N * draw.task.scale + draw.task.offset, draw.test[1]),
-        caught=float(np.mean(wrong)) if wrong else 0.0,
-        wronged=float(np.mean(right)),
-        held=held,
+        caught=caught,
+        wronged=wronged,
+        held=scene.held,
         revisions=len(draw.batches),
     )
-
-
-@contextmanager
-def _home(draw: Draw, guard: GuardSettings, hygiene: HygieneSettings) -> Iterator[tuple[Home, Learner]]:
-    with tempfile.TemporaryDirectory() as folder:
-        home = open_home(Settings(home=Path(folder), guard=guard, hygiene=hygiene))
-        home.registry.declare(draw.task)
-        rows_ND, values_N = draw.taught
-        home.evidence.keep([Evidence(example=f"o{n}", features={EXTRACTOR: row}) for n, row in enumerate(rows_ND)])
-        told = [
-            Feedback(scene=SCENE, example=f"o{n}", value=float(value), source=TRAINING)
-            for n, value in enumerate(values_N)
-        ]
-        home.ledger.teach(SCENE, told)
-        width = rows_ND.shape[1]
-        manifest = {"extractor": EXTRACTOR, "lineage": {"sequence": 0}, "features": width}
-        home.registry.register(SCENE, VERSION, manifest, blank(draw.task, width))
-        learner = Learner(home, "benchmark", Metrics())
-        _step(learner)
-        yield home, learner
-        home.close()
-
-
-def _stream(home: Home, learner: Learner, batches: Sequence[Sequence[Said]]) -> tuple[set[str], int]:
-    """Values in, batch by batch; whoever the guard names is removed. Returns who was, and how often it held."""
-    removed, held = set[str](), 0
-    for batch in batches:
-        for each in batch:
-            if each.annotator not in removed:
-                evidence = Evidence(example=each.name, features={EXTRACTOR: each.features})
-                told = Feedback(scene=SCENE, value=each.value, example=each.name, annotator=each.annotator)
-                home.ledger.add(told, evidence)
-        _step(learner)
-        hold = home.holds.of(SCENE)
-        if hold is not None:
-            held += 1
-            if hold.annotator:
-                removed.add(hold.annotator)
-                remove(home, SCENE, hold.annotator)
-            else:
-                home.holds.accept(SCENE)
-            _step(learner)
-    return removed, held
-
-
-def _step(learner: Learner) -> None:
-    assert learner.lead()
-    learner.step()
 
 
 def _row(attack: str, defence: str, outcomes: Sequence[Outcome]) -> Row:

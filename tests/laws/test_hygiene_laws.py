@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.events import TRAINING
 from core.follow import Followed
 from core.guard import Anchors, Change
 from core.hygiene import LabelPolicy
@@ -22,8 +21,9 @@ from core.label_settings import GuardSettings, HygieneSettings
 from core.standing import Standing, digest_of
 from core.types import GridRows, LabelEvent, Scene
 from core.weights import EVEN, Weights
+from tests import screened
+from tests.screened import ALL_AT_ONCE, WEIGHTS, WIDTH, outcome, shuffled, weight_of, without_the_withdrawn
 
-WIDTH = 8
 TASK = Scene(name="s", task="classification", modality="image", labels=("a", "b", "c"), hash_key=b"key")
 POLICIES = {
     "second opinion": HygieneSettings(second_opinion=True, confident=0.6),
@@ -31,11 +31,6 @@ POLICIES = {
     "caps": HygieneSettings(annotator_share=0.4, leverage=0.3),
     "all": HygieneSettings(second_opinion=True, confident=0.6, quarantine=True, annotator_share=0.5, leverage=0.2),
 }
-WEIGHTS = Weights({"bob": 4, "cy": 64}, {"camera": 32})
-
-
-def weight_of(source: str) -> int:
-    return 1 if source == TRAINING else 4
 
 
 def features(example: str) -> GridRows:
@@ -45,60 +40,23 @@ def features(example: str) -> GridRows:
     return row.astype(np.int16)
 
 
+def said(number: int, example: str, label: str, who: str) -> LabelEvent:
+    return LabelEvent(
+        sequence=number, event_id=f"l{number}", kind="label", scene="s", example=example, label=label, annotator=who
+    )
+
+
 def history(chance: Random, count: int) -> list[LabelEvent]:
-    """Mostly right labels of four annotators, of training data and a camera; some corrected, released, taken back."""
-    events: list[LabelEvent] = []
-    for number in range(count):
+    def told(number: int, who: str, wrong: bool) -> LabelEvent:
         example = f"e{chance.randrange(count)}"
         right = TASK.labels[int(example[1:]) % 3]
-        label = right if chance.random() < 0.75 else chance.choice(TASK.labels)
-        who = chance.choice([TRAINING, "", "ann", "bob", "cy"])
-        source = TRAINING if who == TRAINING else chance.choice(["feedback", "camera"])
-        said = LabelEvent(
-            sequence=0, event_id=f"l{number}", kind="label", scene="s", example=example, label=label, annotator=who
-        )
-        events.append(replace(said, source=source))
-        if chance.random() < 0.2:
-            events.append(
-                LabelEvent(
-                    sequence=0,
-                    event_id=f"d{number}",
-                    kind=chance.choice(["withdraw", "release", "correct"]),
-                    scene="s",
-                    target=f"l{number}",
-                    label=chance.choice(TASK.labels),
-                )
-            )
-        if chance.random() < 0.05:
-            gone = tuple(digest_of(f"l{chance.randrange(number + 1)}") for _ in range(3))
-            events.append(LabelEvent(sequence=0, event_id=f"x{number}", kind="erase", scene="s", erased=gone))
-    return [replace(event, sequence=place) for place, event in enumerate(events, 1)]
+        return said(number, example, chance.choice(TASK.labels) if wrong else right, who)
+
+    return screened.history(chance, count, told, lambda deed: replace(deed, label=chance.choice(TASK.labels)))
 
 
-def followed(events: Sequence[LabelEvent], policy: LabelPolicy, step: int) -> Followed:
-    """The events taken in, and the rows brought up to date after every ``step``."""
-    made = Followed(TASK, WIDTH, weight_of, policy=policy)
-    for start in range(0, len(events), step):
-        for event in events[start : start + step]:
-            made.take(event)
-        made.refresh({example: features(example) for example in made.wanted()})
-    return made
-
-
-def outcome(made: Followed) -> tuple[object, ...]:
-    """What is held and why, what every row weighs, and the bits of the head."""
-    rows = {example: (row.column, row.weight) for example, row in made.state.rows.items()}
-    head = made.state.solve()
-    bits = None if head is None else (head.weight.tobytes(), head.bias.tobytes(), head.labels)
-    return dict(made.held), rows, bits
-
-
-def without_the_withdrawn(events: Sequence[LabelEvent]) -> list[LabelEvent]:
-    buried = {digest for event in events for digest in event.erased}
-    gone = {event.target for event in events if event.kind == "withdraw"}
-    gone |= {event.event_id for event in events if digest_of(event.event_id) in buried}
-    kept = [event for event in events if event.event_id not in gone and event.target not in gone]
-    return [event for event in kept if event.kind != "erase"]
+def followed(events: Sequence[LabelEvent], policy: LabelPolicy, step: int = ALL_AT_ONCE) -> Followed:
+    return screened.followed(TASK, features, events, policy, step)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -110,7 +68,7 @@ def test_following_equals_from_scratch_and_withdrawn_or_erased_equals_never_seen
     policy = LabelPolicy(WEIGHTS, POLICIES[name])
     events = history(chance, 60)
     told = outcome(followed(events, policy, step))
-    assert told == outcome(followed(events, policy, len(events)))
+    assert told == outcome(followed(events, policy))
     assert told == outcome(followed(without_the_withdrawn(events), policy, 7))
 
 
@@ -118,39 +76,21 @@ def test_following_equals_from_scratch_and_withdrawn_or_erased_equals_never_seen
 @settings(max_examples=4)
 @given(st.randoms(use_true_random=False))
 def test_only_the_order_within_an_example_matters(name: str, chance: Random) -> None:
-    policy = LabelPolicy(WEIGHTS, POLICIES[name])
-    events = [event for event in history(chance, 60) if event.kind != "erase"]
-    root = {event.event_id: event for event in events if event.kind == "label"}
-    lanes: dict[str | None, list[LabelEvent]] = {}
-    for event in events:
-        lanes.setdefault(root[event.target or event.event_id].example, []).append(event)
-    order = list(lanes)
-    chance.shuffle(order)
-    shuffled = [replace(event, sequence=place) for place, event in enumerate((e for x in order for e in lanes[x]), 1)]
-    assert outcome(followed(shuffled, policy, 9)) == outcome(followed(events, policy, 9))
+    policy, events = LabelPolicy(WEIGHTS, POLICIES[name]), history(chance, 60)
+    kept = [event for event in events if event.kind != "erase"]
+    assert outcome(followed(shuffled(chance, events), policy, 9)) == outcome(followed(kept, policy, 9))
 
 
 def clean(count: int = 60) -> list[LabelEvent]:
     """Right labels of two annotators in turn."""
-    return [
-        LabelEvent(
-            sequence=number,
-            event_id=f"l{number}",
-            kind="label",
-            scene="s",
-            example=f"e{number}",
-            label=TASK.labels[number % 3],
-            annotator=("ann", "bob")[number % 2],
-        )
-        for number in range(1, count + 1)
-    ]
+    return [said(n, f"e{n}", TASK.labels[n % 3], ("ann", "bob")[n % 2]) for n in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("name", ["second opinion", "quarantine"])
 def test_a_wrong_label_waits_until_it_is_confirmed_released_or_withdrawn(name: str) -> None:
     policy, events = LabelPolicy(hygiene=POLICIES[name]), clean()
     wrong = replace(events[0], sequence=100, event_id="wrong", example="e99", label="b", annotator="ann")  # an a
-    made = followed([*events, wrong], policy, 100)
+    made = followed([*events, wrong], policy)
     assert set(made.held) == {"e99"} and "e99" not in made.state.rows
     assert "'a'" in made.held["e99"].words
     second = replace(wrong, sequence=101, event_id="second", annotator="cy")
@@ -160,11 +100,11 @@ def test_a_wrong_label_waits_until_it_is_confirmed_released_or_withdrawn(name: s
         "withdrawn": LabelEvent(sequence=101, event_id="w", kind="withdraw", scene="s", target="wrong"),
     }
     for what, deed in deeds.items():
-        after = followed([*events, wrong, deed], policy, 100)
+        after = followed([*events, wrong, deed], policy)
         assert not after.held, what
         assert ("e99" in after.state.rows) == (what != "withdrawn")
     corrected = LabelEvent(sequence=102, event_id="c", kind="correct", scene="s", target="wrong", label="b")
-    assert set(followed([*events, wrong, deeds["released"], corrected], policy, 100).held) == {"e99"}, "it is said anew"
+    assert set(followed([*events, wrong, deeds["released"], corrected], policy).held) == {"e99"}, "it is said anew"
 
 
 def test_annotators_who_disagree_wait_for_a_third_where_a_second_opinion_is_asked() -> None:
@@ -172,31 +112,31 @@ def test_annotators_who_disagree_wait_for_a_third_where_a_second_opinion_is_aske
     events = clean()
     one = replace(events[0], sequence=100, event_id="one", example="e99", label="a", annotator="ann")
     other = replace(one, sequence=101, event_id="other", label="b", annotator="bob")
-    assert followed([*events, one, other], policy, 100).held["e99"].words.startswith("annotators disagree")
+    assert followed([*events, one, other], policy).held["e99"].words.startswith("annotators disagree")
     third = replace(one, sequence=102, event_id="third", annotator="cy")
-    assert "e99" in followed([*events, one, other, third], policy, 100).state.rows
+    assert "e99" in followed([*events, one, other, third], policy).state.rows
 
 
 def test_no_annotator_has_more_than_the_share_of_a_class_once_there_are_others() -> None:
     policy = LabelPolicy(hygiene=HygieneSettings(annotator_share=0.5))
     events = [replace(event, annotator="ann" if event.sequence % 10 else "bob") for event in clean()]
-    made = followed(events, policy, 100)
+    made = followed(events, policy)
     for label in TASK.labels:
         mine = {e: r.weight for e, r in made.state.rows.items() if r.column == label}
         ann = sum(weight for e, weight in mine.items() if int(e[1:]) % 10)
         assert ann <= sum(mine.values()) / 2
-    alone = followed([replace(event, annotator="ann") for event in events], policy, 100)
+    alone = followed([replace(event, annotator="ann") for event in events], policy)
     assert {row.weight for row in alone.state.rows.values()} == {64}, "who is alone may have all"
 
 
 def test_what_an_erasure_leaves_is_weighed_anew() -> None:
     policy = LabelPolicy(hygiene=HygieneSettings(annotator_share=0.5))
     events = [replace(event, annotator="ann" if event.sequence % 10 else "bob") for event in clean()]
-    made = followed(events, policy, 100)
+    made = followed(events, policy)
     gone = tuple(digest_of(event.event_id) for event in events if event.annotator == "bob")
     made.take(LabelEvent(sequence=100, event_id="x", kind="erase", scene="s", erased=gone))
     made.refresh({example: features(example) for example in made.wanted()})
-    assert outcome(made) == outcome(followed([e for e in events if e.annotator == "ann"], policy, 100))
+    assert outcome(made) == outcome(followed([e for e in events if e.annotator == "ann"], policy))
 
 
 def test_leverage_is_capped_and_other_rows_weigh_as_ever() -> None:

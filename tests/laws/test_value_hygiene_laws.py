@@ -8,23 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.events import TRAINING
 from core.follow import Followed
 from core.hygiene import LabelPolicy
 from core.label_settings import HygieneSettings
-from core.standing import digest_of
 from core.statistics import from_grid
 from core.types import GridRows, LabelEvent, Scene
-from core.weights import Weights
+from tests import screened
+from tests.screened import ALL_AT_ONCE, WEIGHTS, WIDTH, outcome, shuffled, weight_of, without_the_withdrawn
 
-WIDTH = 8
 TASK = Scene(name="s", task="regression", modality="image", hash_key=b"key", offset=50.0, scale=64.0)
 POLICIES = {
     "second opinion": HygieneSettings(second_opinion=True),
@@ -32,13 +29,6 @@ POLICIES = {
     "caps": HygieneSettings(annotator_share=0.4, leverage=0.3),
     "all": HygieneSettings(second_opinion=True, confident=0.8, quarantine=True, annotator_share=0.5, leverage=0.2),
 }
-Kind = Literal["withdraw", "release", "correct"]
-KINDS: tuple[Kind, ...] = ("withdraw", "release", "correct")
-WEIGHTS = Weights({"bob": 4, "cy": 64}, {"camera": 32})
-
-
-def weight_of(source: str) -> int:
-    return 1 if source == TRAINING else 4
 
 
 def features(example: str) -> GridRows:
@@ -64,46 +54,15 @@ def said(number: int, example: str, who: str, off: float = 0.0) -> LabelEvent:
 
 
 def history(chance: Random, count: int) -> list[LabelEvent]:
-    """Mostly right values of four annotators, of training data and a camera; some corrected, released, taken back."""
-    events: list[LabelEvent] = []
-    for number in range(count):
-        who = chance.choice([TRAINING, "", "ann", "bob", "cy"])
-        off = 0.0 if chance.random() < 0.75 else chance.choice([-25.0, -5.0, 2.0, 20.0])
-        source = TRAINING if who == TRAINING else chance.choice(["feedback", "camera"])
-        events.append(replace(said(number, f"e{chance.randrange(count * 2 // 3)}", who, off), source=source))
-        if chance.random() < 0.2:
-            kind: Kind = chance.choice(KINDS)
-            told = LabelEvent(sequence=0, event_id=f"d{number}", kind=kind, scene="s", target=f"l{number}")
-            events.append(replace(told, value=chance.uniform(20.0, 80.0)))
-        if chance.random() < 0.05:
-            gone = tuple(digest_of(f"l{chance.randrange(number + 1)}") for _ in range(3))
-            events.append(LabelEvent(sequence=0, event_id=f"x{number}", kind="erase", scene="s", erased=gone))
-    return [replace(event, sequence=place) for place, event in enumerate(events, 1)]
+    def told(number: int, who: str, wrong: bool) -> LabelEvent:
+        off = chance.choice([-25.0, -5.0, 2.0, 20.0]) if wrong else 0.0
+        return said(number, f"e{chance.randrange(count * 2 // 3)}", who, off)
+
+    return screened.history(chance, count, told, lambda deed: replace(deed, value=chance.uniform(20.0, 80.0)))
 
 
-def followed(events: Sequence[LabelEvent], policy: LabelPolicy, step: int = 10**6) -> Followed:
-    """The events taken in, and the rows brought up to date after every ``step``."""
-    made = Followed(TASK, WIDTH, weight_of, policy=policy)
-    for start in range(0, len(events), step):
-        for event in events[start : start + step]:
-            made.take(event)
-        made.refresh({example: features(example) for example in made.wanted()})
-    return made
-
-
-def outcome(made: Followed) -> tuple[object, ...]:
-    """What is held and why, what every row weighs, and the bits of the head."""
-    rows = {example: (row.target, row.weight) for example, row in made.state.rows.items()}
-    head = made.state.solve()
-    return dict(made.held), rows, None if head is None else (head.weight.tobytes(), head.bias.tobytes())
-
-
-def without_the_withdrawn(events: Sequence[LabelEvent]) -> list[LabelEvent]:
-    buried = {digest for event in events for digest in event.erased}
-    gone = {event.target for event in events if event.kind == "withdraw"}
-    gone |= {event.event_id for event in events if digest_of(event.event_id) in buried}
-    kept = [event for event in events if event.event_id not in gone and event.target not in gone]
-    return [event for event in kept if event.kind != "erase"]
+def followed(events: Sequence[LabelEvent], policy: LabelPolicy, step: int = ALL_AT_ONCE) -> Followed:
+    return screened.followed(TASK, features, events, policy, step)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -122,16 +81,9 @@ def test_following_equals_from_scratch_and_withdrawn_or_erased_equals_never_seen
 @settings(max_examples=4)
 @given(st.randoms(use_true_random=False))
 def test_only_the_order_within_an_example_matters(name: str, chance: Random) -> None:
-    policy = LabelPolicy(WEIGHTS, POLICIES[name])
-    events = [event for event in history(chance, 60) if event.kind != "erase"]
-    root = {event.event_id: event for event in events if event.kind == "label"}
-    lanes: dict[str | None, list[LabelEvent]] = {}
-    for event in events:
-        lanes.setdefault(root[event.target or event.event_id].example, []).append(event)
-    order = list(lanes)
-    chance.shuffle(order)
-    shuffled = [replace(event, sequence=place) for place, event in enumerate((e for x in order for e in lanes[x]), 1)]
-    assert outcome(followed(shuffled, policy, 9)) == outcome(followed(events, policy, 9))
+    policy, events = LabelPolicy(WEIGHTS, POLICIES[name]), history(chance, 60)
+    kept = [event for event in events if event.kind != "erase"]
+    assert outcome(followed(shuffled(chance, events), policy, 9)) == outcome(followed(kept, policy, 9))
 
 
 def clean(count: int = 60) -> list[LabelEvent]:

@@ -19,8 +19,9 @@ from core.label_settings import GuardSettings
 from core.types import GridRows, Head, Scene
 from learner.loop import Learner
 from learner.metrics import Metrics
+from tests.revised import VERSION, newest, same, scratch, step
 
-WIDTH, VERSION = 24, "v" * 64
+WIDTH = 24
 MANIFEST: dict[str, object] = {"extractor": "x", "features": WIDTH, "lineage": {"sequence": 0}}
 MANY, BATCH = 60, 50
 LABELS = ("a", "b")
@@ -52,29 +53,6 @@ def say(home: Home, number: int, annotator: str, *, wrong: bool = False) -> str:
 
 def learner(home: Home) -> Learner:
     return Learner(home, "one", Metrics(), lambda: 1000.0)
-
-
-def step(teacher: Learner) -> None:
-    assert teacher.lead()
-    teacher.step()
-
-
-def newest(home: Home) -> tuple[int, Head]:
-    revision = home.registry.latest_revision("s", VERSION)
-    assert revision is not None
-    return revision.number, revision.head
-
-
-def scratch(home: Home, upto: int | None = None) -> Head:
-    follower = home.follower(home.registry.scene("s"), home.registry.version("s", VERSION), upto=upto)
-    follower.catch_up()
-    head = follower.head()
-    assert head is not None
-    return head
-
-
-def same(one: Head, other: Head) -> bool:
-    return one.weight.tobytes() == other.weight.tobytes() and one.bias.tobytes() == other.bias.tobytes()
 
 
 def taught(home: Home) -> Learner:
@@ -123,10 +101,7 @@ def test_removing_the_annotator_restores_the_head_of_those_who_are_left_and_lift
     number, head = newest(home)
     assert head.sequence == removal.sequence and head.upto is None and head.examples == MANY + 1
     assert same(head, scratch(home)) and number == MANY // 6 + 1
-    follower = home.follower(home.registry.scene("s"), home.registry.version("s", VERSION), leaving="bob")
-    follower.catch_up()
-    never = follower.head()
-    assert never is not None and same(head, never)
+    assert same(head, scratch(home, leaving="bob"))
     assert teacher._metrics.head_held.labels("s")._value.get() == 0
     with pytest.raises(NotFound, match="no label of annotator 'bob'"):
         remove(home, "s", "bob")

@@ -7,15 +7,11 @@ from pathlib import Path
 from learner.loop import Learner
 from learner.metrics import Metrics
 from tests.homes import SCENE, declare, evidence_of, feedback_of, head_of, home_at, manifest_of
+from tests.revised import step
 
 
 def counted(metrics: Metrics) -> float | None:
     return metrics.registry.get_sample_value("lepton_labels_learned_total", {"scene": SCENE})
-
-
-def step(teacher: Learner) -> None:
-    assert teacher.lead()
-    teacher.step()
 
 
 def test_labels_are_counted_once_by_whoever_learns_them(tmp_path: Path, url: str) -> None:

@@ -21,9 +21,9 @@ from learner.loop import Learner
 from learner.metrics import Metrics
 from tests import pico
 from tests.homes import prediction_of
+from tests.revised import VERSION, newest, same, scratch, step
 
 WIDTH = 24
-VERSION = "v" * 64
 MANIFEST: dict[str, object] = {"extractor": "x", "features": WIDTH}
 
 
@@ -67,29 +67,6 @@ def learner(home: Home, owner: str = "one", clock: Clock | None = None) -> Learn
     return Learner(home, owner, Metrics(), clock or Clock())
 
 
-def step(teacher: Learner) -> None:
-    assert teacher.lead()
-    teacher.step()
-
-
-def newest(home: Home) -> tuple[int, Head]:
-    revision = home.registry.latest_revision("s", VERSION)
-    assert revision is not None
-    return revision.number, revision.head
-
-
-def from_scratch(home: Home) -> Head:
-    follower = home.follower(home.registry.scene("s"), home.registry.version("s", VERSION))
-    follower.catch_up()
-    head = follower.head()
-    assert head is not None
-    return head
-
-
-def same(one: Head, other: Head) -> bool:
-    return one.weight.tobytes() == other.weight.tobytes() and one.bias.tobytes() == other.bias.tobytes()
-
-
 def test_a_revision_is_published_when_labels_come_and_only_then(home: Home) -> None:
     teacher = learner(home)
     for n in range(8):
@@ -112,7 +89,7 @@ def test_what_is_published_is_the_fit_from_scratch_after_any_deed(home: Home) ->
     home.ledger.correct(events[1], label="a", value=None)
     say(home, 2, "a", annotator="other")  # a tie with the first annotator
     step(teacher)
-    assert same(newest(home)[1], from_scratch(home))
+    assert same(newest(home)[1], scratch(home))
     assert newest(home)[1].examples == 10
 
 
@@ -152,7 +129,7 @@ def test_a_restarted_learner_goes_on_where_it_was_and_repeats_nothing(home: Home
     assert newest(home)[0] == 1
     say(home, 20, "b")
     step(again)
-    assert newest(home)[0] == 2 and same(newest(home)[1], from_scratch(home))
+    assert newest(home)[0] == 2 and same(newest(home)[1], scratch(home))
 
 
 def test_a_head_that_is_not_the_one_of_its_labels_is_replaced_after_a_restart(home: Home) -> None:
@@ -164,7 +141,7 @@ def test_a_head_that_is_not_the_one_of_its_labels_is_replaced_after_a_restart(ho
     assert first._lease is not None
     home.registry.publish("s", VERSION, spoiled, lease=first._lease, keep=10)
     step(learner(home))
-    assert newest(home)[0] == 3 and same(newest(home)[1], from_scratch(home))
+    assert newest(home)[0] == 3 and same(newest(home)[1], scratch(home))
 
 
 def test_a_second_learner_waits_and_takes_over_when_the_lease_runs_out(home: Home) -> None:
@@ -272,10 +249,7 @@ def test_a_challenger_learns_from_the_same_labels_by_what_its_shadow_computed(ho
     head = learned(home, CHALLENGER)
     assert (head.examples, head.sequence, head.labels) == (8, 8, ("a", "b"))
     assert not same(head, newest(home)[1]), "it has features of its own"
-    follower = home.follower(home.registry.scene("s"), home.registry.version("s", CHALLENGER))
-    follower.catch_up()
-    scratch = follower.head()
-    assert scratch is not None and same(head, scratch)
+    assert same(head, scratch(home, version=CHALLENGER))
 
 
 def test_without_its_prediction_log_a_champion_learns_what_it_can(tmp_path: Path) -> None:
