@@ -63,14 +63,26 @@ def test_each_row_passes_once_with_its_target_and_without_filling(
     assert sorted(seen) == list(range(len(lengths)))
 
 
-@given(lengths)
-def test_a_part_gives_what_the_whole_batch_gives(bert: Backbone, reader: Preprocessor, lengths: list[int]) -> None:
-    batch = feed(reader, lengths, []).batch(range(len(lengths)))
-    assert isinstance(bert.body, torch.nn.Module)
-    with torch.no_grad():
-        whole_BD = bert.body(*batch.inputs.values())
-        for places_P, part in batch.parts(len(lengths)):
-            assert torch.allclose(bert.body(*part.inputs.values()), whole_BD[places_P], atol=1e-5)
+@given(lengths, most)
+def test_parts_give_the_answers_and_the_gradients_of_the_whole_batch(
+    bert: Backbone, reader: Preprocessor, lengths: list[int], most: int
+) -> None:
+    body, batch = bert.body, feed(reader, lengths, []).batch(range(len(lengths)))
+    assert isinstance(body, torch.nn.Module)
+
+    def learned(apart: bool, rows: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        body.zero_grad()
+        answers_BD = torch.zeros(len(batch), bert.dimension)
+        for places_P, part in batch.parts(rows, apart):
+            found_PD = body(*part.inputs.values())
+            (found_PD.square().sum(dim=1) * part.weights_B).sum().backward()
+            answers_BD[places_P] = found_PD.detach()
+        return answers_BD, [held.grad.clone() for held in body.parameters() if held.grad is not None]
+
+    (whole_BD, whole), (apart_BD, apart) = learned(False, len(batch)), learned(True, most)
+    assert torch.allclose(apart_BD, whole_BD, atol=1e-5)
+    largest = max(float(gradient.abs().max()) for gradient in whole)
+    assert all(torch.allclose(one, other, atol=1e-5 * largest) for one, other in zip(apart, whole, strict=True))
 
 
 @given(lengths, most)
