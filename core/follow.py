@@ -7,7 +7,7 @@ training all use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +35,7 @@ class Followed:
         task: the task, as a scene that has no other.
         standing: the labels that stand.
         state: the rows that are in its head.
+        learned: examples that weights which made the features were tuned on.
         held: labels that wait, and why, by example.
         conflicts, missing: as :class:`Follower` says.
     """
@@ -47,9 +48,11 @@ class Followed:
         blocks: Sequence[Block] = (),
         foreign: Share | None = None,
         policy: LabelPolicy | None = None,
+        learned: Set[str] = frozenset(),
     ):
         policy = policy or LabelPolicy()
         self.task = task
+        self.learned = learned
         self.state = HeadState(
             width, task=task.task, declared=task.labels, key=task.hash_key, blocks=blocks, foreign=foreign
         )
@@ -141,9 +144,11 @@ class Followed:
         """What stands for an example as the head sees it."""
         assert features.dtype == np.int16 and features.shape == (self.state.width,)
         if outcome.value is not None:
-            return Row(example, features, VALUE, target_of(self.task, outcome.value), outcome.weight)
+            target = target_of(self.task, outcome.value)
+            return Row(example, features, VALUE, target, outcome.weight, learned=example in self.learned)
         assert outcome.label is not None
-        return Row(example, features, outcome.label, None, outcome.weight, outcome.named)
+        learned = example in self.learned
+        return Row(example, features, outcome.label, None, outcome.weight, outcome.named, learned)
 
     def _ballot(self, row: Row, outcome: Outcome) -> Ballot:
         said = tuple((name, target_of(self.task, value)) for name, value in outcome.said)
@@ -175,6 +180,7 @@ class Follower:
         policy: LabelPolicy | None = None,
         upto: int | None = None,
         leaving: str | None = None,
+        learned: Set[str] = frozenset(),
     ):
         self.scene = scene
         self.extractor = extractor
@@ -185,8 +191,8 @@ class Follower:
         self.taken_back = 0
         first, *others = scene.tasks
         self.tasks = (
-            Followed(first, width, weight_of, blocks, foreign, policy),
-            *(Followed(task, width, weight_of, blocks, policy=policy) for task in others),
+            Followed(first, width, weight_of, blocks, foreign, policy, learned),
+            *(Followed(task, width, weight_of, blocks, policy=policy, learned=learned) for task in others),
         )
         self._ledger = ledger
         self._evidence = evidence

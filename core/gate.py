@@ -302,7 +302,7 @@ def _too_few(name: str, rows: int, policy: Policy) -> Check:
 
 
 def _bounded(name: str, low: float, margin: float) -> Check:
-    words = f"{name}: may be worse by {100 * max(0.0, -low):.1f} points, of {100 * margin:.1f} at most"
+    words = f"{name}: may be worse by {100 * max(0.0, -low):.1f} points, of less than {100 * margin:.1f}"
     return Check(f"{name}.not_worse", low, -margin, low > -margin, words)
 
 

@@ -22,6 +22,7 @@ from core.statistics import VALUE, Statistics, from_grid
 from core.types import Block, Doubles, Flags, GridRows, Head, Task
 
 SERVED_FROM = 2  # examples that a class needs to be served
+CALIBRATED_FROM = 20  # examples that no weight was tuned on, to tell how sure the head may be without the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Row:
     """One standing example as the head sees it: ``target`` is on the 16-bit grid, for regression only.
 
     ``named``: it stands for its class by its name alone (core.statistics says what that changes).
+    ``learned``: weights that made its features were tuned on it, so that what it is answered without itself is better
+    than what others are answered, and tells nothing of how sure the head may be.
     """
 
     example: str
@@ -37,6 +40,7 @@ class Row:
     target: int | None
     weight: int
     named: bool = False
+    learned: bool = False
 
     def same(self, other: Row) -> bool:
         """Whether both say the same of their example, whose features are one."""
@@ -215,7 +219,9 @@ class HeadState:
         held_NK = fit.held_out(rows_ND, targets_NK, weights_N, named_N)
         mine = targets_NK.any(axis=1)
         seen = mine & ~named_N
-        sure = seen if seen.any() else mine  # how sure the head may be is told by examples, where there are any
+        apart = seen & ~np.array([row.learned for row in sample], np.bool_)
+        known = seen if seen.any() else mine
+        sure = apart if apart.sum() >= CALIBRATED_FROM else known  # who tells how sure the head may be
         cooled = temperature(held_NK[sure], targets_NK[sure].argmax(axis=1), weights_N[sure])
         moved_K = still_K  # how frequent a class is, no name tells
         if seen.any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from core.artifacts import Artifacts
 from core.bundle import Bundle, blocks_of, checked, read
@@ -164,7 +165,18 @@ class Home:
             policy=self.label_policy(scene.name),
             upto=upto,
             leaving=leaving,
+            learned=self.learned(version),
         )
+
+    def learned(self, version: Version) -> frozenset[str]:
+        """The examples that weights of a version were tuned on; none of one that does not tell."""
+        manifest = cast("dict[str, Any]", version.manifest)
+        lineage, members = manifest["lineage"], manifest.get("members", ())
+        name = str(lineage.get("validation", ""))
+        if version.origin != "own" or not name or not any(member.get("tuned") for member in members):
+            return frozenset()
+        upto = lineage.get("upto") or lineage["sequence"]
+        return self.untouched.learned(version.scene, upto, self.untouched.of(name))
 
     def close(self) -> None:
         """Close the databases."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from core.artifacts import Artifacts
 from core.database import Database, unknown
 from core.errors import NotFound
 from core.gate_tables import untouched
+from core.holdouts import known
 from core.ids import uuid7
 from core.types import Version
 
@@ -45,6 +46,10 @@ class Untouched:
         with self.database.read() as connection:
             found = set(connection.execute(sa.select(untouched.c.example).where(untouched.c.list == name)).scalars())
         return found or self._blob(name)
+
+    def learned(self, scene: str, upto: int, spared: Collection[str]) -> frozenset[str]:
+        """Examples on which weights were tuned: of which something was said by that event, but for those spared."""
+        return frozenset(known(self.database, scene, upto).difference(spared))
 
     def drop(self, name: str) -> None:
         """Remove a list, whose version came to nothing."""

@@ -205,7 +205,7 @@ def _drifting(home: Home, version: Version, now: float) -> None:
 def _refused(home: Home, version: Version) -> None:
     """A gate's record, as a cycle would leave it."""
     checks = [
-        {"name": "anchor", "holds": True, "words": "anchor: may be worse by 0.2 points, of 1.0 at most"},
+        {"name": "anchor", "holds": True, "words": "anchor: may be worse by 0.2 points, of less than 1.0"},
         {"name": "better", "holds": False, "words": "better on no hold-out: the smallest p is 0.21, of 0.015 at most"},
     ]
     record = {"accepted": False, "reasons": [], "checks": checks, "holdouts": {"anchor": {"rows": 180}}}

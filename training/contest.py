@@ -23,7 +23,7 @@ from core.gate import Cost, Flags, Outcomes
 from core.head import HeadState, Row
 from core.labels import value_of
 from core.session import Session
-from core.types import Block, Doubles, Example, GridRows, Head, Scene
+from core.types import Doubles, Example, GridRows, Head, Scene
 from training import features, measure
 from training.evaluate import Indices, expected_calibration_error
 from training.merge.bench import example_of
@@ -103,7 +103,7 @@ def contest(
     Raises:
         InvalidInput: nothing is left to solve a head from.
     """
-    told = [_asked(each, features_of, stock, candidate.assembly.blocks) for each in follower.tasks]
+    told = [_asked(each, features_of, stock, candidate) for each in follower.tasks]
     holdouts = _holdouts(scene, told, stock, uses)
     drawn = candidate.drawn[0]
     times = _milliseconds([(champion, drawn), (candidate, drawn)])
@@ -156,14 +156,22 @@ def _surpassed(each: Followed, stock: Stock) -> _Answers:
     return replace(told, answers=(answers_NK, best_NK))
 
 
-def _asked(each: Followed, features_of: Rows, stock: Stock, blocks: Sequence[Block]) -> _Answers:
+def _asked(each: Followed, features_of: Rows, stock: Stock, candidate: Candidate) -> _Answers:
     known = each.state.rows
     names = tuple(sorted(stock.judging & known.keys()))
     ours = without(each.state, each.task, stock.judging)
     blank_D = np.zeros_like(next(iter(features_of.values())))
-    theirs = HeadState(len(blank_D), task=ours.task, declared=each.task.labels, key=each.task.hash_key, blocks=blocks)
+    theirs = HeadState(
+        len(blank_D),
+        task=ours.task,
+        declared=each.task.labels,
+        key=each.task.hash_key,
+        blocks=candidate.assembly.blocks,
+    )
     theirs.add(
-        replace(row, features=features_of[name]) for name, row in sorted(ours.rows.items()) if name in features_of
+        replace(row, features=features_of[name], learned=name in candidate.learned)
+        for name, row in sorted(ours.rows.items())
+        if name in features_of
     )
     heads = (_solved(ours, each.task), _solved(theirs, each.task))
     rows = tuple(known[name] for name in names)

@@ -33,7 +33,7 @@ from training import features, judge, package, recipe, verdict
 from training.adapt import closed_form
 from training.contest import Contest, counts
 from training.merge.parents import Parent, check_rows
-from training.renewed import AUTO, Candidate, Ground, aside, renewed
+from training.renewed import AUTO, Candidate, Ground, renewed
 from training.reporter import Reporter
 from training.stock import base_of, part
 
@@ -273,7 +273,7 @@ def _reads(reader: Preprocessor, example: Example) -> bool:
 
 def _register(ground: Ground, candidate: Candidate, told: Contest, decision: Written, reporter: Reporter) -> Version:
     home, scene, assembly, stock = ground.home, ground.scene, candidate.assembly, ground.stock
-    learned = closed_form.study(home, scene, assembly, [], reporter.progress)
+    made = closed_form.study(home, scene, assembly, [], reporter.progress, candidate.learned)
     cycle = package.Round(
         start=ground.start, since=stock.since, upto=stock.upto, seed=ground.seed, decision=decision.id
     )
@@ -284,13 +284,13 @@ def _register(ground: Ground, candidate: Candidate, told: Contest, decision: Wri
         further={task.task_name: told.metrics[task.task_name] for task in scene.further},
         data_digest=_digest(ground),
         parent=ground.champion.version.version,
-        validation=aside(home, ground, candidate),
+        validation=home.untouched.keep(candidate.spared) if candidate.tuning else "",
         tuning=candidate.tuning,
         members=_members(ground, candidate),
         fusion=ground.champion.manifest.fusion if len(assembly.backbones) > 1 else None,
         cycle=cycle,
     )
-    return package.register(home, scene, assembly, learned.head, candidate.drawn, origin)
+    return package.register(home, scene, assembly, made.head, candidate.drawn, origin)
 
 
 def _members(ground: Ground, candidate: Candidate) -> tuple[Member, ...]:

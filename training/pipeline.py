@@ -48,7 +48,7 @@ from training.explore import Explored
 from training.judge import Bench
 from training.listing import Columns, read
 from training.merge import candidates as fusing
-from training.ready import Ready, extracted, kept_apart, tuned
+from training.ready import Ready, extracted, kept_apart, spared, tuned
 from training.recipe import FLOOR
 from training.reporter import Reporter
 from training.select import Candidate
@@ -170,7 +170,7 @@ def adapt(home: Home, request: Request, reporter: Reporter, device: Device | Non
     decision = _transfer(scene, ready.assembly, others, judges, request.seed, reporter) if others else None
     assembly = decision.assembly if decision else ready.assembly
     reporter.stage("solving the head")
-    learned = closed_form.learn(home, scene, assembly, taught, ready.stack(taught), reporter.progress)
+    learned = closed_form.learn(home, scene, assembly, taught, ready.stack(taught), reporter.progress, spared(ready))
     dataset = with_label_errors(dataset, scene, taught, ready.before or learned)
     damage = _damage(scene, learned, assembly, dataset, timed, request.seed)
     reporter.stage("measuring, writing and registering the bundle")

@@ -130,9 +130,13 @@ def sentence(at: Epoch, scene: Scene) -> str:
 
 def kept_apart(home: Home, ready: Ready) -> str:
     """The list of rows that no weight was tuned on; empty where no weight was."""
-    if not ready.validation:
-        return ""
-    return home.untouched.keep({example.digest for example in ready.validation})
+    apart = spared(ready)
+    return "" if apart is None else home.untouched.keep(apart)
+
+
+def spared(ready: Ready) -> set[str] | None:
+    """The rows that no weight was tuned on; None where no weight was tuned."""
+    return {example.digest for example in ready.validation} or None
 
 
 def _before(scene: Scene, floor: Ready, taught: Sequence[Example]) -> Learned:

@@ -85,7 +85,7 @@ class Candidate:
 
     Attributes:
         recipe: that moved its weights. tuning: what the manifest says of that; None where none was moved.
-        taught: examples that weights were tuned on, those of the weights that it began from left out.
+        spared: examples on which no weight was tuned; none where none was on any. learned: those on which some was.
         drawn: teaching examples on which parity was shown.
         known: its features by example, as far as they were asked for on the way.
     """
@@ -94,7 +94,8 @@ class Candidate:
     assembly: Assembly
     parity: Parity
     tuning: Tuning | None = None
-    taught: frozenset[str] = frozenset()
+    spared: frozenset[str] = frozenset()
+    learned: frozenset[str] = frozenset()
     drawn: tuple[Example, ...] = field(repr=False)
     known: Mapping[str, GridRows] = field(default_factory=dict, repr=False)
 
@@ -247,12 +248,15 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
         decision=decided,
         trained=_trained(ground, made, found, rows),
     )
+    unknown = ground.stock.untouched if ground.start == "champion" else frozenset(ground.stock.files)
+    spared = unknown.difference(example.digest for example in rows.train)
     return Candidate(
         recipe=name,
         assembly=found.assembly,
         parity=found.parity,
         tuning=tuning.told(attempt, base.digest, ground.reporter.run, ground.seed),
-        taught=frozenset(example.digest for example in rows.train),
+        spared=spared,
+        learned=ground.home.untouched.learned(ground.scene.name, ground.stock.upto, spared),
         drawn=tuple(judge.draw(rows.train, ground.seed)),
         known=found.features,
     )
@@ -314,11 +318,3 @@ def soft_of(ground: Ground, head: Head, rows: Rows) -> dict[str, dict[str, Doubl
         task.task_name: soft(task, each.state, ground.stock.judging, mine, head.of(task.task_name).labels, share)
         for each, (task, mine) in asked
     }
-
-
-def aside(home: Home, ground: Ground, candidate: Candidate) -> str:
-    """The list of examples on which no weight of a candidate was tuned; empty where none was."""
-    if candidate.tuning is None:
-        return ""
-    known = ground.stock.untouched if ground.start == "champion" else frozenset(ground.stock.files)
-    return home.untouched.keep(known - candidate.taught)

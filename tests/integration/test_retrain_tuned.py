@@ -80,7 +80,7 @@ def test_after_an_erasure_the_next_weights_are_those_of_who_never_saw_the_subjec
     assert mine.assembly.extractor == theirs.assembly.extractor
     assert mine.tuning is not None and float(mine.tuning.settings["share_of_tuned"] or 0) > 0
     taught = {example.digest for example in sides(ground).train}
-    assert mine.taught == taught and not taught & ground.stock.judging
+    assert mine.learned == taught and not taught & ground.stock.judging
 
 
 def taught_by(home: Home, version: Version) -> set[str]:

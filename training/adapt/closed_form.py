@@ -10,7 +10,7 @@ Reference: Hoerl and Kennard, "Ridge regression", Technometrics 12 (1970).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -77,27 +77,37 @@ def learn(
     examples: Sequence[Example],
     features_ND: GridRows,
     progress: Callable[[int, int], None],
+    spared: Collection[str] | None = None,
 ) -> Learned:
     """Bring the examples into the ledger, and solve the head of everything that stands there.
 
     Args:
         examples: training examples, N of them.
         features_ND: their features by the assembly.
+        spared: examples on which no weight was tuned; None where none was tuned on any.
 
     Raises:
         InvalidInput: no class has two examples, in one of the tasks.
     """
     _teach(home, scene, assembly, examples, features_ND)
-    return study(home, scene, assembly, [e.digest for e in examples], progress)
+    upto = home.ledger.last_sequence(scene.name)
+    learned = frozenset[str]() if spared is None else home.untouched.learned(scene.name, upto, spared)
+    return study(home, scene, assembly, [e.digest for e in examples], progress, learned)
 
 
 def study(
-    home: Home, scene: Scene, assembly: Assembly, examples: Sequence[str], progress: Callable[[int, int], None]
+    home: Home,
+    scene: Scene,
+    assembly: Assembly,
+    examples: Sequence[str],
+    progress: Callable[[int, int], None],
+    learned: Set[str] = frozenset(),
 ) -> Learned:
     """Solve the head of everything that stands, after what lacks features has got them.
 
     Args:
         examples: those of which leave-one-out answers are wanted.
+        learned: those that weights were tuned on.
 
     Raises:
         InvalidInput: no class has two examples, in one of the tasks.
@@ -111,6 +121,7 @@ def study(
         weight_of=home.settings.labels.weight,
         policy=home.label_policy(scene.name),
         blocks=assembly.blocks,
+        learned=learned,
     )
     follower.catch_up()
     if follower.missing:
@@ -125,10 +136,10 @@ def study(
             )
     head = follower.head()
     assert head is not None, "every task is served"
-    return learned(follower, head, examples)
+    return answered(follower, head, examples)
 
 
-def learned(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
+def answered(follower: Follower, head: Head, digests: Sequence[str]) -> Learned:
     """The head with leave-one-out answers to those of the examples that stand, task by task."""
     first, *others = (of_task(each, head.of(each.task.task_name), digests) for each in follower.tasks)
     names = [task.task_name for task in follower.scene.further]

@@ -211,6 +211,7 @@ def _follow(home: Home, scene: Scene, base: Version, foreign: Share | None) -> F
         policy=home.label_policy(scene.name),
         blocks=blocks_of(base.manifest),
         foreign=foreign,
+        learned=home.learned(base),
     )
     follower.catch_up()
     return follower
@@ -272,7 +273,7 @@ def _register(
 ) -> tuple[Version, dict[str, Metric]]:
     """The base with the head of all sites, and the foreign sums beside it."""
     held, standing = home.bundle(base.version), sorted(follower.state.rows)
-    learned = closed_form.learned(follower, head, standing)
+    learned = closed_form.answered(follower, head, standing)
     examples = [example_of(scene, follower.state.rows[name]) for name in standing]
     metrics = {
         f"leave_one_out_{name}": metric

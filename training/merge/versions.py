@@ -145,8 +145,11 @@ def _register(
 ) -> tuple[Version, Learned, dict[str, Metric]]:
     aside = proposal.aside or rows.held
     judged = [example for example in rows.examples if aside is None or example.digest in aside]
+    tuned = aside is not None and any(member.tuned for member in proposal.members)
+    upto = home.ledger.last_sequence(scene.name)
+    taught = home.untouched.learned(scene.name, upto, aside or ()) if tuned else frozenset[str]()
     learned = closed_form.study(
-        home, scene, proposal.assembly, [example.digest for example in judged], reporter.progress
+        home, scene, proposal.assembly, [example.digest for example in judged], reporter.progress, taught
     )
     standing = [example for example in judged if example.digest in learned.rows]
     held_NK = learned.held_NK[[learned.rows[example.digest] for example in standing]]
