@@ -15,11 +15,12 @@ from core.erasure import erase
 from core.errors import Overtaken
 from core.gate_tables import untouched
 from core.home import Home
-from core.types import Version
+from core.types import Head, Version
 from lepton.output import Stages
 from tests import halves
 from tests.halves import ASKED, SCENE, SETTINGS, say
 from tests.homes import copied
+from tests.homes import told as bits
 from training import incremental
 from training.incremental import Request
 from training.renewed import Candidate, Ground, brief, renewed, sides
@@ -84,10 +85,17 @@ def test_after_an_erasure_the_next_weights_are_those_of_who_never_saw_the_subjec
 
 
 def taught_by(home: Home, version: Version) -> set[str]:
-    """Examples that stand and that its weights may have learned from."""
+    """Examples that stand and that its weights have learned from, as its head takes them."""
     follower = home.follower(home.registry.scene(SCENE), version)
     follower.catch_up()
-    return follower.standing - home.untouched.of(home.bundle(version.version).manifest.lineage.validation)
+    return {name for name, row in follower.state.rows.items() if row.learned}
+
+
+def first_head(home: Home, version: Version) -> Head:
+    """The head that a version was registered with."""
+    revision = home.registry.latest_revision(SCENE, version.version)
+    assert revision is not None
+    return revision.head
 
 
 class Interrupted(Stages):
@@ -130,11 +138,16 @@ def test_a_champion_that_learned_of_an_erased_person_is_followed_by_one_from_the
     assert done.outcome == "promoted" and done.version is not None, done
     (member,) = home.bundle(done.version.version).manifest.members
     assert member.tuned and member.tuning is not None
-    assert 0.4 < float(member.tuning.settings["replayed"] or 0) / len(taught_by(home, done.version)) < 0.6
+    taught = taught_by(home, done.version)
+    assert 0.4 < float(member.tuning.settings["replayed"] or 0) / len(taught) < 0.6
+    follower = home.follower(home.registry.scene(SCENE), done.version)
+    follower.catch_up()
+    spared = home.untouched.of(home.bundle(done.version.version).manifest.lineage.validation)
+    assert taught == follower.standing - spared and bits(first_head(home, done.version)) == bits(follower.head())
     told = erase(home, WHO)
     assert told.tainted == (done.version.version,)
     home.policies.change(SCENE, {"margin": 0.3})  # both answer all that few rows ask, and few rows prove little
-    champion = replace(ASKED, start="champion", settings={**SETTINGS, "epochs": 8})  # who follows begins anew
+    champion = replace(ASKED, start="champion", settings=SETTINGS)  # who follows begins anew
     ground = stand(home, champion)
     assert (ground.start, ground.tainted) == ("base", True)
     after = incremental.retrain(home, champion, Stages(quiet=True))

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.head import HeadState, Row, fit_head
+from core.calibrate import temperature
+from core.head import CALIBRATED_FROM, HeadState, Row, fit_head
 from core.sample import SAMPLE
 from core.statistics import VALUE
 from core.types import Head, Task
@@ -30,12 +31,12 @@ KEY = b"key"
 
 def drawn_row(chance: Random, name: str, width: int, task: Task) -> Row:
     features = np.array([chance.choice([chance.randint(-9000, 9000), 0, 32767]) for _ in range(width)], np.int16)
-    weight = chance.choice([1, 4])
+    weight, learned = chance.choice([1, 4]), chance.random() < 0.3
     if task == "regression":
-        return Row(name, features, VALUE, chance.randint(-32767, 32767), weight)
+        return Row(name, features, VALUE, chance.randint(-32767, 32767), weight, learned=learned)
     if chance.random() < 0.2:
         return Row(name, features, chance.choice(CLASSES[:3]), None, 8, named=True)
-    return Row(name, features, chance.choice(CLASSES[:3]), None, weight)
+    return Row(name, features, chance.choice(CLASSES[:3]), None, weight, learned=learned)
 
 
 def relabelled(chance: Random, row: Row) -> Row:
@@ -92,6 +93,30 @@ def test_any_history_gives_the_head_of_a_fit_from_scratch(
     state = empty(width, task)
     wander(chance, state, steps=chance.randint(1, 30))
     assert same_bits(state, from_scratch(state, chance), lam)
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 60))
+def test_how_sure_a_head_is_is_told_by_rows_that_no_weight_was_tuned_on(chance: Random, apart: int) -> None:
+    """Learned rows are all alike right, the others often wrong; with fewer than twenty of these, all tell."""
+    rows = []
+    for number in range(60 + apart):
+        truth, learned = chance.randrange(3), number < 60
+        features = np.array([chance.randint(-2000, 2000) + 12000 * (k == truth) for k in range(6)], np.int16)
+        said = truth if learned or chance.random() < 0.6 else chance.randrange(3)
+        rows.append(Row(f"{number}", features, CLASSES[said], None, 1, learned=learned))
+    state, plain = empty(6, "classification"), empty(6, "classification")
+    state.add(rows)
+    plain.add([replace(row, learned=False) for row in rows])
+    head, alike = state.solve(), plain.solve()
+    assert head is not None and alike is not None
+    assert np.allclose(head.weight * head.temperature, alike.weight * alike.temperature, atol=1e-5)
+    if apart < CALIBRATED_FROM:
+        assert told(head) == told(alike)
+        return
+    told_apart = [row for row in rows if not row.learned]
+    (held_NK,) = state.held_out([row.example for row in told_apart], head.labels)
+    classes_N = np.array([head.labels.index(row.column) for row in told_apart], np.intp)
+    assert head.temperature == pytest.approx(temperature(held_NK, classes_N, np.ones(apart)), rel=1e-3)
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
