@@ -171,7 +171,7 @@ class Home:
     def learned(self, version: Version) -> frozenset[str]:
         """The examples that weights of a version were tuned on; none of one that does not tell."""
         manifest = cast("dict[str, Any]", version.manifest)
-        lineage, members = manifest["lineage"], manifest.get("members", ())
+        lineage, members = manifest.get("lineage", {}), manifest.get("members", ())
         name = str(lineage.get("validation", ""))
         if version.origin != "own" or not name or not any(member.get("tuned") for member in members):
             return frozenset()
