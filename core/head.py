@@ -22,7 +22,7 @@ from core.statistics import VALUE, Statistics, from_grid
 from core.types import Block, Doubles, Flags, GridRows, Head, Task
 
 SERVED_FROM = 2  # examples that a class needs to be served
-CALIBRATED_FROM = 20  # examples that no weight was tuned on, to tell how sure the head may be without the others
+CALIBRATED_FROM = 64  # examples that no weight was tuned on, to tell how sure a head is: of fewer, smoothing says more
 
 
 @dataclass(frozen=True, eq=False)
