@@ -52,7 +52,7 @@ class Followed:
     ):
         policy = policy or LabelPolicy()
         self.task = task
-        self.learned = learned
+        self.learned = frozenset(learned)
         self.state = HeadState(
             width, task=task.task, declared=task.labels, key=task.hash_key, blocks=blocks, foreign=foreign
         )
@@ -70,6 +70,7 @@ class Followed:
         self._touched |= examples
         if event.kind != "erase":
             return 0
+        self.learned -= examples  # should they come again, no ledger tells that weights were tuned on them
         erased = len(examples & self.state.rows.keys())
         self.state.remove(examples)  # their features are gone; should the examples come again, with new ones
         if self._screen is not None:

@@ -139,6 +139,18 @@ def test_what_an_erasure_leaves_is_weighed_anew() -> None:
     assert outcome(made) == outcome(followed([e for e in events if e.annotator == "ann"], policy))
 
 
+def test_an_example_that_was_erased_and_comes_again_is_none_that_weights_were_tuned_on() -> None:
+    first = said(1, "e1", "b", "ann")
+    gone = LabelEvent(sequence=2, event_id="x", kind="erase", scene="s", erased=(digest_of(first.event_id),))
+    made = Followed(TASK, WIDTH, weight_of, learned={"e1", "e2"})
+    learned = []
+    for event in (first, said(3, "e2", "c", "ann"), gone, said(4, "e1", "b", "ann")):
+        made.take(event)
+        made.refresh({example: features(example) for example in made.wanted()})
+        learned.append({example: row.learned for example, row in made.state.rows.items()})
+    assert learned == [{"e1": True}, {"e1": True, "e2": True}, {"e2": True}, {"e1": False, "e2": True}]
+
+
 def test_leverage_is_capped_and_other_rows_weigh_as_ever() -> None:
     events = clean()
     far = replace(events[0], sequence=100, event_id="far", example="e300")
