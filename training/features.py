@@ -80,6 +80,11 @@ def extract(
     return rows_ND
 
 
+def size(row: Row) -> int:
+    """Numbers that a row is read as; rows of one size side by side in a batch are filled up with nothing."""
+    return sum(array.size for array in row.arrays.values())
+
+
 def graph(backbone: Backbone, cache: Path) -> bytes:
     """The backbone's member graph. What took long is made once and kept as a file in ``cache``: the graph, but not that
     of a tuned backbone, which holds what it learned of people; of that the template, which holds no weight.
@@ -175,12 +180,8 @@ def _batches(examples: Sequence[Example], preprocessor: Preprocessor) -> Iterato
         for start in range(0, len(examples), AHEAD):
             ahead = examples[start : start + AHEAD]
             rows = list(zip(ahead, pool.map(lambda example: read(example, preprocessor), ahead), strict=True))
-            rows.sort(key=lambda pair: _size(pair[1]))
+            rows.sort(key=lambda pair: size(pair[1]))
             yield from (rows[place : place + BATCH] for place in range(0, len(rows), BATCH))
-
-
-def _size(row: Row) -> int:
-    return sum(array.size for array in row.arrays.values())
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

@@ -8,6 +8,7 @@ Knows nothing of the ledger or of the gate.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from core.types import Doubles, Example, GridRows, Scene
 from exporters.backbone import Backbone
-from training import assemble, tuned
+from training import assemble, features, tuned
 from training.assemble import Assembly
 from training.fuse import wise_ft
 from training.merge import members
@@ -46,8 +47,9 @@ def sweep(start: Assembly, moved: Backbone, sides: Rows, scene: Scene, seed: int
     """
     (base,), (transform,) = start.backbones, start.transforms
     held = spread(_as_training(sides.validation), scene, seed, SAMPLE // 2)
-    examples = [*held, *spread(sides.train, scene, seed, SAMPLE - len(held))]
-    judges = _judges(scene, examples, len(held), seed)
+    drawn = [*held, *spread(sides.train, scene, seed, SAMPLE - len(held))]
+    examples = sorted(drawn, key=lambda example: features.size(features.read(example, start.preprocessor)))
+    judges = _judges(scene, examples, {example.digest for example in held}, seed)
     batches = [
         {name: torch.from_numpy(array) for name, array in batch.items()}
         for batch in assemble.batches(start.preprocessor, examples)
@@ -76,13 +78,13 @@ class _Judges:
     rows: members.Given
 
 
-def _judges(scene: Scene, examples: Sequence[Example], held: int, seed: int) -> list[_Judges]:
-    """Of each task that any of the first ``held`` examples is labelled for; those are the ones that judge."""
+def _judges(scene: Scene, examples: Sequence[Example], held: AbstractSet[str], seed: int) -> list[_Judges]:
+    """Of each task that any example of the digests ``held`` is labelled for; those are the ones that judge."""
     place = {example.digest: number for number, example in enumerate(examples)}
     found = []
     for task, mine in by_task(scene, examples):
         places = [place[example.digest] for example in mine]
-        judged_N = np.array(places, np.intp) < held
+        judged_N = np.array([example.digest in held for example in mine], np.bool_)
         if judged_N.any():
             targets_NK = targets(task, mine)
             rows = members.Given(members=(), task=task.task, targets_NK=targets_NK, judged_N=judged_N, seed=seed)
