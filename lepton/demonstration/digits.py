@@ -24,7 +24,7 @@ from lepton.demonstration.steps import Item, Play, Step
 
 SCENE = "digits"
 LEFT_OUT = "9"
-BACKBONE = "efficientnet_lite0"
+BACKBONE = "layers:efficientnet_lite0"
 STEPS = (10, 50, 200, 500)
 TESTED = 400
 WRONG = 200
