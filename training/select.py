@@ -9,7 +9,8 @@ Of several tasks each has its share of the subsample, and the score is the mean 
 
 The rule: the quickest candidate that loses at most one point to the best and cannot be told from it by a paired
 bootstrap over the examples. A point of leave-one-out accuracy on a few hundred rows is worth less than the
-latency of a larger model.
+latency of a larger model. One that is another with more features (``zoo.plain``) has to be told from that one, or is
+not taken: they cost points where they tell nothing, and a few rows do not show it (docs/decisions/0024).
 
 Legend: N rows, K classes, R resamples.
 """
@@ -151,25 +152,40 @@ def select(  # noqa: PLR0913 - what is compared, by what, and who hears of it
 def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple[Candidate, ...]:
     """The candidates tried, best first, the one that the rule picks marked, each with its reason."""
     ranked = sorted(trials, key=lambda trial: -_score(trial.candidate))
-    best = ranked[0]
+    unshown = {place: words for place, trial in enumerate(ranked) if (words := _unshown(trial, trials, groups_N, seed))}
+    top = next(place for place in range(len(ranked)) if place not in unshown)
+    best = ranked[top]
     lines: list[Candidate] = []
     near: list[int] = []
     for place, trial in enumerate(ranked):
         behind = _score(best.candidate) - _score(trial.candidate)
         low, _ = interval(best.outcomes_N - trial.outcomes_N, groups_N, seed)
         told_apart = low > 0
-        if behind <= _WORTH and not told_apart:
+        if place not in unshown and behind <= _WORTH and not told_apart:
             near.append(place)
         words = "told apart from it" if told_apart else "not told apart from it"
-        lines.append(replace(trial.candidate, reason=f"{100 * behind:.1f} points behind the best, {words}"))
+        reason = unshown.get(place, f"{100 * behind:.1f} points behind the best, {words}")
+        lines.append(replace(trial.candidate, reason=reason))
     pick = min(near, key=lambda place: (lines[place].milliseconds, lines[place].model_bytes, place))
-    lines[0] = replace(lines[0], reason="the best score")
+    lines[top] = replace(lines[top], reason="the best score" if top == 0 else "the best that was shown")
     lines[pick] = replace(
         lines[pick],
         chosen=True,
-        reason="the best score" if pick == 0 else f"the quickest of those as good as the best: {lines[pick].reason}",
+        reason=lines[pick].reason
+        if pick == top
+        else f"the quickest of those as good as the best: {lines[pick].reason}",
     )
     return tuple(lines)
+
+
+def _unshown(trial: Trial, trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> str:
+    """Why a candidate is not taken that only adds features to another one that was tried; empty where it may be."""
+    plain = zoo.plain(trial.candidate.name)
+    alone = next((other for other in trials if other.candidate.name == plain), None)
+    if alone is None or interval(trial.outcomes_N - alone.outcomes_N, groups_N, seed)[0] > 0:
+        return ""
+    ahead = 100 * (_score(trial.candidate) - _score(alone.candidate))
+    return f"{ahead:+.1f} points beside {plain}, not told apart from it: its further features tell nothing"
 
 
 def score(outcomes_N: Doubles, groups_N: Sequence[str]) -> float:

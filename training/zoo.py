@@ -6,7 +6,8 @@ name (``efficientnet_lite0``). Promises to list without importing torch. Knows n
 A plugin is a file of training/backbone with three functions: ``names() -> tuple[Row, ...]``, what it knows of by name;
 ``load(name, setting) -> Backbone``; and ``examples(folder) -> tuple[tuple[str, Setting], ...]``, arguments of ``load``
 that give small real backbones, by which the laws test it (files that they need are written to ``folder``). A plugin of
-models that see and read offers ``load`` for the half that sees and ``reader(name) -> Backbone`` for the other.
+models that see and read offers ``load`` for the half that sees and ``reader(name) -> Backbone`` for the other; one that
+adds features to backbones of others offers ``plain(name) -> str``, the name of the other.
 """
 
 from __future__ import annotations
@@ -126,3 +127,17 @@ def reader(name: str) -> Backbone:
 def reads(name: str) -> bool:
     """Whether a backbone of pictures has a half that reads. Raises LookupError where the name is unknown."""
     return hasattr(plugins.load(_PACKAGE, resolve(name)[0]), "reader")
+
+
+def plain(name: str) -> str | None:
+    """The backbone that this one only adds features to; None where it is one by itself, or unknown.
+
+    >>> plain("layers:timm:resnet18"), plain("efficientnet_lite0")
+    ('timm:resnet18', None)
+    """
+    try:
+        plugin, rest = resolve(name)
+    except LookupError:
+        return None
+    module = plugins.load(_PACKAGE, plugin)
+    return cast("str", module.plain(rest)) if hasattr(module, "plain") else None

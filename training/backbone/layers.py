@@ -45,6 +45,11 @@ def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:
     return ((_LISTED, Setting(size=96)), *small)
 
 
+def plain(name: str) -> str:
+    """The backbone itself."""
+    return name
+
+
 def load(name: str, setting: Setting) -> Backbone:
     """The backbone ``name`` with its stages.
 
