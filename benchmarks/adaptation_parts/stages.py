@@ -5,6 +5,7 @@
   such things.
 * ``scanners``: 1,000 of scikit-learn's digits, then 4,500 of MNIST, other writers and another scanner, at 32 px; a
   training after 2,000 labels and after 4,000. The backbone has seen nothing like them.
+* ``scanners, stages``: the same, read by the backbone with its stages, as ``lepton adapt`` would choose it there.
 * ``texts``: films, products and tweets, liked or not (``benchmarks/texts.py``), read by MiniLM: 500 films are known,
   then 1,000 of each of the others come; a training after 950 labels and after 1,900.
 
@@ -93,5 +94,13 @@ def _cut(examples: tuple[Example, ...], taught: int) -> Stage:
 STREAMS = (
     Stream(name="looks", size=64, every=490, draws=10, stages=_looks),
     Stream(name="scanners", size=32, every=2000, draws=5, stages=_scanners),
+    Stream(
+        name="scanners, stages",
+        size=32,
+        every=2000,
+        draws=5,
+        stages=_scanners,
+        backbone="layers:efficientnet_lite0",
+    ),
     Stream(name="texts", every=950, draws=5, stages=_texts, modality="text", media="text/plain", backbone="minilm"),
 )
