@@ -59,14 +59,16 @@ def due(home: Home, now: float) -> list[str | None]:
     return [job.cause for job in schedule.look(home, now)]
 
 
-def ended(home: Home, seconds: float = 0.0) -> None:
-    """The job that waits is taken and done."""
-    clock = [time.time()]
+def ended(home: Home, seconds: float = 0.0) -> float:
+    """The job that waits is taken and done; when it began."""
+    begun = time.time()
+    clock = [begun]
     jobs = Jobs(home.ledger.database, lambda: clock[0])
     hold = jobs.claim("ann", 10**6)
     assert hold is not None
     clock[0] += seconds
     jobs.finish(hold, {})
+    return begun
 
 
 def test_nothing_is_filed_by_itself_unless_it_was_asked_for(home: Home) -> None:
@@ -203,11 +205,10 @@ def test_quiet_hours_may_go_past_midnight(hours: str, inside: list[float], outsi
 
 def test_a_cause_waits_when_the_budget_of_the_day_is_spent(home: Home) -> None:
     home.policies.change(SCENE, {"minutes_a_day": 10})
-    now = time.time()
-    assert schedule.file(home, SCENE, "a new camera", now) is not None
-    ended(home, 601.0)
-    assert schedule.file(home, SCENE, "a new lamp", now + 700) is None
-    assert schedule.file(home, SCENE, "a new lamp", now + DAY + 2) is not None
+    assert schedule.file(home, SCENE, "a new camera", time.time()) is not None
+    begun = ended(home, 601.0)
+    assert schedule.file(home, SCENE, "a new lamp", begun + 700) is None
+    assert schedule.file(home, SCENE, "a new lamp", begun + DAY + 2) is not None
 
 
 def test_a_policy_changes_settings_for_one_scene_and_is_checked(home: Home) -> None:
