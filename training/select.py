@@ -168,13 +168,8 @@ def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple
         lines.append(replace(trial.candidate, reason=reason))
     pick = min(near, key=lambda place: (lines[place].milliseconds, lines[place].model_bytes, place))
     lines[top] = replace(lines[top], reason="the best score" if top == 0 else "the best that was shown")
-    lines[pick] = replace(
-        lines[pick],
-        chosen=True,
-        reason=lines[pick].reason
-        if pick == top
-        else f"the quickest of those as good as the best: {lines[pick].reason}",
-    )
+    why = "" if pick == top else "the quickest of those as good as the best: "
+    lines[pick] = replace(lines[pick], chosen=True, reason=f"{why}{lines[pick].reason}")
     return tuple(lines)
 
 

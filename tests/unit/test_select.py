@@ -98,14 +98,16 @@ def test_a_consistent_loss_is_told_apart_even_within_a_point() -> None:
     assert chosen(trial("slow", 0.9, 50.0), trial("quick", 0.9 - 4 / 400, 1.0)) == "slow"
 
 
-@pytest.mark.parametrize(("ahead", "taken"), [(4 / 400, True), (0.0, False)])
-def test_more_features_of_a_network_have_to_be_told_from_those_that_it_ends_in(ahead: float, taken: bool) -> None:
-    wide = trial("layers:plain", 0.90 + ahead, 1.0) if taken else trial("layers:plain", 0.93, 1.0, flips=20)
-    plain = trial("plain", 0.90, 1.1)
-    assert chosen(wide, plain) == ("layers:plain" if taken else "plain")
+def test_more_features_of_a_network_are_taken_where_they_are_told_from_those_that_it_ends_in() -> None:
+    assert chosen(trial("layers:plain", 0.90 + 4 / 400, 1.1), trial("plain", 0.90, 1.0)) == "layers:plain"
+
+
+def test_more_features_that_are_not_told_apart_are_not_taken_however_far_ahead_or_quick() -> None:
+    wide, plain = trial("layers:plain", 0.93, 1.0, flips=20), trial("plain", 0.90, 1.1)
+    assert chosen(trial("other", 0.93, 1.0, flips=20), plain) == "other", "any other candidate would be"
     lines = {line.name: line for line in decide((wide, plain), ["a", "b"] * 200, 0)}
-    assert taken or "not told apart from it" in lines["layers:plain"].reason
-    assert taken or lines["plain"].reason == "the best that was shown"
+    assert lines["plain"].chosen and lines["plain"].reason == "the best that was shown"
+    assert "beside plain, not told apart from it" in lines["layers:plain"].reason
     assert chosen(wide) == "layers:plain", "alone there is nothing to be told from"
 
 

@@ -18,7 +18,6 @@ from training.backbone import onnx_file, timm
 from training.zoo import Setting
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
-BLACK = np.zeros((1, 64, 64, 3), np.uint8)
 
 
 @pytest.fixture(params=[0, 1], ids=["convolutions", "transformer"])
@@ -98,6 +97,19 @@ def test_a_graph_has_none_either(tmp_path: Path) -> None:
         zoo.load(f"layers:onnx_file:{path}", Setting(size=64))
 
 
-def test_it_is_listed_behind_the_plain_one_which_stays_the_first_choice() -> None:
-    names = [row.name for row in zoo.available("image")]
-    assert names.index("efficientnet_lite0") < names.index("layers:efficientnet_lite0")
+def test_a_network_that_cannot_tell_its_stages_is_refused_and_not_a_traceback(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Stages, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no such stage")
+
+    monkeypatch.setattr(Stages, "forward", broken)
+    with pytest.raises(InvalidInput, match=r"stages of timm:.* at 64 pixels cannot be read: no such stage"):
+        zoo.load(f"layers:{named}", Setting(size=64))
+
+
+def test_it_is_listed_as_it_is_and_behind_the_plain_one_which_stays_the_first_choice() -> None:
+    rows = {row.name: row for row in zoo.available("image")}
+    assert list(rows).index("efficientnet_lite0") < list(rows).index("layers:efficientnet_lite0")
+    loaded = zoo.load("layers:efficientnet_lite0", Setting(size=64))
+    assert loaded.dimension == rows["layers:efficientnet_lite0"].dimension

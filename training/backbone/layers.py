@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import InvalidInput
 from training.zoo import Row, Setting
@@ -54,7 +54,7 @@ def load(name: str, setting: Setting) -> Backbone:
     """The backbone ``name`` with its stages.
 
     Raises:
-        InvalidInput: it is no model of timm's; LookupError, LeptonError: as the zoo for ``name``.
+        InvalidInput: it is no model of timm's, or has no stages; LookupError, LeptonError: as the zoo for ``name``.
     """
     import torch
 
@@ -62,20 +62,25 @@ def load(name: str, setting: Setting) -> Backbone:
     from exporters.stages import Stages
     from training import zoo
 
-    plain = zoo.load(name, setting)
-    model: Any = plain.body.model if isinstance(plain.body, Normalised) else None
-    if not hasattr(model, "forward_intermediates"):
+    whole = zoo.load(name, setting)
+    body = whole.body
+    if not isinstance(body, Normalised) or not hasattr(body.model, "forward_intermediates"):
         raise InvalidInput(
             f"{name} is no network of pictures whose stages are known",
             "give one of timm's (timm:NAME), or a packaged one (efficientnet_lite0)",
         )
-    assert isinstance(plain.body, Normalised)
-    plain.body.model = Stages(model).eval()
-    with torch.inference_mode():
-        width = plain.body(torch.zeros(1, setting.side, setting.side, 3, dtype=torch.uint8)).shape[1]
+    body.model = Stages(body.model).eval()
+    try:
+        with torch.inference_mode():
+            width = body(torch.zeros(1, setting.side, setting.side, 3, dtype=torch.uint8)).shape[1]
+    except Exception as error:  # timm's models raise what they please
+        raise InvalidInput(
+            f"the stages of {name} at {setting.side} pixels cannot be read: {str(error)[:300]}",
+            f"take it without (--backbone {name}), or give another size",
+        ) from error
     return replace(
-        plain,
-        name=f"layers:{plain.name}",
-        digest=hashlib.sha256(f"stages/1 {plain.digest}".encode()).hexdigest(),
+        whole,
+        name=f"layers:{whole.name}",
+        digest=hashlib.sha256(f"stages/1 {whole.digest}".encode()).hexdigest(),
         dimension=int(width),
     )
