@@ -235,6 +235,19 @@ def folder(name: str, bench: Path = BENCH) -> Path:
     return once(bench / "scenes" / f"said_of_{name}", make)
 
 
+def spoken(bench: Path = BENCH) -> Path:
+    """Sentences of intents likewise; the name of a file begins with the number of its template, and a dash."""
+
+    def make(out: Path) -> None:
+        told = _sentences()
+        templates = sorted({template for _, _, template in told})
+        for number, (text, intent, template) in enumerate(told):
+            (out / intent).mkdir(exist_ok=True)
+            (out / intent / f"{templates.index(template)}-{number}.txt").write_text(text, encoding="utf-8")
+
+    return once(bench / "scenes" / "said_to_homes", make)
+
+
 def _reviews(file: str) -> list[tuple[str, str, str]]:
     """(text, sentiment, text) of one domain; what was scored 0 is left out."""
     root = once(BENCH / "vadersentiment", _unpack)

@@ -27,12 +27,16 @@ def inputs() -> dict[str, Input]:
 
 
 class Windowed(torch.nn.Module):
-    """An encoder, (N, L) ids and mask to (N, L, D) states, behind windows; one vector a text, of unit length."""
+    """An encoder, (N, L) ids and mask to (N, L, D) states, behind windows; one vector a text, of unit length.
 
-    def __init__(self, encoder: torch.nn.Module, pooling: Pooling = "mean") -> None:
+    What it gives may be several blocks of one width side by side, such as layers: each has unit length then.
+    """
+
+    def __init__(self, encoder: torch.nn.Module, pooling: Pooling = "mean", blocks: int = 1) -> None:
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
+        self.blocks = blocks
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """(B, W, L) ids and mask to (B, D)."""
@@ -48,5 +52,5 @@ class Windowed(torch.nn.Module):
             pooled_ND = (states_NLD * weight_NL1).sum(dim=1) / weight_NL1.sum(dim=1).clamp(min=_LEAST)
         tokens_BW1 = attention_mask.sum(dim=2, keepdim=True).to(states_NLD.dtype)
         text_BD = (pooled_ND.reshape(batch, windows, -1) * tokens_BW1).sum(dim=1)
-        out: torch.Tensor = text_BD / text_BD.norm(dim=1, keepdim=True).clamp(min=_LEAST)
-        return out
+        blocks = text_BD.chunk(self.blocks, dim=1)
+        return torch.cat([block / block.norm(dim=1, keepdim=True).clamp(min=_LEAST) for block in blocks], dim=1)

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from core.errors import InvalidInput
@@ -22,6 +23,7 @@ _POOLING = Path("1_Pooling") / "config.json"  # of sentence-transformers: which 
 _LENGTHS = ("sentence_bert_config.json", "tokenizer_config.json")
 _LONGEST, _SHORTEST = 256, 8  # tokens of a window: longer ones cost their square
 _OVERLAP = 32  # tokens that two windows share
+_MOST = 4  # layers side by side
 _OFFSET = 2  # positions that RoBERTa's kind leaves unused
 
 
@@ -36,6 +38,22 @@ class States(torch.nn.Module):
         """(N, L) int64 each to (N, L, D)."""
         states: torch.Tensor = self.model(input_ids=ids, attention_mask=mask, return_dict=True).last_hidden_state
         return states
+
+
+class Layers(torch.nn.Module):
+    """The same of several layers side by side: of the upper half, evenly spaced, the last one among them."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        depth = int(model.config.num_hidden_layers)
+        self.places = sorted(set(np.linspace(depth / 2, depth, _MOST).round().astype(int).tolist()))
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(N, L) int64 each to (N, L, D) with D the widths of all."""
+        told = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True, return_dict=True)
+        below = [told.hidden_states[place] for place in self.places[:-1]]
+        return torch.cat([*below, told.last_hidden_state], 2)
 
 
 def load(folder: Path, *, name: str, source: str, licence: str, pooling: Pooling | None = None) -> Backbone:

@@ -71,10 +71,10 @@ class Setting:
 
 
 def available(modality: str | None = None) -> tuple[Row, ...]:
-    """Rows of all plugins, those that load offline first, then by size; of one modality where it is given."""
+    """Rows of all plugins, those that load offline first, then by size and features; of one modality where given."""
     found = [row for plugin in plugins.names(_PACKAGE) for row in plugins.load(_PACKAGE, plugin).names()]
     fitting = [row for row in found if modality in (None, row.modality)]
-    return tuple(sorted(fitting, key=lambda row: (not row.offline, row.parameters, row.name)))
+    return tuple(sorted(fitting, key=lambda row: (not row.offline, row.parameters, row.dimension, row.name)))
 
 
 def resolve(name: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@
 * ``scanners, stages``: the same, read by the backbone with its stages, as ``lepton adapt`` would choose it there.
 * ``texts``: films, products and tweets, liked or not (``benchmarks/texts.py``), read by MiniLM: 500 films are known,
   then 1,000 of each of the others come; a training after 950 labels and after 1,900.
+* ``texts, layers``: the same, read with layers of the upper half, as ``lepton adapt`` would choose them there.
 
 Promises the same examples in the same order for the same draw. Knows nothing of who learns.
 """
@@ -91,16 +92,12 @@ def _cut(examples: tuple[Example, ...], taught: int) -> Stage:
     return Stage(taught=examples[:taught], tested=examples[taught:])
 
 
+_SCANNERS = Stream(name="scanners", size=32, every=2000, draws=5, stages=_scanners)
+_TEXTS = Stream(name="texts", every=950, draws=5, stages=_texts, modality="text", media="text/plain", backbone="minilm")
 STREAMS = (
     Stream(name="looks", size=64, every=490, draws=10, stages=_looks),
-    Stream(name="scanners", size=32, every=2000, draws=5, stages=_scanners),
-    Stream(
-        name="scanners, stages",
-        size=32,
-        every=2000,
-        draws=5,
-        stages=_scanners,
-        backbone="layers:efficientnet_lite0",
-    ),
-    Stream(name="texts", every=950, draws=5, stages=_texts, modality="text", media="text/plain", backbone="minilm"),
+    _SCANNERS,
+    replace(_SCANNERS, name="scanners, stages", backbone="layers:efficientnet_lite0"),
+    _TEXTS,
+    replace(_TEXTS, name="texts, layers", backbone="layers:minilm"),
 )

@@ -1,15 +1,19 @@
-"""What every stage of a network of pictures sees, beside its last features: ``layers:NAME`` of another backbone.
+"""What the layers of a network see, beside its last features: ``layers:NAME`` of another backbone.
 
-When to use: pictures of another kind than those that the backbone was trained on (drawings, scans, other sensors):
-edges and textures, which the last layer has forgotten, tell classes apart there. Limit: some 40 % more features, and
-nothing to gain on pictures that it was trained for; name it beside the plain one, and leave-one-out chooses.
-Promises the same network, run once. Knows nothing of selection or export.
+When to use: data of another kind than what the backbone was trained for. Pictures such as drawings, scans or those of
+other sensors: edges and textures, which the last layer has forgotten, tell classes apart there. Texts that are sorted
+by anything but their subject, such as whether they praise: encoders of sentences keep what a text is about. Limit:
+more features (of pictures some 40 %, of texts four times as many), and nothing to gain on what the backbone was trained
+for; name it beside the plain one, and leave-one-out chooses. Promises the same network, run once. Knows nothing of
+selection or export.
 
-Means over the picture of five stages and the last features; of each the absolute sum is 1, so that signed square roots
-have unit length and no stage drowns another. Reference: Evci et al., "Head2Toe", arXiv 2201.03529.
+Of pictures the means of five stages and the last features; of each the absolute sum is 1, so that signed square roots
+have unit length and no stage drowns another. Of texts four layers of the upper half, pooled as the last one, each of
+unit length. Reference: Evci et al., "Head2Toe", arXiv 2201.03529; Jawahar et al., "What does BERT learn about the
+structure of language?", ACL 2019.
 
 >>> [row.name for row in names()]
-['layers:efficientnet_lite0']
+['layers:efficientnet_lite0', 'layers:minilm']
 """
 
 from __future__ import annotations
@@ -19,30 +23,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from core.errors import InvalidInput
 from training.zoo import Row, Setting
 
 if TYPE_CHECKING:
     from exporters.backbone import Backbone
 
-_LISTED = "efficientnet_lite0"
-_STAGES = 512  # means of the stages of the listed one
+_MORE = {"efficientnet_lite0": 512, "minilm": 3 * 384}  # features that are listed, beside the last ones
 
 
 def names() -> tuple[Row, ...]:
-    """Of the default backbone alone, whether or not its package is installed here; all others of timm's load, too."""
-    from training.backbone import packaged
+    """Of the default backbones alone, whether or not their packages are installed here; others load, too."""
+    from training.backbone import minilm, packaged
 
-    (plain,) = (row for row in packaged.names() if row.name == _LISTED)
-    return (replace(plain, name=f"layers:{plain.name}", dimension=plain.dimension + _STAGES),)
+    plain = [row for row in (*packaged.names(), *minilm.names()) if row.name in _MORE]
+    return tuple(replace(row, name=f"layers:{row.name}", dimension=row.dimension + _MORE[row.name]) for row in plain)
 
 
 def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:
-    """Of the default backbone, and of timm's smallest convolutional and transformer models."""
-    from training.backbone import timm
+    """Of the default backbones, of timm's smallest convolutional and transformer models, and of a small encoder."""
+    from training.backbone import timm, transformers
 
-    small = tuple((f"timm:{name}", setting) for name, setting in timm.examples(folder))
-    return ((_LISTED, Setting(size=96)), *small)
+    small = [(f"timm:{name}", setting) for name, setting in timm.examples(folder)]
+    texts = [(f"transformers:{name}", setting) for name, setting in transformers.examples(folder)[:1]]
+    return (("efficientnet_lite0", Setting(size=96)), ("minilm", Setting()), *small, *texts)
 
 
 def plain(name: str) -> str:
@@ -51,36 +57,64 @@ def plain(name: str) -> str:
 
 
 def load(name: str, setting: Setting) -> Backbone:
-    """The backbone ``name`` with its stages.
+    """The backbone ``name`` with its layers.
 
     Raises:
-        InvalidInput: it is no model of timm's, or has no stages; LookupError, LeptonError: as the zoo for ``name``.
+        InvalidInput: its layers are not known, or cannot be read; LookupError, LeptonError: as the zoo for ``name``.
     """
-    import torch
-
-    from exporters.backbone import Normalised
-    from exporters.stages import Stages
     from training import zoo
 
     whole = zoo.load(name, setting)
-    body = whole.body
-    if not isinstance(body, Normalised) or not hasattr(body.model, "forward_intermediates"):
+    kind = _deepen(whole)
+    if kind is None:
         raise InvalidInput(
-            f"{name} is no network of pictures whose stages are known",
-            "give one of timm's (timm:NAME), or a packaged one (efficientnet_lite0)",
+            f"{name} is no network whose layers are known",
+            "give one of timm's or transformers' (timm:NAME, transformers:FOLDER), or a packaged one "
+            f"({' or '.join(_MORE)})",
         )
-    body.model = Stages(body.model).eval()
-    try:
-        with torch.inference_mode():
-            width = body(torch.zeros(1, setting.side, setting.side, 3, dtype=torch.uint8)).shape[1]
-    except Exception as error:  # timm's models raise what they please
-        raise InvalidInput(
-            f"the stages of {name} at {setting.side} pixels cannot be read: {str(error)[:300]}",
-            f"take it without (--backbone {name}), or give another size",
-        ) from error
     return replace(
         whole,
         name=f"layers:{whole.name}",
-        digest=hashlib.sha256(f"stages/1 {whole.digest}".encode()).hexdigest(),
-        dimension=int(width),
+        digest=hashlib.sha256(f"{kind}/1 {whole.digest}".encode()).hexdigest(),
+        dimension=_width(whole, kind),
     )
+
+
+def _deepen(whole: Backbone) -> str | None:
+    """Let the body give its layers, too; what they are called, or None where they are not known."""
+    from exporters.backbone import Normalised
+    from exporters.stages import Stages
+    from exporters.text import Windowed
+    from training.encoder import Layers, States
+
+    body = whole.body
+    if isinstance(body, Normalised) and hasattr(body.model, "forward_intermediates"):
+        body.model = Stages(body.model).eval()
+        return "stages"
+    if isinstance(body, Windowed) and isinstance(body.encoder, States):
+        body.encoder = Layers(body.encoder.model).eval()
+        body.blocks = len(body.encoder.places)
+        return "layers"
+    return None
+
+
+def _width(whole: Backbone, kind: str) -> int:
+    """How many features the body gives.
+
+    Raises:
+        InvalidInput: it gives none.
+    """
+    import torch
+
+    nothing = {
+        name: torch.from_numpy(np.zeros((1, *(size or 1 for size in given.shape)), given.dtype))
+        for name, given in whole.inputs.items()
+    }
+    try:
+        with torch.inference_mode():
+            return int(whole.body(**nothing).shape[1])  # type: ignore[operator]
+    except Exception as error:  # models raise what they please
+        raise InvalidInput(
+            f"the {kind} of {whole.name} cannot be read: {str(error)[:300]}",
+            f"take it without (--backbone {whole.zoo_name}), or give another size",
+        ) from error
