@@ -115,7 +115,7 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
         words = "the gate refused it" + (GOES.format(scene=scene.name) if ground.tainted else "")
         return Cycle(outcome="refused", words=words, reasons=reasons, checks=asked_of_it, decision=decision)
     reporter.stage("writing and registering the version")
-    made = _register(ground, candidate, told, decision, reporter)
+    made = _register(ground, replace(candidate, known=rows), told, decision, reporter)
     passes("retrain.registered")
     return settle(home, request, made, reporter)
 
@@ -273,7 +273,7 @@ def _reads(reader: Preprocessor, example: Example) -> bool:
 
 def _register(ground: Ground, candidate: Candidate, told: Contest, decision: Written, reporter: Reporter) -> Version:
     home, scene, assembly, stock = ground.home, ground.scene, candidate.assembly, ground.stock
-    made = closed_form.study(home, scene, assembly, [], reporter.progress, candidate.learned)
+    made = closed_form.study(home, scene, assembly, [], reporter.progress, candidate.learned, candidate.known)
     cycle = package.Round(
         start=ground.start, since=stock.since, upto=stock.upto, seed=ground.seed, decision=decision.id
     )

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from core import certificates
+from core.embed import Embedded, embed
 from core.erasure import erase
 from core.errors import Overtaken
 from core.gate_tables import untouched
@@ -22,6 +24,7 @@ from tests.halves import ASKED, SCENE, SETTINGS, say
 from tests.homes import copied
 from tests.homes import told as bits
 from training import incremental
+from training.adapt import closed_form
 from training.incremental import Request
 from training.renewed import Candidate, Ground, brief, renewed, sides
 
@@ -213,3 +216,22 @@ def test_features_that_are_known_of_a_candidate_are_those_of_its_graph_and_not_c
     anew = incremental.features_of(ground, replace(candidate, known={}), heard)
     assert found.keys() == anew.keys() == ground.stock.files.keys()
     assert all((found[name] == anew[name]).all() for name in anew)
+
+
+def test_what_the_gate_saw_of_a_candidate_is_kept_and_not_computed_again(
+    homes: tuple[Home, Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, _ = homes
+    say(home, 24)
+    asked: list[str] = []
+
+    def counted(*given: Any, **more: Any) -> Embedded:
+        asked.extend(given[-1])
+        return embed(*given, **more)
+
+    monkeypatch.setattr(closed_form, "embed", counted)
+    done = incremental.retrain(home, ASKED, Stages(quiet=True))
+    assert done.version is not None and asked == []
+    follower = home.follower(home.registry.scene(SCENE), done.version)
+    follower.catch_up()
+    assert not follower.missing and bits(follower.head()) == bits(first_head(home, done.version))

@@ -102,12 +102,14 @@ def study(
     examples: Sequence[str],
     progress: Callable[[int, int], None],
     learned: Set[str] = frozenset(),
+    known: Mapping[str, GridRows] | None = None,
 ) -> Learned:
     """Solve the head of everything that stands, after what lacks features has got them.
 
     Args:
         examples: those of which leave-one-out answers are wanted.
         learned: those that weights were tuned on.
+        known: features by the assembly, (D,) by example, which are kept in place of being computed again.
 
     Raises:
         InvalidInput: no class has two examples, in one of the tasks.
@@ -125,8 +127,11 @@ def study(
     )
     follower.catch_up()
     if follower.missing:
-        session, preprocessor = assembly.session, assembly.preprocessor
-        embed(home.evidence, session, preprocessor, assembly.extractor, follower.missing, progress=progress)
+        known, extractor = known or {}, assembly.extractor
+        had = sorted(follower.missing & known.keys())
+        home.evidence.keep([Evidence(example=name, features={extractor: known[name]}) for name in had])
+        lacking = follower.missing - known.keys()
+        embed(home.evidence, assembly.session, assembly.preprocessor, extractor, lacking, progress=progress)
         follower.catch_up()
     for each in follower.tasks:
         if not each.state.served():

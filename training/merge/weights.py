@@ -119,7 +119,9 @@ def mean(states: Sequence[State], alphas: Sequence[float]) -> dict[str, torch.Te
 
 
 def total(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The sum, the same whatever the order: the smallest are added first."""
+    """The sum, the same whatever the order: the smallest are added first; of two it is the same anyway."""
+    if len(tensors) == 2:
+        return tensors[0] + tensors[1]
     return torch.stack(list(tensors)).sort(dim=0).values.sum(dim=0)
 
 
