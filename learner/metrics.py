@@ -58,13 +58,13 @@ class Metrics:
         self.live_accuracy = Gauge(
             "lepton_live_accuracy",
             "Share of right ones among the newest labelled answers, given before their labels",
-            ["scene"],
+            ["scene", "task"],
             registry=self.registry,
         )
         self.estimated_accuracy = Gauge(
             "lepton_estimated_accuracy",
             "Mean confidence of the newest window: an estimate of accuracy without labels",
-            ["scene"],
+            ["scene", "task"],
             registry=self.registry,
         )
         self.rulings = Counter(
@@ -109,12 +109,14 @@ class Metrics:
             told = [bound.evidence / bound.convinces for bound in asked if bound.name == name]
             self.fallen.labels(scene, name).set(max(told, default=0.0))
 
-    def watched(self, scene: str, drift: Mapping[str, float], live: float | None, estimated: float | None) -> None:
-        """Note what is known of a scene's traffic; what is not known is not shown."""
+    def watched(
+        self, scene: str, drift: Mapping[str, float], live: Mapping[str, float], estimated: Mapping[str, float]
+    ) -> None:
+        """Note what is known of a scene's traffic, accuracies by task; what is not known is not shown."""
         for verdict in ("promote", "end", "rollback"):
             self.rulings.labels(scene, verdict)
         for detector, value in drift.items():
             self.drift.labels(scene, detector).set(value)
-        for gauge, share in ((self.live_accuracy, live), (self.estimated_accuracy, estimated)):
-            if share is not None:
-                gauge.labels(scene).set(share)
+        for gauge, shares in ((self.live_accuracy, live), (self.estimated_accuracy, estimated)):
+            for task, share in shares.items():
+                gauge.labels(scene, task).set(share)

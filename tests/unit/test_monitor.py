@@ -20,6 +20,7 @@ from learner.loop import Learner
 from learner.metrics import Metrics
 from learner.monitor import Monitor
 from tests.homes import SCENE, WIDTH, declare, evidence_of, example_of, feedback_of, head_of, manifest_of, prediction_of
+from tests.ward import WARD, Ward
 
 VERSION = "v" * 64
 DRIFT = DriftSettings(every_seconds=1.0, reference=60, window=40, labels=20)
@@ -87,12 +88,12 @@ def test_traffic_that_stays_is_no_drift_and_what_moves_is_named(home: Home) -> N
     first = monitor.look(1.0)
     assert {reading.detector for reading in first} == {"inputs", "answers", "confidence"}
     assert drifted(first) == set()
-    assert monitor.estimated_accuracy == pytest.approx(0.8, abs=0.03)
+    assert monitor.estimated_accuracy[""] == pytest.approx(0.8, abs=0.03)
     traffic.answer(40, shift=9000, dogs=1.0, sure=0.5)
     second = monitor.look(2.0)
     assert drifted(second) == {"inputs", "answers", "confidence"}
     assert all(reading.words and reading.number == 2 for reading in second)
-    assert monitor.estimated_accuracy == pytest.approx(0.5, abs=0.03)
+    assert monitor.estimated_accuracy[""] == pytest.approx(0.5, abs=0.03)
     assert monitor.look(3.0) == []
 
 
@@ -115,7 +116,7 @@ def test_errors_that_rise_are_seen_on_labelled_answers(home: Home) -> None:
     traffic.label(1, 100, 0.05)
     monitor = traffic.monitor()
     assert drifted([r for r in monitor.look(1.0) if r.detector == "errors"]) == set()
-    assert monitor.live_accuracy == pytest.approx(0.95, abs=0.05)
+    assert monitor.live_accuracy[""] == pytest.approx(0.95, abs=0.05)
     traffic.label(101, 100, 0.9)
     assert "errors" in drifted(monitor.look(2.0))
     assert "errors" in {name for name, reading in traffic.monitor().standing().items() if reading.drifted}
@@ -130,10 +131,10 @@ def test_live_accuracy_weighs_by_the_chances_of_the_queue(home: Home) -> None:
     chances = {example_of(str(n)): 1.0 if n <= 20 else 0.25 for n in range(1, 31)}
     monitor = traffic.monitor()
     monitor.look(1.0)
-    assert monitor.live_accuracy == pytest.approx(10 / 60)
+    assert monitor.live_accuracy[""] == pytest.approx(10 / 60)
     home.offers.draw(SCENE, "", lambda since: Lot(chances, None))
     monitor.look(2.0)
-    assert monitor.live_accuracy == pytest.approx(40 / 60)
+    assert monitor.live_accuracy[""] == pytest.approx(40 / 60)
 
 
 def test_the_column_of_a_table_that_moved_is_named(home: Home) -> None:
@@ -154,10 +155,47 @@ def test_the_learner_shows_what_was_said(home: Home, caplog: pytest.LogCaptureFi
     Learner(home, "one", metrics, lambda: 5.0).watch_traffic()
     value = metrics.registry.get_sample_value("lepton_drift", {"scene": SCENE, "detector": "inputs"})
     assert value is not None and value > 1.0
-    assert metrics.registry.get_sample_value("lepton_live_accuracy", {"scene": SCENE}) == 1.0
-    estimated = metrics.registry.get_sample_value("lepton_estimated_accuracy", {"scene": SCENE})
+    assert metrics.registry.get_sample_value("lepton_live_accuracy", {"scene": SCENE, "task": ""}) == 1.0
+    estimated = metrics.registry.get_sample_value("lepton_estimated_accuracy", {"scene": SCENE, "task": ""})
     assert estimated == pytest.approx(0.8, abs=0.03)
     assert "drifts (inputs)" in caplog.text
+
+
+def test_of_several_tasks_each_has_its_answers_and_its_errors_watched_and_inputs_are_watched_once(home: Home) -> None:
+    ward = Ward(home)
+    ward.answer(60, pet=1.0, age=1.0, mood=1.0)
+    ward.answer(40, pet=1.0, age=1.0, mood=1.0)
+    monitor = Monitor(home, WARD, ward.version)
+    first = monitor.look(1.0)
+    told = {reading.detector for reading in first}
+    assert told == {"inputs", "answers", "answers.age", "answers.mood", "confidence", "confidence.mood"} | {
+        "errors",
+        "errors.age",
+        "errors.mood",
+    }
+    assert drifted(first) == set() and monitor.live_accuracy == {"pet": 1.0, "mood": 1.0}
+    assert monitor.estimated_accuracy == {"pet": 0.75, "mood": 1.0}, "a value has no accuracy"
+    ward.answer(80, pet=1.0, age=1.0, mood=0.0)
+    second = monitor.look(2.0)
+    assert drifted(second) == {"answers.mood", "errors.mood"}
+    assert {reading.words.partition(":")[0] for reading in second if reading.drifted} == {"mood"}
+    assert all(reading.words.startswith("inputs moved") for reading in second if reading.detector == "inputs")
+    assert monitor.live_accuracy["pet"] == 1.0 and monitor.live_accuracy["mood"] < 0.5
+    assert Monitor(home, WARD, ward.version).look(3.0) == [], "a restart judges nothing twice"
+
+
+def test_the_learner_shows_the_accuracy_of_every_task(home: Home) -> None:
+    ward = Ward(home)
+    ward.answer(60 + 40, pet=1.0, age=1.0, mood=0.5)
+    metrics = Metrics()
+    Learner(home, "one", metrics, lambda: 5.0).watch_traffic()
+    shown = {
+        task: metrics.registry.get_sample_value("lepton_live_accuracy", {"scene": SCENE, "task": task})
+        for task in ("pet", "age", "mood")
+    }
+    assert shown == {"pet": 1.0, "age": None, "mood": 0.5}
+    drift = metrics.registry.get_sample_value("lepton_drift", {"scene": SCENE, "detector": "errors.mood"})
+    assert drift is not None and drift < 1.0
 
 
 def test_a_scene_that_cannot_be_watched_stops_no_other(home: Home, caplog: pytest.LogCaptureFixture) -> None:
