@@ -53,7 +53,7 @@ def choose(
         if len(named) == 1:
             found.append(Candidate(name=named[0], size=setting.size, chosen=True, reason="named by the user"))
             continue
-        listed = named or tuple(row.name for row in zoo.available(part) if row.offline)
+        listed = named or _listed(part, words=request.names is not None)
         found += select(
             parts.of(dataset.of("train"), dataset.modality, part, home.limits),
             [(name, setting) for name in listed],
@@ -65,6 +65,12 @@ def choose(
             told=told,
         )
     return tuple(found)
+
+
+def _listed(part: str, *, words: bool) -> tuple[str, ...]:
+    """All that are here; of words without examples last features alone, which tell best what is meant."""
+    rows = [row.name for row in zoo.available(part) if row.offline]
+    return tuple(name for name in rows if not (words and zoo.plain(name)))
 
 
 def fused(

@@ -9,8 +9,8 @@ Of several tasks each has its share of the subsample, and the score is the mean 
 
 The rule: the quickest candidate that loses at most one point to the best and cannot be told from it by a paired
 bootstrap over the examples. A point of leave-one-out accuracy on a few hundred rows is worth less than the
-latency of a larger model. One that is another with more features (``zoo.plain``) has to be told from that one, or is
-not taken: they cost points where they tell nothing, and a few rows do not show it (docs/decisions/0024).
+latency of a larger model. Of two of which one is the other with more features, one has to be told from the other, or is
+not taken (``zoo.yields``): a few rows do not show it, and many draws have told which goes first (docs/decisions/0024).
 
 Legend: N rows, K classes, R resamples.
 """
@@ -174,13 +174,14 @@ def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple
 
 
 def _unshown(trial: Trial, trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> str:
-    """Why a candidate is not taken that only adds features to another one that was tried; empty where it may be."""
-    plain = zoo.plain(trial.candidate.name)
-    alone = next((other for other in trials if other.candidate.name == plain), None)
-    if alone is None or interval(trial.outcomes_N - alone.outcomes_N, groups_N, seed)[0] > 0:
-        return ""
-    ahead = 100 * (_score(trial.candidate) - _score(alone.candidate))
-    return f"{ahead:+.1f} points beside {plain}, not told apart from it: its further features tell nothing"
+    """Why a candidate is not taken beside another one that was tried; empty where it may be."""
+    for other in trials:
+        if not zoo.yields(trial.candidate.name, other.candidate.name):
+            continue
+        if interval(trial.outcomes_N - other.outcomes_N, groups_N, seed)[0] <= 0:
+            ahead = 100 * (_score(trial.candidate) - _score(other.candidate))
+            return f"{ahead:+.1f} points beside {other.candidate.name}, which goes first: not told apart from it"
+    return ""
 
 
 def score(outcomes_N: Doubles, groups_N: Sequence[str]) -> float:

@@ -7,7 +7,8 @@ A plugin is a file of training/backbone with three functions: ``names() -> tuple
 ``load(name, setting) -> Backbone``; and ``examples(folder) -> tuple[tuple[str, Setting], ...]``, arguments of ``load``
 that give small real backbones, by which the laws test it (files that they need are written to ``folder``). A plugin of
 models that see and read offers ``load`` for the half that sees and ``reader(name) -> Backbone`` for the other; one that
-adds features to backbones of others offers ``plain(name) -> str``, the name of the other.
+adds features to backbones of others offers ``plain(name) -> str``, the name of the other, and ``first(name) -> bool``,
+whether the one with more features is taken where the two cannot be told apart.
 """
 
 from __future__ import annotations
@@ -141,3 +142,22 @@ def plain(name: str) -> str | None:
         return None
     module = plugins.load(_PACKAGE, plugin)
     return cast("str", module.plain(rest)) if hasattr(module, "plain") else None
+
+
+def yields(name: str, other: str) -> bool:
+    """Whether a backbone is taken beside another one only where it is told from it: one of them has the features of the
+    other and more, and the other one goes first.
+
+    >>> yields("layers:timm:resnet18", "timm:resnet18"), yields("timm:resnet18", "layers:timm:resnet18")
+    (True, False)
+    >>> yields("layers:minilm", "minilm"), yields("minilm", "layers:minilm"), yields("minilm", "wordllama")
+    (False, True, False)
+    """
+    if plain(name) == other:
+        return not _first(name)
+    return plain(other) == name and _first(other)
+
+
+def _first(name: str) -> bool:
+    plugin, rest = resolve(name)
+    return cast("bool", plugins.load(_PACKAGE, plugin).first(rest))

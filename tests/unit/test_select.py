@@ -107,8 +107,15 @@ def test_more_features_that_are_not_told_apart_are_not_taken_however_far_ahead_o
     assert chosen(trial("other", 0.93, 1.0, flips=20), plain) == "other", "any other candidate would be"
     lines = {line.name: line for line in decide((wide, plain), ["a", "b"] * 200, 0)}
     assert lines["plain"].chosen and lines["plain"].reason == "the best that was shown"
-    assert "beside plain, not told apart from it" in lines["layers:plain"].reason
+    assert "beside plain, which goes first: not told apart" in lines["layers:plain"].reason
     assert chosen(wide) == "layers:plain", "alone there is nothing to be told from"
+
+
+def test_of_texts_layers_go_first_and_the_plain_one_has_to_be_told_from_them() -> None:
+    wide = trial("layers:minilm", 0.90, 1.1)
+    assert chosen(wide, trial("minilm", 0.93, 1.0, flips=20)) == "layers:minilm"
+    assert chosen(wide, trial("minilm", 0.90 + 4 / 400, 1.0)) == "minilm"
+    assert chosen(trial("minilm", 0.93, 1.0, flips=20)) == "minilm"
 
 
 def test_leave_one_out_does_not_see_what_it_answers() -> None:

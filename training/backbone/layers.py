@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from exporters.backbone import Backbone
 
 _MORE = {"efficientnet_lite0": 512, "minilm": 3 * 384}  # features that are listed, beside the last ones
+_ENCODERS = ("minilm", "transformers")  # of texts
 
 
 def names() -> tuple[Row, ...]:
@@ -54,6 +55,11 @@ def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:
 def plain(name: str) -> str:
     """The backbone itself."""
     return name
+
+
+def first(name: str) -> bool:
+    """Whether layers go first: of texts, which they tell better wherever there are examples; of pictures they do not."""
+    return name.partition(":")[0] in _ENCODERS
 
 
 def load(name: str, setting: Setting) -> Backbone:
