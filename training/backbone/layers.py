@@ -58,7 +58,7 @@ def plain(name: str) -> str:
 
 
 def first(name: str) -> bool:
-    """Whether layers go first: of texts, which they tell better wherever there are examples; of pictures they do not."""
+    """Whether layers go first: of texts, which they tell better wherever there are examples, not of pictures."""
     return name.partition(":")[0] in _ENCODERS
 
 
