@@ -138,7 +138,7 @@ def list_backbones(modality: str = typer.Option(None, help="Only this modality."
     if json:
         return as_json([asdict(row) for row in rows])
     return table(
-        "Backbones (any other: timm:NAME, transformers:NAME, onnx_file:PATH)",
+        "Backbones (any other: timm:NAME, transformers:NAME, layers:NAME of these, onnx_file:PATH)",
         ["name", "modality", "features", "parameters", "licence", "source", "offline"],
         [
             [r.name, r.modality, r.dimension, f"{r.parameters:,}", r.licence, r.source, "yes" if r.offline else "no"]
