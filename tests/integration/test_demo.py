@@ -37,6 +37,7 @@ def accuracy(cells: list[str]) -> float:
     return float(cells[2].removesuffix(" %"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("act", "gain"), [("text", 10.0), ("table", 1.0)])
 def test_a_short_act_shows_labels_at_work(act: str, gain: float, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_no_acknowledged_label_is_lost_or_doubled_and_the_head_is_the_fit_from_s
     assert all(record.duplicates for record in records)
 
 
+@pytest.mark.slow
 def test_a_worker_takes_no_request_before_it_can_answer_it(tmp_path: Path) -> None:
     with house(tmp_path / "home") as place:
         with closing(place.open()) as home:

@@ -93,6 +93,7 @@ def nothing_is_left(home: Home, job: Job) -> None:
     assert list((home.settings.home / "jobs").glob("*/*/tmp")) == []
 
 
+@pytest.mark.slow
 def test_an_adaptation_is_cancelled_and_the_next_one_outlives_its_trainer(home: Home, tmp_path: Path) -> None:
     with trainers(tmp_path, {}, {}) as pair:
         first = adapt(home, tmp_path)

@@ -74,6 +74,7 @@ def nothing_is_left(home: Home, scene: str) -> bool:
     return not files and not home.registry.versions(scene) and not list(home.ledger.events(scene, 0))
 
 
+@pytest.mark.slow
 def test_a_tuned_version_tells_how_it_was_made_and_can_be_made_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

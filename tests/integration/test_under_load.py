@@ -30,6 +30,7 @@ PROMOTED_EVERY = 11  # so five times; the sixth time it is a rollback
 _PAUSE = threading.Event()  # never set
 
 
+@pytest.mark.slow
 def test_no_request_fails_and_every_answer_is_that_of_the_version_and_revision_it_names(tmp_path: Path) -> None:
     pictures, out = tmp_path / "pictures", tmp_path / "answers.ndjson"
     draw(pictures)
