@@ -12,6 +12,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from core.home import Home
 from core.promotion import prepare
