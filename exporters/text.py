@@ -52,5 +52,6 @@ class Windowed(torch.nn.Module):
             pooled_ND = (states_NLD * weight_NL1).sum(dim=1) / weight_NL1.sum(dim=1).clamp(min=_LEAST)
         tokens_BW1 = attention_mask.sum(dim=2, keepdim=True).to(states_NLD.dtype)
         text_BD = (pooled_ND.reshape(batch, windows, -1) * tokens_BW1).sum(dim=1)
-        blocks = text_BD.chunk(self.blocks, dim=1)
-        return torch.cat([block / block.norm(dim=1, keepdim=True).clamp(min=_LEAST) for block in blocks], dim=1)
+        parts = text_BD.reshape(batch, self.blocks, -1) if self.blocks > 1 else text_BD
+        out: torch.Tensor = parts / parts.norm(dim=parts.ndim - 1, keepdim=True).clamp(min=_LEAST)
+        return out.flatten(1) if self.blocks > 1 else out

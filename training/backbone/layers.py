@@ -44,12 +44,12 @@ def names() -> tuple[Row, ...]:
 
 
 def examples(folder: Path) -> tuple[tuple[str, Setting], ...]:
-    """Of the default backbones, of timm's smallest convolutional and transformer models, and of a small encoder."""
+    """Of timm's smallest convolutional and transformer models, and of a small encoder of texts."""
     from training.backbone import timm, transformers
 
-    small = [(f"timm:{name}", setting) for name, setting in timm.examples(folder)]
-    texts = [(f"transformers:{name}", setting) for name, setting in transformers.examples(folder)[:1]]
-    return (("efficientnet_lite0", Setting(size=96)), ("minilm", Setting()), *small, *texts)
+    sees = [(f"timm:{name}", setting) for name, setting in timm.examples(folder)]
+    reads = [(f"transformers:{name}", setting) for name, setting in transformers.examples(folder)[:1]]
+    return (*sees, *reads)
 
 
 def plain(name: str) -> str:
