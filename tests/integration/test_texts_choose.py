@@ -30,12 +30,7 @@ def adapted(capsys: pytest.CaptureFixture[str], *given: str) -> dict[str, Any]:
 
 
 def test_layers_go_first_where_there_are_examples(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = [
-        {"text": form.format(thing), "label": label}
-        for label, forms in SAID.items()
-        for form in forms
-        for thing in THINGS
-    ]
+    told = [(form.format(thing), label) for label, forms in SAID.items() for form in forms for thing in THINGS]
     (home / "said.jsonl").write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in told))
     lines = adapted(capsys, str(home / "said.jsonl"))
     assert lines["layers:minilm"]["score"] is not None
