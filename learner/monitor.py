@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 
@@ -53,13 +54,16 @@ class Monitor:
         self._settings = home.settings.drift
         self._reference: tuple[Window, ...] = ()
         self._since = 0.0
+        self._turns = cycle(scene.tasks)
         self._seen: dict[str, DriftReading] = home.drift.last(scene.name, version)
 
     def look(self, now: float) -> list[DriftReading]:
-        """Judge the windows that have become full; what was said of them, the oldest first."""
-        readings = self._look_at_predictions(now)
-        for task in self.scene.tasks:
-            readings += self._look_at_labels(task, now)
+        """Judge the windows that have become full; what was said of them, the oldest first.
+
+        Of several tasks one has its labelled answers looked at, the next one at the next look, so that labels wait no
+        longer than for one.
+        """
+        readings = self._look_at_predictions(now) + self._look_at_labels(next(self._turns), now)
         if readings:
             self._home.drift.keep(readings)
             self._seen |= {reading.detector: reading for reading in readings}

@@ -84,6 +84,17 @@ def test_an_encoder_that_cannot_tell_its_layers_is_refused_by_its_name(
         zoo.load(f"layers:{named}", Setting())
 
 
+def test_an_encoder_that_does_not_say_how_deep_it_is_is_refused_by_its_name(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = zoo.load(named, Setting())
+    assert isinstance(plain.body, Windowed) and isinstance(plain.body.encoder, encoder.States)
+    monkeypatch.setattr(plain.body.encoder.model, "config", object())
+    monkeypatch.setattr(transformers, "load", lambda name, setting: plain)
+    with pytest.raises(InvalidInput, match=r"transformers:.* is no network whose layers are known"):
+        zoo.load(f"layers:{named}", Setting())
+
+
 def test_the_listed_one_is_as_it_is_listed_and_behind_the_plain_one_which_stays_the_first_choice() -> None:
     rows = {row.name: row for row in zoo.available("text")}
     assert list(rows).index("minilm") < list(rows).index("layers:minilm")

@@ -73,6 +73,11 @@ def drifted(readings: list[DriftReading]) -> set[str]:
     return {reading.detector for reading in readings if reading.drifted}
 
 
+def turns(monitor: Monitor, now: float) -> list[DriftReading]:
+    """What is said until every task had its turn."""
+    return [reading for _ in monitor.scene.tasks for reading in monitor.look(now)]
+
+
 def test_before_there_is_a_reference_nothing_is_said(home: Home) -> None:
     traffic = Traffic(home)
     traffic.answer(59)
@@ -166,7 +171,7 @@ def test_of_several_tasks_each_has_its_answers_and_its_errors_watched_and_inputs
     ward.answer(60, pet=1.0, age=1.0, mood=1.0)
     ward.answer(40, pet=1.0, age=1.0, mood=1.0)
     monitor = Monitor(home, WARD, ward.version)
-    first = monitor.look(1.0)
+    first = turns(monitor, 1.0)
     told = {reading.detector for reading in first}
     assert told == {"inputs", "answers", "answers.age", "answers.mood", "confidence", "confidence.mood"} | {
         "errors",
@@ -176,19 +181,29 @@ def test_of_several_tasks_each_has_its_answers_and_its_errors_watched_and_inputs
     assert drifted(first) == set() and monitor.live_accuracy == {"pet": 1.0, "mood": 1.0}
     assert monitor.estimated_accuracy == {"pet": 0.75, "mood": 1.0}, "a value has no accuracy"
     ward.answer(80, pet=1.0, age=1.0, mood=0.0)
-    second = monitor.look(2.0)
+    second = turns(monitor, 2.0)
     assert drifted(second) == {"answers.mood", "errors.mood"}
     assert {reading.words.partition(":")[0] for reading in second if reading.drifted} == {"mood"}
     assert all(reading.words.startswith("inputs moved") for reading in second if reading.detector == "inputs")
     assert monitor.live_accuracy["pet"] == 1.0 and monitor.live_accuracy["mood"] < 0.5
-    assert Monitor(home, WARD, ward.version).look(3.0) == [], "a restart judges nothing twice"
+    assert turns(Monitor(home, WARD, ward.version), 3.0) == [], "a restart judges nothing twice"
+
+
+def test_labels_of_one_task_are_looked_at_in_a_look_so_that_labels_do_not_wait_for_all(home: Home) -> None:
+    ward = Ward(home)
+    ward.answer(40, pet=1.0, age=1.0, mood=1.0)
+    monitor = Monitor(home, WARD, ward.version)
+    each = [[reading.detector for reading in monitor.look(1.0)] for _ in range(4)]
+    assert each == [["errors"], ["errors.age"], ["errors.mood"], []]
 
 
 def test_the_learner_shows_the_accuracy_of_every_task(home: Home) -> None:
     ward = Ward(home)
     ward.answer(60 + 40, pet=1.0, age=1.0, mood=0.5)
     metrics = Metrics()
-    Learner(home, "one", metrics, lambda: 5.0).watch_traffic()
+    learner = Learner(home, "one", metrics, lambda: 5.0)
+    for _ in WARD.tasks:
+        learner.watch_traffic()
     shown = {
         task: metrics.registry.get_sample_value("lepton_live_accuracy", {"scene": SCENE, "task": task})
         for task in ("pet", "age", "mood")

@@ -3,9 +3,9 @@
 When to use: data of another kind than what the backbone was trained for. Pictures such as drawings, scans or those of
 other sensors: edges and textures, which the last layer has forgotten, tell classes apart there. Texts that are sorted
 by anything but their subject, such as whether they praise: encoders of sentences keep what a text is about. Limit:
-more features (of pictures some 40 %, of texts four times as many), and nothing to gain on what the backbone was trained
-for; name it beside the plain one, and leave-one-out chooses. Promises the same network, run once. Knows nothing of
-selection or export.
+more features (of pictures some 40 %, of texts four times as many); of pictures nothing to gain on what the backbone was
+trained for, of texts less than by last features where there are names of labels and no examples. Promises the same
+network, run once. Knows nothing of selection or export.
 
 Of pictures the means of five stages and the last features; of each the absolute sum is 1, so that signed square roots
 have unit length and no stage drowns another. Of texts four layers of the upper half, pooled as the last one, each of
@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -97,11 +97,15 @@ def _deepen(whole: Backbone) -> str | None:
     if isinstance(body, Normalised) and hasattr(body.model, "forward_intermediates"):
         body.model = Stages(body.model).eval()
         return "stages"
-    if isinstance(body, Windowed) and isinstance(body.encoder, States):
+    if isinstance(body, Windowed) and isinstance(body.encoder, States) and _has_depth(body.encoder.model):
         body.encoder = Layers(body.encoder.model).eval()
         body.blocks = len(body.encoder.places)
         return "layers"
     return None
+
+
+def _has_depth(model: Any) -> bool:
+    return isinstance(getattr(model.config, "num_hidden_layers", None), int)
 
 
 def _width(whole: Backbone, kind: str) -> int:
