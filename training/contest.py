@@ -11,8 +11,9 @@ Legend: N examples, K classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -33,7 +34,8 @@ from training.replayed import without
 from training.stock import Stock
 
 NEAR = 0.05  # of the deviation of the truth: values that miss it by as much more or less are equally near
-PROBES, WARM = 15, 3  # single examples timed, after some to warm up
+PROBES, WARM, MOST = 20, 3, 300  # single examples timed: turns in a row of which none was quicker, to warm up, at most
+QUICKER = 0.99  # of the quickest time so far: less is no news
 ANCHOR, FRESH = "anchor", "fresh"
 
 Rows = Mapping[str, GridRows]
@@ -258,16 +260,32 @@ def _metrics(told: _Answers) -> dict[str, Metric]:
 
 
 def _milliseconds(sides: Sequence[tuple[Parent | Candidate, Example]]) -> list[float]:
-    """One example alone in its batch on one thread, both in turn; the quickest turn, which nothing disturbed."""
+    """One example alone in its batch on one thread."""
     asked = []
     for side, example in sides:
         model = side.bundle.model if isinstance(side, Parent) else side.assembly.model
         reader = side.preprocessor if isinstance(side, Parent) else side.assembly.preprocessor
-        asked.append((Session(model), reader.batch([reader.read(features.content(example))])))
-    taken: list[list[float]] = [[], []]
-    for _ in range(WARM + PROBES):
-        for place, (session, inputs) in enumerate(asked):
-            begun = time.perf_counter()
-            session.features(inputs)
-            taken[place].append(time.perf_counter() - begun)
-    return [1000 * min(seconds[WARM:]) for seconds in taken]
+        inputs = reader.batch([reader.read(features.content(example))])
+        asked.append(partial(Session(model).features, inputs))
+    return [1000 * seconds for seconds in quickest(asked)]
+
+
+def quickest(asked: Sequence[Callable[[], object]], clock: Callable[[], float] = time.perf_counter) -> list[float]:
+    """Seconds of each when nothing disturbs it: the quickest of turns that go on until they bring no quicker one, so
+    that other work on the machine is not taken for a slower model."""
+    for _ in range(WARM):
+        for ask in asked:
+            ask()
+    best, vain = [float("inf")] * len(asked), 0
+    for _ in range(MOST):
+        news = False
+        for place, ask in enumerate(asked):
+            begun = clock()
+            ask()
+            took = clock() - begun
+            news |= took < QUICKER * best[place]
+            best[place] = min(best[place], took)
+        vain = 0 if news else vain + 1
+        if vain == PROBES:
+            break
+    return best

@@ -176,7 +176,7 @@ def decide(trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> tuple
 def _unshown(trial: Trial, trials: Sequence[Trial], groups_N: Sequence[str], seed: int) -> str:
     """Why a candidate is not taken beside another one that was tried; empty where it may be."""
     for other in trials:
-        if not zoo.yields(trial.candidate.name, other.candidate.name):
+        if not zoo.yields(trial.candidate.name, other.candidate.name, len(groups_N)):
             continue
         if interval(trial.outcomes_N - other.outcomes_N, groups_N, seed)[0] <= 0:
             ahead = 100 * (_score(trial.candidate) - _score(other.candidate))

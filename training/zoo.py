@@ -144,20 +144,22 @@ def plain(name: str) -> str | None:
     return cast("str", module.plain(rest)) if hasattr(module, "plain") else None
 
 
-def yields(name: str, other: str) -> bool:
-    """Whether a backbone is taken beside another one only where it is told from it: one of them has the features of the
-    other and more, and the other one goes first.
+def yields(name: str, other: str, rows: int) -> bool:
+    """Whether a backbone is taken beside another one only where so many labelled rows tell it from that: one of them has
+    the features of the other and more, and the other one goes first.
 
-    >>> yields("layers:timm:resnet18", "timm:resnet18"), yields("timm:resnet18", "layers:timm:resnet18")
+    >>> yields("layers:timm:resnet18", "timm:resnet18", 100), yields("timm:resnet18", "layers:timm:resnet18", 100)
     (True, False)
-    >>> yields("layers:minilm", "minilm"), yields("minilm", "layers:minilm"), yields("minilm", "wordllama")
+    >>> yields("layers:timm:resnet18", "timm:resnet18", 500), yields("timm:resnet18", "layers:timm:resnet18", 500)
+    (False, True)
+    >>> yields("layers:minilm", "minilm", 8), yields("minilm", "layers:minilm", 8), yields("minilm", "wordllama", 8)
     (False, True, False)
     """
     if plain(name) == other:
-        return not _first(name)
-    return plain(other) == name and _first(other)
+        return rows < _first(name)
+    return plain(other) == name and rows >= _first(other)
 
 
-def _first(name: str) -> bool:
+def _first(name: str) -> int:
     plugin, rest = resolve(name)
-    return cast("bool", plugins.load(_PACKAGE, plugin).first(rest))
+    return cast("int", plugins.load(_PACKAGE, plugin).first(rest))

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +37,23 @@ def scene(folder: Path, per_class: int = 30) -> list[Example]:
     return made
 
 
-def trial(name: str, right: float, milliseconds: float, flips: int = 0) -> Trial:
-    """A candidate that is right on the first share of 400 rows, with some rows exchanged."""
-    outcomes_N = (np.arange(400) < 400 * right).astype(np.float64)
-    outcomes_N[:flips], outcomes_N[400 - flips :] = 0.0, 1.0
-    groups = ["a", "b"] * 200
+def trial(name: str, right: float, milliseconds: float, flips: int = 0, rows: int = 400) -> Trial:
+    """A candidate that is right on the first share of rows, with some of them exchanged."""
+    outcomes_N = (np.arange(rows) < rows * right).astype(np.float64)
+    outcomes_N[:flips], outcomes_N[rows - flips :] = 0.0, 1.0
+    groups = _groups(rows)
     made = Candidate(name=name, size=96, score=score(outcomes_N, groups), milliseconds=milliseconds)
     return Trial(candidate=made, outcomes_N=outcomes_N)
 
 
 def chosen(*trials: Trial) -> str:
-    (one,) = [line.name for line in decide(trials, ["a", "b"] * 200, 0) if line.chosen]
+    groups = _groups(len(trials[0].outcomes_N))
+    (one,) = [line.name for line in decide(trials, groups, 0) if line.chosen]
     return one
+
+
+def _groups(rows: int) -> list[str]:
+    return ["a", "b"] * (rows // 2)
 
 
 @pytest.mark.parametrize(
@@ -98,17 +104,28 @@ def test_a_consistent_loss_is_told_apart_even_within_a_point() -> None:
     assert chosen(trial("slow", 0.9, 50.0), trial("quick", 0.9 - 4 / 400, 1.0)) == "slow"
 
 
-def test_more_features_of_a_network_are_taken_where_they_are_told_from_those_that_it_ends_in() -> None:
-    assert chosen(trial("layers:plain", 0.90 + 4 / 400, 1.1), trial("plain", 0.90, 1.0)) == "layers:plain"
+def test_of_few_pictures_layers_are_taken_where_they_are_told_from_last_features() -> None:
+    few = partial(trial, rows=100)
+    assert chosen(few("layers:plain", 0.94, 1.1), few("plain", 0.90, 1.0)) == "layers:plain"
 
 
-def test_more_features_that_are_not_told_apart_are_not_taken_however_far_ahead_or_quick() -> None:
-    wide, plain = trial("layers:plain", 0.93, 1.0, flips=20), trial("plain", 0.90, 1.1)
-    assert chosen(trial("other", 0.93, 1.0, flips=20), plain) == "other", "any other candidate would be"
-    lines = {line.name: line for line in decide((wide, plain), ["a", "b"] * 200, 0)}
+def test_of_few_pictures_layers_that_are_not_told_apart_are_not_taken_however_far_ahead_or_quick() -> None:
+    few = partial(trial, rows=100)
+    wide, plain = few("layers:plain", 0.93, 1.0, flips=5), few("plain", 0.90, 1.1)
+    assert chosen(few("other", 0.93, 1.0, flips=5), plain) == "other", "any other candidate would be"
+    lines = {line.name: line for line in decide((wide, plain), ["a", "b"] * 50, 0)}
     assert lines["plain"].chosen and lines["plain"].reason == "the best that was shown"
     assert "beside plain, which goes first: not told apart" in lines["layers:plain"].reason
     assert chosen(wide) == "layers:plain", "alone there is nothing to be told from"
+
+
+def test_of_many_pictures_layers_go_first_and_last_features_have_to_be_told_from_them() -> None:
+    for rows, first in ((198, "plain"), (200, "layers:plain"), (400, "layers:plain")):
+        even = [trial(name, 0.90, 1.0, rows=rows) for name in ("plain", "layers:plain")]
+        assert chosen(*even) == first
+    wide = trial("layers:plain", 0.90, 1.1)
+    assert chosen(wide, trial("plain", 0.93, 1.0, flips=20)) == "layers:plain"
+    assert chosen(wide, trial("plain", 0.90 + 4 / 400, 1.0)) == "plain"
 
 
 def test_of_texts_layers_go_first_and_the_plain_one_has_to_be_told_from_them() -> None:

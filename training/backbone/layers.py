@@ -3,9 +3,9 @@
 When to use: data of another kind than what the backbone was trained for. Pictures such as drawings, scans or those of
 other sensors: edges and textures, which the last layer has forgotten, tell classes apart there. Texts that are sorted
 by anything but their subject, such as whether they praise: encoders of sentences keep what a text is about. Limit:
-more features (of pictures some 40 %, of texts four times as many); of pictures nothing to gain on what the backbone was
-trained for, of texts less than by last features where there are names of labels and no examples. Promises the same
-network, run once. Knows nothing of selection or export.
+more features (of pictures some 40 %, of texts four times as many); of fewer than some 200 pictures points to lose where
+they are what the backbone was trained for, of texts less than by last features where there are names of labels and no
+examples. Promises the same network, run once. Knows nothing of selection or export.
 
 Of pictures the means of five stages and the last features; of each the absolute sum is 1, so that signed square roots
 have unit length and no stage drowns another. Of texts four layers of the upper half, pooled as the last one, each of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _MORE = {"efficientnet_lite0": 512, "minilm": 3 * 384}  # features that are listed, beside the last ones
 _ENCODERS = ("minilm", "transformers")  # of texts
+_ENOUGH = 200  # labelled pictures
 
 
 def names() -> tuple[Row, ...]:
@@ -57,9 +58,10 @@ def plain(name: str) -> str:
     return name
 
 
-def first(name: str) -> bool:
-    """Whether layers go first: of texts, which they tell better wherever there are examples, not of pictures."""
-    return name.partition(":")[0] in _ENCODERS
+def first(name: str) -> int:
+    """Labelled rows from which on layers go first: of texts any, which they tell better wherever there are examples; of
+    pictures as many as their columns need before they tell more than they blur (docs/benchmarks/layers.md)."""
+    return 0 if name.partition(":")[0] in _ENCODERS else _ENOUGH
 
 
 def load(name: str, setting: Setting) -> Backbone:
