@@ -10,7 +10,8 @@ Of several tasks each has its share of the subsample, and the score is the mean 
 The rule: the quickest candidate that loses at most one point to the best and cannot be told from it by a paired
 bootstrap over the examples. A point of leave-one-out accuracy on a few hundred rows is worth less than the
 latency of a larger model. Of two of which one is the other with more features, one has to be told from the other, or is
-not taken (``zoo.yields``): a few rows do not show it, and many draws have told which goes first (docs/decisions/0024).
+not taken (``zoo.yields``): rows do not show a point or two, and many draws have told from how many of them on which one
+goes first (docs/decisions/0024).
 
 Legend: N rows, K classes, R resamples.
 """

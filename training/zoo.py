@@ -145,8 +145,8 @@ def plain(name: str) -> str | None:
 
 
 def yields(name: str, other: str, rows: int) -> bool:
-    """Whether a backbone is taken beside another one only where so many labelled rows tell it from that: one of them has
-    the features of the other and more, and the other one goes first.
+    """Whether a backbone is taken beside another one only where it is told from it: one of them has the features of the
+    other and more, and of so many labelled rows the other one goes first.
 
     >>> yields("layers:timm:resnet18", "timm:resnet18", 100), yields("timm:resnet18", "layers:timm:resnet18", 100)
     (True, False)
