@@ -3,6 +3,8 @@
 * ``looks``: photographs, clip art and emoji of four coarse kinds of thing (``benchmarks/looks.py``), at 64 px; four
   fifths of each teach, and a training comes after half of the 1,021 labels, and nearly at the end. The backbone knows
   such things.
+* ``looks, stages``: the same, read by the backbone with its stages, as ``lepton adapt`` would choose it for 250
+  photographs.
 * ``scanners``: 1,000 of scikit-learn's digits, then 4,500 of MNIST, other writers and another scanner, at 32 px; a
   training after 2,000 labels and after 4,000. The backbone has seen nothing like them.
 * ``scanners, stages``: the same, read by the backbone with its stages, as ``lepton adapt`` would choose it there.
@@ -92,10 +94,12 @@ def _cut(examples: tuple[Example, ...], taught: int) -> Stage:
     return Stage(taught=examples[:taught], tested=examples[taught:])
 
 
+_LOOKS = Stream(name="looks", size=64, every=490, draws=10, stages=_looks)
 _SCANNERS = Stream(name="scanners", size=32, every=2000, draws=5, stages=_scanners)
 _TEXTS = Stream(name="texts", every=950, draws=5, stages=_texts, modality="text", media="text/plain", backbone="minilm")
 STREAMS = (
-    Stream(name="looks", size=64, every=490, draws=10, stages=_looks),
+    _LOOKS,
+    replace(_LOOKS, name="looks, stages", backbone="layers:efficientnet_lite0"),
     _SCANNERS,
     replace(_SCANNERS, name="scanners, stages", backbone="layers:efficientnet_lite0"),
     _TEXTS,
