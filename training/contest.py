@@ -10,8 +10,7 @@ Legend: N examples, K classes.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -32,10 +31,9 @@ from training.merge.parents import Parent
 from training.renewed import Candidate
 from training.replayed import without
 from training.stock import Stock
+from training.timing import quickest
 
 NEAR = 0.05  # of the deviation of the truth: values that miss it by as much more or less are equally near
-PROBES, WARM, MOST = 20, 3, 300  # single examples timed: turns in a row of which none was quicker, to warm up, at most
-QUICKER = 0.99  # of the quickest time so far: less is no news
 ANCHOR, FRESH = "anchor", "fresh"
 
 Rows = Mapping[str, GridRows]
@@ -268,24 +266,3 @@ def _milliseconds(sides: Sequence[tuple[Parent | Candidate, Example]]) -> list[f
         inputs = reader.batch([reader.read(features.content(example))])
         asked.append(partial(Session(model).features, inputs))
     return [1000 * seconds for seconds in quickest(asked)]
-
-
-def quickest(asked: Sequence[Callable[[], object]], clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """Seconds of each when nothing disturbs it: the quickest of turns that go on until they bring no quicker one, so
-    that other work on the machine is not taken for a slower model."""
-    for _ in range(WARM):
-        for ask in asked:
-            ask()
-    best, vain = [float("inf")] * len(asked), 0
-    for _ in range(MOST):
-        news = False
-        for place, ask in enumerate(asked):
-            begun = clock()
-            ask()
-            took = clock() - begun
-            news |= took < QUICKER * best[place]
-            best[place] = min(best[place], took)
-        vain = 0 if news else vain + 1
-        if vain == PROBES:
-            break
-    return best

@@ -36,13 +36,13 @@ from core.types import Doubles, Example, GridRows, Scene, Task
 from training import features, zoo
 from training.assemble import Assembly, alone
 from training.tasks import by_task
+from training.timing import quickest
 from training.zoo import Setting
 
 SAMPLE = 512
 PICTURES = Scene(name="candidates", task="classification", modality="image")
 _RESAMPLES = 1000
 _WORTH = 0.01  # of the score, given up for speed
-_PROBES, _WARM = 7, 2  # single examples timed, after as many to warm up
 
 Clock = Callable[[], float]
 Drawn = Sequence[tuple[Scene, Sequence[Example]]]  # of every task the rows that it is tried on
@@ -56,7 +56,7 @@ class Candidate:
         score: leave-one-out balanced accuracy, or R squared for regression, mean over the tasks; None where it was not
             tried.
         low, high: 95 % interval of the score, bootstrap over examples.
-        milliseconds: an example through ONNX Runtime, one thread, batch 1 (median).
+        milliseconds: an example through ONNX Runtime, one thread, batch 1, undisturbed.
         seconds: that trying it took.
         size: side of the pictures in pixels; None of other modalities.
         model_bytes: of the composed graph. reason: why it was chosen, or not.
@@ -232,14 +232,9 @@ def interval(outcomes_N: Doubles, groups_N: Sequence[str], seed: int) -> tuple[f
 
 
 def latency(session: Session, preprocessor: Preprocessor, example: Example) -> float:
-    """Milliseconds of one example, alone in its batch (median)."""
+    """Milliseconds of one example, alone in its batch, on a machine that does nothing else."""
     inputs = preprocessor.batch([preprocessor.read(features.content(example))])
-    seconds = []
-    for _ in range(_WARM + _PROBES):
-        begun = time.perf_counter()
-        session.features(inputs)
-        seconds.append(time.perf_counter() - begun)
-    return 1000 * float(np.median(seconds[_WARM:]))
+    return 1000 * quickest([lambda: session.features(inputs)])[0]
 
 
 def _draw(examples: Sequence[Example], scene: Scene, seed: int) -> Drawn:
