@@ -34,9 +34,9 @@ def _wait(file: Path) -> None:
     if other == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.pause()
-    file.with_suffix(".new").write_text(f"{os.getpid()} {other}")
-    file.with_suffix(".new").replace(file)
-    try:
+    try:  # from before anybody can know of it: who does may end it at once
+        file.with_suffix(".new").write_text(f"{os.getpid()} {other}")
+        file.with_suffix(".new").replace(file)
         while True:
             signal.pause()
     finally:
