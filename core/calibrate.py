@@ -30,6 +30,8 @@ OFFSET_STEPS = 12
 WIDEST_PRIOR = 1.0  # precision of the prior of an offset, at least
 LEAST_SLACK = 1e-9  # of 1 - leverage, below which a row decides its own prediction alone
 
+Classes = np.ndarray[tuple[int], np.dtype[np.intp]]
+
 
 @dataclass(frozen=True)
 class LeaveOneOut:
@@ -97,7 +99,7 @@ def held_out_scores(
     return held_NK
 
 
-def temperature(scores_NK: Doubles, classes_N: np.ndarray[tuple[int], np.dtype[np.intp]], weights_N: Doubles) -> float:
+def temperature(scores_NK: Doubles, classes_N: Classes, weights_N: Doubles) -> float:
     """The T that minimises the weighted negative log likelihood of softmax(scores / T), targets smoothed.
 
     Args:

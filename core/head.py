@@ -14,7 +14,7 @@ import numpy as np
 
 from core import blocks as blockwise
 from core.blocks import Fit
-from core.calibrate import leave_one_out, offsets, temperature
+from core.calibrate import Classes, leave_one_out, offsets, temperature
 from core.federation import Share
 from core.sample import Sample
 from core.solve import one_thread
@@ -75,7 +75,7 @@ class HeadState:
     """Statistics and sample of the rows that stand, kept as they come and go.
 
     Attributes:
-        sample: the rows by which λ and the temperature are chosen.
+        sample: the rows by which λ and the temperature are chosen; the latter by those that no weight was tuned on.
         checked: what the last solve found of its sample; None before, for a regression, and where λ was given.
 
     Args:
@@ -219,15 +219,26 @@ class HeadState:
         held_NK = fit.held_out(rows_ND, targets_NK, weights_N, named_N)
         mine = targets_NK.any(axis=1)
         seen = mine & ~named_N
-        apart = seen & ~np.array([row.learned for row in sample], np.bool_)
         known = seen if seen.any() else mine
-        sure = apart if apart.sum() >= CALIBRATED_FROM else known  # who tells how sure the head may be
-        cooled = temperature(held_NK[sure], targets_NK[sure].argmax(axis=1), weights_N[sure])
+        sure = held_NK[known], targets_NK[known].argmax(axis=1), weights_N[known]
+        if any(row.learned for row in sample):
+            sure = self._apart(fit, columns) or sure
+        cooled = temperature(*sure)
         moved_K = still_K  # how frequent a class is, no name tells
         if seen.any():
             moved_K = offsets(held_NK[mine] / cooled, targets_NK[mine], weights_N[mine])
         self.checked = Checked(tuple(sample), tuple(columns), held_NK / cooled + moved_K)
         return cooled, moved_K
+
+    def _apart(self, fit: Fit, columns: Sequence[str]) -> tuple[Doubles, Classes, Doubles] | None:
+        """Leave-one-out scores, classes and weights of rows that no weight was tuned on, as many as a sample has; None of
+        too few."""
+        drawn = [self.rows[example] for example in self.sample.first(lambda example: not self.rows[example].learned)]
+        rows = [row for row in drawn if row.column in columns and not row.named]
+        if len(rows) < CALIBRATED_FROM:
+            return None
+        rows_ND, targets_NK, weights_N, named_N = _problem(rows, columns)
+        return fit.held_out(rows_ND, targets_NK, weights_N, named_N), targets_NK.argmax(axis=1), weights_N
 
     def _sample(self) -> list[Row]:
         return [self.rows[example] for example in self.sample.examples()]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
-SAMPLE = 512  # rows from which λ and the temperature are drawn
+SAMPLE = 512  # rows that tell λ, and as many that tell the temperature
 
 
 class Drawn(Protocol):
@@ -52,6 +52,10 @@ class Sample:
     def examples(self) -> list[str]:
         """Those that are drawn, in the order of their hashes."""
         return [example for _, _, example in self._order[:SAMPLE]]
+
+    def first(self, wanted: Callable[[str], bool]) -> list[str]:
+        """As many as are drawn, of those that are wanted alone, in the order of their hashes."""
+        return list(islice((example for _, _, example in self._order if wanted(example)), SAMPLE))
 
     def among(self, wanted: Collection[str], most: int) -> list[str]:
         """The first of these in the order of the hashes."""

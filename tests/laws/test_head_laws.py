@@ -95,12 +95,15 @@ def test_any_history_gives_the_head_of_a_fit_from_scratch(
     assert same_bits(state, from_scratch(state, chance), lam)
 
 
-@given(st.randoms(use_true_random=False), st.integers(0, 140))
-def test_how_sure_a_head_is_is_told_by_rows_that_no_weight_was_tuned_on(chance: Random, apart: int) -> None:
-    """Learned rows are all alike right, the others often wrong; with too few of these, all tell."""
+@given(st.randoms(use_true_random=False), st.integers(0, 140), st.sampled_from([60, SAMPLE + 90]))
+def test_how_sure_a_head_is_is_told_by_rows_that_no_weight_was_tuned_on(
+    chance: Random, apart: int, tuned: int
+) -> None:
+    """Learned rows are all alike right, the others often wrong; with too few of these, all tell. Where most rows are
+    learned, those that are not tell all the same, in the sample or not."""
     rows = []
-    for number in range(60 + apart):
-        truth, learned = chance.randrange(3), number < 60
+    for number in range(tuned + apart):
+        truth, learned = chance.randrange(3), number < tuned
         features = np.array([chance.randint(-2000, 2000) + 12000 * (k == truth) for k in range(6)], np.int16)
         said = truth if learned or chance.random() < 0.6 else chance.randrange(3)
         rows.append(Row(f"{number}", features, CLASSES[said], None, 1, learned=learned))
