@@ -6,9 +6,9 @@ be read without the program. Pure functions; knows nothing of models, storage or
 ``decide``, and of whom it refuses whether it is ``undecided``; the comparison of a challenger uses ``evidence``.
 
 The order: non-inferiority (lower bound of the paired difference in balanced accuracy, bootstrap stratified by class),
-superiority (exact McNemar test), then what it costs (calibration, latency, size, parity, abstention). A hold-out that
-has decided before has spent of its level: its k-th use gets 6 / (pi k)**2 of it, which sums to the whole
-(alpha-spending).
+superiority (exact McNemar test, on fresh labels or on all that judge), then what it costs (calibration, latency, size,
+parity, abstention). A hold-out that has decided before has spent of its level: its k-th use gets 6 / (pi k)**2 of it,
+which sums to the whole (alpha-spending).
 
 McNemar, Psychometrika 12 (1947). Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13. For
 ``evidence``: Ville (1939); Ramdas et al., "Game-theoretic statistics and safe anytime-valid inference",
@@ -49,7 +49,8 @@ class Policy:
         least: rows of a hold-out, and of a class or slice to be judged by itself.
         calibration: rise of the calibration error that is allowed. latency, size: factors that are.
         holdouts: names of the hold-outs that must be there.
-        superior: whether it must be better; not where the champion has to go whatever serves instead.
+        superior: groups of them, on one of which, all of its examples together, it must be better; none where the
+            champion has to go whatever serves instead. Of a group those count that must be there.
         confidence, abstention: of answers less sure than ``confidence`` this share is allowed; 1 asks nothing.
     """
 
@@ -61,7 +62,7 @@ class Policy:
     latency: float = 1.25
     size: float = 1.5
     holdouts: tuple[str, ...] = ("anchor", "fresh")
-    superior: bool = True
+    superior: tuple[tuple[str, ...], ...] = (("fresh",), ("anchor", "fresh"))
     confidence: float = 0.0
     abstention: float = 1.0
 
@@ -183,7 +184,7 @@ def undecided(holdouts: Mapping[str, Outcomes], champion: Cost, candidate: Cost,
         >>> decide({"fresh": gain}, cost, cost, asked).accepted, undecided({"fresh": gain}, cost, cost, asked)
         (False, True)
     """
-    observed = decide(holdouts, champion, candidate, replace(policy, alpha=EVEN, superior=False), seed)
+    observed = decide(holdouts, champion, candidate, replace(policy, alpha=EVEN, superior=()), seed)
     if not observed.accepted:
         return False
     wins, losses = np.sum([_alone(holdouts[name]) for name in policy.holdouts], axis=0)
@@ -211,18 +212,19 @@ def not_worse(name: str, outcomes: Outcomes | None, policy: Policy, chance: np.r
 
 
 def better(holdouts: Mapping[str, Outcomes], policy: Policy) -> Check:
-    """Superiority on one hold-out; several tries share the level.
+    """Superiority on one group of hold-outs. Several tries share the level, and a group has been used as often as that of
+    it which has been used most.
 
     Where it does not hold of a candidate that is always right, it holds of none.
     """
-    tries = max(1, len(policy.holdouts))
+    asked = dict.fromkeys(tuple(name for name in group if name in policy.holdouts) for group in policy.superior)
+    groups = [[holdouts[name] for name in group if name in holdouts] for group in asked if group]
+    tries = max(1, len(groups))
     best, bound = 1.0, spent(policy.alpha, 0) / tries
     holds = False
-    for name in policy.holdouts:
-        outcomes = holdouts.get(name)
-        if outcomes is None:
-            continue
-        p, allowed = mcnemar(*_alone(outcomes)), spent(policy.alpha, outcomes.uses) / tries
+    for group in filter(None, groups):
+        wins, losses = np.sum([_alone(outcomes) for outcomes in group], axis=0)
+        p, allowed = mcnemar(int(wins), int(losses)), spent(policy.alpha, max(each.uses for each in group)) / tries
         holds = holds or p <= allowed
         if p / allowed <= best / bound:
             best, bound = p, allowed

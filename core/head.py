@@ -231,8 +231,8 @@ class HeadState:
         return cooled, moved_K
 
     def _apart(self, fit: Fit, columns: Sequence[str]) -> tuple[Doubles, Classes, Doubles] | None:
-        """Leave-one-out scores, classes and weights of rows that no weight was tuned on, as many as a sample has; None of
-        too few."""
+        """Leave-one-out scores, classes and weights of rows that no weight was tuned on, as many as a sample has; None
+        where they are too few."""
         drawn = [self.rows[example] for example in self.sample.first(lambda example: not self.rows[example].learned)]
         rows = [row for row in drawn if row.column in columns and not row.named]
         if len(rows) < CALIBRATED_FROM:

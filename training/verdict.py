@@ -8,6 +8,7 @@ or promoted.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from core import gate
@@ -37,8 +38,15 @@ def policy(ground: Ground) -> Policy:
         confidence=asked.confidence,
         abstention=asked.abstention,
         holdouts=names,
-        superior=not ground.tainted,
+        superior=() if ground.tainted else tuple(_groups(anchors, fresh)),
     )
+
+
+def _groups(anchors: Sequence[str], fresh: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Of every task what came since, and all that judges."""
+    for anchor, newest in zip(anchors, fresh, strict=True):
+        yield (newest,)
+        yield (anchor, newest)
 
 
 def before(ground: Ground) -> Written | None:
@@ -75,7 +83,7 @@ def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> t
     uses = home.decisions.uses(scene.name, champion, stock.number)
     told = contest(scene, ground.champion, ground.follower, candidate, rows, stock, _spent(uses), policy.confidence)
     asked = (told.holdouts, told.champion, told.candidate, policy, ground.seed)
-    decided, shadows = gate.decide(*asked), ground.asked.undecided == UNDECIDED and policy.superior
+    decided, shadows = gate.decide(*asked), ground.asked.undecided == UNDECIDED and bool(policy.superior)
     record = decided.to_json() | {
         "undecided": shadows and not decided.accepted and gate.undecided(*asked),
         "candidate": candidate.recipe,

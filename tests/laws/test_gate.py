@@ -74,6 +74,35 @@ def test_where_one_that_answers_everything_right_is_refused_every_other_is() -> 
     assert 10 < refused < 90
 
 
+@pytest.mark.parametrize(("anchor", "fresh"), [((8, 2), (8, 2)), ((0, 0), (9, 1)), ((40, 40), (9, 1))])
+def test_a_gain_shows_on_fresh_labels_alone_or_on_all_that_judge(
+    anchor: tuple[int, int], fresh: tuple[int, int]
+) -> None:
+    assert gate.better({"anchor": apart(*anchor), "fresh": apart(*fresh)}, Policy()).holds
+
+
+def test_a_gain_on_old_examples_alone_is_none() -> None:
+    assert not gate.better({"anchor": apart(9, 1), "fresh": apart(8, 8)}, Policy()).holds
+    assert gate.better({"anchor": apart(9, 1)}, Policy(holdouts=("anchor",))).holds
+
+
+@given(st.tuples(*[st.integers(0, 60)] * 4), st.integers(0, 5), st.integers(0, 5))
+def test_a_group_spends_as_the_most_used_of_it(alone: tuple[int, int, int, int], old: int, new: int) -> None:
+    held = {"anchor": apart(*alone[:2], uses=old), "fresh": apart(*alone[2:], uses=new)}
+    told = gate.better(held, Policy())
+    by_fresh = gate.mcnemar(*alone[2:]) <= gate.spent(0.05, new) / 2
+    by_all = gate.mcnemar(alone[0] + alone[2], alone[1] + alone[3]) <= gate.spent(0.05, max(old, new)) / 2
+    assert told.holds == (by_fresh or by_all)
+
+
+def apart(wins: int, losses: int, uses: int = 0) -> Outcomes:
+    """As many examples are answered right by the candidate alone, and by the champion alone; ten by both."""
+    candidate_N = np.arange(wins + losses + 10) < wins
+    champion_N = ~candidate_N
+    champion_N[-10:] = candidate_N[-10:] = True
+    return Outcomes(truth=["cat"] * len(champion_N), champion=champion_N, candidate=candidate_N, uses=uses)
+
+
 def test_the_anytime_test_holds_its_level_when_looked_at_after_every_label() -> None:
     chance, alpha, crossed, streams = np.random.default_rng(4), 0.05, 0, 2000
     for wins_N in np.cumsum(chance.random((streams, 300)) < 0.5, axis=1):
@@ -202,9 +231,9 @@ def test_answers_that_are_not_sure_enough_may_be_so_many_and_have_to_be_counted(
 def test_a_champion_that_has_to_go_need_not_be_surpassed_but_nothing_worse_takes_its_place() -> None:
     same = {name: replace(each, candidate=each.champion) for name, each in good().items()}
     assert not gate.decide(same, COST, COST, Policy(margin=0.02)).accepted
-    assert gate.decide(same, COST, COST, Policy(margin=0.02, superior=False)).accepted
+    assert gate.decide(same, COST, COST, Policy(margin=0.02, superior=())).accepted
     worse = {name: replace(each, candidate=each.champion & (np.arange(1200) % 9 > 0)) for name, each in good().items()}
-    assert not gate.decide(worse, COST, COST, Policy(margin=0.02, superior=False)).accepted
+    assert not gate.decide(worse, COST, COST, Policy(margin=0.02, superior=())).accepted
 
 
 @given(st.dictionaries(st.sampled_from(["anchor", "fresh"]), st.integers(0, 40)))

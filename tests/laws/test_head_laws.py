@@ -96,9 +96,7 @@ def test_any_history_gives_the_head_of_a_fit_from_scratch(
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 140), st.sampled_from([60, SAMPLE + 90]))
-def test_how_sure_a_head_is_is_told_by_rows_that_no_weight_was_tuned_on(
-    chance: Random, apart: int, tuned: int
-) -> None:
+def test_how_sure_a_head_is_is_told_by_rows_that_no_weight_was_tuned_on(chance: Random, apart: int, tuned: int) -> None:
     """Learned rows are all alike right, the others often wrong; with too few of these, all tell. Where most rows are
     learned, those that are not tell all the same, in the sample or not."""
     rows = []
