@@ -212,8 +212,8 @@ def not_worse(name: str, outcomes: Outcomes | None, policy: Policy, chance: np.r
 
 
 def better(holdouts: Mapping[str, Outcomes], policy: Policy) -> Check:
-    """Superiority on one group of hold-outs. Several tries share the level, and a group has been used as often as that of
-    it which has been used most.
+    """Superiority on one group of hold-outs. Several tries share the level; a group was used as often as the most used
+    of it.
 
     Where it does not hold of a candidate that is always right, it holds of none.
     """

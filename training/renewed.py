@@ -171,8 +171,8 @@ def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
 
 
 def brief(modality: str) -> Mapping[str, object]:
-    """How weights are moved where nobody says how: few passes at a high rate, by every layer of texts, else by the upper
-    half.
+    """How weights are moved where nobody says how: few passes at a high rate, of the upper half of the layers, or, of
+    texts, of all.
 
     >>> brief("text")
     {'epochs': 2, 'frozen': 0.0, 'keep': 'last', 'rate': 0.0003}
