@@ -1,9 +1,10 @@
 """Candidate against champion on paired outcomes: accept or refuse, with every number and reason.
 
 Promises that a candidate which is accepted was shown not to be worse, overall, in each class and in each slice, on
-every hold-out, and to be better on a group of them; that what was not measured refuses; and that a decision is a record which can
-be read without the program. Pure functions; knows nothing of models, storage or traffic. The cycle of retraining asks
-``decide``, and of whom it refuses whether it is ``undecided``; the comparison of a challenger uses ``evidence``.
+every hold-out, and to be better on a group of them; that what was not measured refuses; and that a decision is a record
+which can be read without the program. Pure functions; knows nothing of models, storage or traffic. The cycle of
+retraining asks ``decide``, and of whom it refuses whether it is ``undecided``; the comparison of a challenger uses
+``evidence``.
 
 The order: non-inferiority (lower bound of the paired difference in balanced accuracy, bootstrap stratified by class),
 superiority (exact McNemar test, on fresh labels or on all that judge), then what it costs (calibration, latency, size,
