@@ -8,7 +8,10 @@ The rule of ``decide``: the tuned backbone takes the floor's place where its sco
 The score is the mean over classes of the share of right answers, or R squared; of several tasks, their mean. Where
 rows are few, the interval of the paired difference (bootstrap within classes) says how little that may mean; it is
 told, and does not decide. Where the same rows chose the epoch, by the loss of the trained head (``keep=best``), that
-flatters what was tuned by a little; a search keeps the last epoch.
+flatters what was tuned by a little; a search keeps the last epoch. Where somebody judges again by rows of their own, as
+the gate of a cycle does, a score that is lower by no more than a standard error counts as not lower.
+
+The one-standard-error rule: Breiman et al., "Classification and Regression Trees" (1984), chapter 3.
 
 Legend: N rows, D features, K classes.
 """
@@ -34,6 +37,7 @@ from training.assemble import Assembly, assemble
 from training.recipe import Rows, TooFew
 from training.tasks import by_task
 
+WIDE = 2 * 1.96  # standard errors from one end of an interval of 95 % to the other
 DRAWN = 256  # training rows on which parity is shown and a standardised transform is measured
 
 
@@ -135,17 +139,21 @@ def cache_of(assembly: Assembly, cache: Path) -> Path | None:
     return None if any(backbone.recipe for backbone in assembly.backbones) else cache
 
 
-def decide(floor: Judged, candidate: Judged, recipe: str, seed: int) -> Decision:
-    """The rule at the top of this module."""
+def decide(floor: Judged, candidate: Judged, recipe: str, seed: int, *, again: bool = False) -> Decision:
+    """The rule at the top of this module; ``again``: somebody judges again by rows of their own."""
     assert floor.groups_N == candidate.groups_N, "both answered the same rows"
     difference = candidate.score - floor.score
     low, high = select.interval(candidate.outcomes_N - floor.outcomes_N, floor.groups_N, seed)
-    accepted = bool(difference >= 0)
+    accepted = bool(difference >= (-(high - low) / WIDE if again else 0.0))
     rows = len(floor.groups_N)
     words = (
         f"{recipe} scores {100 * candidate.score:.1f} % on {rows} validation rows, the closed form on the untouched "
         f"backbone {100 * floor.score:.1f} %: {100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
     )
+    if accepted:
+        words += ", so it takes its place" if difference >= 0 else ", which does not tell them apart: it goes on"
+    else:
+        words += ", so the untouched backbone stays"
     return Decision(
         accepted=accepted,
         floor=floor.score,
@@ -154,7 +162,7 @@ def decide(floor: Judged, candidate: Judged, recipe: str, seed: int) -> Decision
         low=low,
         high=high,
         rows=rows,
-        words=words + (", so it takes its place" if accepted else ", so the untouched backbone stays"),
+        words=words,
     )
 
 

@@ -5,9 +5,10 @@ the largest share in the answer. The others stay, and so do widths, shares and b
 
 Promises that every weight begins at the pretrained backbone, or at the champion's where that is asked for; that only
 examples of ``training.stock`` that teach are learned from, half of them new and half old ones, classes in turn; that
-what was tuned takes the closed form's place only where it is no worse on validation rows that no weight has seen; and
-the same bits for the same examples and seed on one machine with one number of threads, unless the time runs out. Knows
-nothing of the gate, of the registry or of what serves.
+what was tuned takes the closed form's place only where it is no worse on validation rows that no weight has seen (by a
+standard error at most, where the gate will ask for a gain); and the same bits for the same examples and seed on one
+machine with one number of threads, unless the time runs out. Knows nothing of the gate, of the registry or of what
+serves.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ KNOWN: Mapping[str, Mapping[str, object]] = {  # elsewhere a range test finds th
     "image": {"rate": 6e-4},
     "text": {"rate": 3e-4, "epochs": 2, "frozen": 0.0},
 }
+LEAST_HELD, HELD = 128, 0.05  # rows, and the share of them, that say whether to ask the gate; of few rows a fifth
 TUNING = 0.6  # of the time that is left goes into moving weights; the rest is for the sweep and for measuring
 
 
@@ -208,10 +210,9 @@ def sides(ground: Ground) -> Rows:
     stock, scene, seed = ground.stock, ground.scene, ground.seed
     new, onwards = stock.of(stock.new), _goes_on(ground)
     old = spread(stock.of(stock.old), scene, seed, len(new) if onwards else max(len(new), ground.asked.replay))
-    if onwards:
-        fresh = tuning.sides(new, scene, seed)
-        return Rows(train=_ordered(fresh.train + old), validation=fresh.validation)
-    return tuning.sides(_ordered(new + old), scene, seed)
+    mixed = _ordered(new if onwards else new + old)
+    found = tuning.sides(mixed, scene, seed, most=max(LEAST_HELD, HELD * len(mixed)))
+    return replace(found, train=_ordered(found.train + old)) if onwards else found
 
 
 def _ordered(examples: tuple[Example, ...]) -> tuple[Example, ...]:
@@ -240,7 +241,7 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
         note(f"no average with the tuned weights is better than none of them: {_stays(ground)}")
         return None
     found = _judged(ground, start, place, point.backbone, rows)
-    decided = judge.decide(held, found, name, ground.seed)
+    decided = judge.decide(held, found, name, ground.seed, again=not ground.tainted)
     note(decided.words)
     if not decided.accepted:
         return None

@@ -9,6 +9,7 @@ databases or the registry.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -29,7 +30,9 @@ from training.tasks import by_task, group
 from training.tune import network
 from training.tune.device import Device
 
-CARVED = 5  # where data have no validation side, one row in so many of each class becomes it
+CARVED = (
+    5  # where data have no validation side, one row in so many of each class becomes it, unless fewer are asked for
+)
 KEPT = 2  # rows of each class that stay for training
 
 
@@ -171,17 +174,20 @@ def rewriter_of(named: str | None) -> Callable[[str], str] | None:
     return cast("Callable[[str], str]", found)
 
 
-def sides(examples: Sequence[Example], scene: Scene, seed: int) -> Rows:
+def sides(examples: Sequence[Example], scene: Scene, seed: int, most: float = math.inf) -> Rows:
     """Training and validation rows; where the data have no validation side, a fifth of each class of every task, never
     its last two.
 
     The examples keep the side that the data gave them: only the recipe treats them so.
+
+    Args:
+        most: validation rows that are wanted of all classes together, where a fifth of the examples is more.
     """
     train = tuple(example for example in examples if example.split == "train")
     held = tuple(example for example in examples if example.split == "validation")
     if held:
         return Rows(train=train, validation=held)
-    carved = _carved(train, scene, seed)
+    carved = _carved(train, scene, seed, min(1 / CARVED, most / max(1, len(train))))
     kept = tuple(example for example in train if example.digest not in carved)
     return Rows(train=kept, validation=tuple(example for example in train if example.digest in carved))
 
@@ -208,8 +214,9 @@ def told(attempt: Attempt, base: str, run: str, seed: int) -> Tuning | None:
     )
 
 
-def _carved(train: Sequence[Example], scene: Scene, seed: int) -> set[str]:
-    """Class after class, task after task; what an earlier one took counts for a later one."""
+def _carved(train: Sequence[Example], scene: Scene, seed: int, share: float) -> set[str]:
+    """A share of each class, one row at least: class after class, task after task; what an earlier one took counts for
+    a later one."""
     chance, found = np.random.default_rng(seed), set[str]()
     classes = _classes(train, scene)
     left = {name: len(members) for name, members in classes.items()}
@@ -218,7 +225,7 @@ def _carved(train: Sequence[Example], scene: Scene, seed: int) -> set[str]:
         for digest in members:
             mine.setdefault(digest, []).append(name)
     for members in classes.values():
-        wanted = max(1, len(members) // CARVED) - len(found.intersection(members))
+        wanted = max(1, int(share * len(members))) - len(found.intersection(members))
         for place in chance.permutation(len(members)):
             digest = members[place]
             if wanted > 0 and digest not in found and all(left[name] > KEPT for name in mine[digest]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,13 @@ from core.config import Settings
 from core.events import Feedback
 from core.evidence import Evidence
 from core.home import Home, open_home
-from core.types import Scene
+from core.types import Example, Scene
 from lepton.output import Stages
 from tests import pico
 from tests.homes import copied
-from training import incremental
+from training import incremental, renewed
 from training.incremental import Request
+from training.recipe import Rows
 from training.renewed import Ground, sides
 from training.stock import Stock
 
@@ -39,6 +40,26 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         pico.register(home, each=40)
     return folder / "home"
+
+
+@pytest.fixture(scope="module")
+def parted(template: Path) -> Iterator[Callable[[int, int], tuple[Rows, int]]]:
+    """The sides of so many new and old examples from the pretrained weights, and how many there are in all."""
+    with copy_of(template) as home:
+        say(home, [("circle", 61, False)])
+        ground = stand(home)
+
+        def found(new: int, old: int) -> tuple[Rows, int]:
+            names = [f"{number:05d}" for number in range(new + old)]
+            examples = {
+                name: Example(digest=name, path="", split="train", label=pico.LABELS[place % len(pico.LABELS)])
+                for place, name in enumerate(names)
+            }
+            stock = replace(ground.stock, new=tuple(names[:new]), old=tuple(names[new:]), examples=examples)
+            wanted = new + min(old, max(new, ground.asked.replay))
+            return sides(replace(ground, stock=stock, start="base")), wanted
+
+        yield found
 
 
 @contextmanager
@@ -98,6 +119,18 @@ def test_whoever_judges_teaches_nothing_and_everybody_does_one_of_the_two(templa
         assert stand(home).stock.anchor == stock.anchor, "an anchor set stays"
         assert stand(home).stock.fresh >= stock.fresh
         assert names(stand(home).stock) == names(stand(home).stock)
+
+
+@given(new=st.integers(0, 6000), old=st.integers(0, 3000))
+@settings(max_examples=20)
+def test_of_few_rows_a_fifth_judge_and_of_many_no_more_than_are_needed(
+    parted: Callable[[int, int], tuple[Rows, int]], new: int, old: int
+) -> None:
+    """What judges here decides only whether the gate is asked; the rest teach."""
+    rows, count = parted(new, old)
+    assert len(rows.train) + len(rows.validation) == count
+    most = min(count / 5, max(renewed.LEAST_HELD, renewed.HELD * count))
+    assert most - len(pico.LABELS) <= len(rows.validation) <= max(most, len(pico.LABELS))
 
 
 def test_a_cycle_without_anything_new_changes_nothing(template: Path) -> None:

@@ -50,6 +50,17 @@ def test_of_each_class_of_every_task_about_a_fifth_judges_and_two_stay(
             assert held[name] >= count // tuning.CARVED
 
 
+@given(said, st.integers(0, 60))
+def test_no_more_judge_than_are_wanted_but_one_of_each_class(
+    told: list[tuple[str | None, str | None]], most: int
+) -> None:
+    given_rows = rows(told)
+    found, usual = tuning.sides(given_rows, BOTH, 0, most), tuning.sides(given_rows, BOTH, 0)
+    assert sorted(e.digest for e in (*found.train, *found.validation)) == [e.digest for e in given_rows]
+    assert len(found.validation) <= len(BOTH.tasks) * max(most, len(counts(given_rows)))
+    assert len(found.validation) <= len(usual.validation)
+
+
 @given(said)
 def test_a_scene_with_one_task_is_parted_as_that_task_among_others_is_first(
     told: list[tuple[str | None, str | None]],

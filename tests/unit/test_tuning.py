@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from core.errors import InvalidInput, ParityFailed
 from exporters.backbone import MemberGraph
@@ -93,6 +95,24 @@ def test_the_rule_is_a_score_that_is_not_lower(
     assert decision.low <= decision.difference <= decision.high
 
 
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(wins=st.integers(0, 40), losses=st.integers(0, 40))
+def test_where_somebody_judges_again_only_a_loss_beyond_a_standard_error_stays(
+    ground: Stand, wins: int, losses: int
+) -> None:
+    floor, candidate = np.ones(200), np.ones(200)
+    floor[:wins], candidate[wins : wins + losses] = 0, 0
+    sides = (outcomes(ground.floor, list(floor)), outcomes(ground.floor, list(candidate)))
+    strict, lenient = (judge.decide(*sides, "finetune", 0, again=again) for again in (False, True))
+    error = float((candidate - floor).std())  # times the root of 200, as the difference below
+    difference = (wins - losses) / np.sqrt(200)
+    assert strict.accepted is (wins >= losses)
+    assert lenient.accepted or difference < -0.8 * error
+    assert not lenient.accepted or difference > -1.2 * error or wins == losses
+    assert replace(strict, accepted=True, words="") == replace(lenient, accepted=True, words="")
+    assert ("stays" in lenient.words) is not lenient.accepted
+
+
 def test_values_are_tuned_and_judged_by_the_variance_they_explain(tmp_path: Path) -> None:
     ground = stand(tmp_path, backbone(), values(), REGRESSION)
     made = tried(ground, config=replace(CONFIG, epochs=8))
@@ -112,6 +132,10 @@ def test_sides_are_those_of_the_data_or_a_fifth_of_each_class() -> None:
     assert {row.digest for row in again.validation} == {row.digest for row in carved.validation}
     assert not sides(rows(2).train, SCENE, 0).validation
     assert len(sides(values(20).train, REGRESSION, 0).validation) == 4
+    fewer = sides(rows(40).train, SCENE, 0, most=6)
+    assert len(fewer.validation) == 6 // len(LABELS) * len(LABELS), "as many as are wanted, of each class as many"
+    assert sides(rows(10).train, SCENE, 0, most=1000) == sides(rows(10).train, SCENE, 0)
+    assert len(sides(rows(10).train, SCENE, 0, most=0).validation) == len(LABELS), "of each class one at least"
 
 
 def test_what_cannot_be_tuned_is_refused_before_anything_is_computed(ground: Stand) -> None:
