@@ -30,9 +30,7 @@ from training.tasks import by_task, group
 from training.tune import network
 from training.tune.device import Device
 
-CARVED = (
-    5  # where data have no validation side, one row in so many of each class becomes it, unless fewer are asked for
-)
+CARVED = 5  # where data have no validation side, one row in so many of each class becomes it, or fewer
 KEPT = 2  # rows of each class that stay for training
 
 
