@@ -229,6 +229,9 @@ def comparison(task: str, told: Comparison) -> Html:
             + f"; {CONVINCES} convinces",
         ),
     ]
+    if any(told.brought):
+        words = f"the challenger {told.brought[0]} times, the champion {told.brought[1]} times"
+        rows.insert(3, ("the same before, by the gate", words))
     if told.agreement is not None:
         rows.append(("same answers", percent(told.agreement)))
     lines = [tag("tr", tag("th", name), tag("td", words)) for name, words in rows]

@@ -160,6 +160,25 @@ def calibrated(scores_NK: Doubles, targets_NK: Doubles, weights_N: Doubles) -> D
     return moved_NK
 
 
+def by_halves(shares_NK: Doubles, classes_N: Classes, weights_N: Doubles, least: int) -> Doubles:
+    """(N, K) probabilities with a temperature that is told by others: of every second row by those between (two-fold
+    cross-fitting, Chernozhukov et al., arXiv 1608.00060). As they are where less than ``least`` would tell one.
+
+    Args:
+        shares_NK: probabilities that no row has had a part in.
+        classes_N: true columns; -1 where there is none, which tells nothing.
+        weights_N: positive weights.
+    """
+    half_N = np.arange(len(classes_N)) % 2
+    tellers = [np.flatnonzero((half_N == other) & (classes_N >= 0)) for other in (1, 0)]
+    if min(map(len, tellers)) < least:
+        return shares_NK
+    logits_NK = np.log(np.maximum(shares_NK, np.finfo(np.float64).tiny))
+    cooled_2 = np.array([temperature(logits_NK[at], classes_N[at], weights_N[at]) for at in tellers])
+    told_NK: Doubles = softmax(logits_NK / cooled_2[half_N][:, None], axis=1)
+    return told_NK
+
+
 def _constants(named_N: Flags | None, count: int) -> Doubles:
     """(N,) 1, and 0 for names."""
     return np.ones(count) if named_N is None else (~named_N).astype(np.float64)

@@ -3,8 +3,8 @@
 Promises that a candidate which is accepted was shown not to be worse, overall, in each class and in each slice, on
 every hold-out, and to be better on a group of them; that what was not measured refuses; and that a decision is a record
 which can be read without the program. Pure functions; knows nothing of models, storage or traffic. The cycle of
-retraining asks ``decide``, and of whom it refuses whether it is ``undecided``; the comparison of a challenger uses
-``evidence``.
+retraining asks ``decide``, and of whom it refuses whether it is ``undecided``, and then ``likely_harmless``; the
+comparison of a challenger uses ``evidence``.
 
 The order: non-inferiority (lower bound of the paired difference in balanced accuracy, bootstrap stratified by class),
 superiority (exact McNemar test, on fresh labels or on all that judge), then what it costs (calibration, latency, size,
@@ -32,6 +32,7 @@ from core.errors import InvalidInput
 
 RESAMPLES = 2000
 EVEN = 0.5  # the level at which a lower bound is what was observed
+LIKELY = 0.25  # the level at which it is three to one
 RARE = "rare classes"  # name of the group of those with fewer rows than can be judged alone
 SHARP = 5  # of the mixture over chances to win: few challengers that are worth it win more than seven of ten duels
 HALF = 0.5  # added to each kind of outcome of a class: twenty rows without a difference are no proof of none
@@ -188,8 +189,23 @@ def undecided(holdouts: Mapping[str, Outcomes], champion: Cost, candidate: Cost,
     observed = decide(holdouts, champion, candidate, replace(policy, alpha=EVEN, superior=()), seed)
     if not observed.accepted:
         return False
-    wins, losses = np.sum([_alone(holdouts[name]) for name in policy.holdouts], axis=0)
+    wins, losses = np.sum([alone(holdouts[name]) for name in policy.holdouts], axis=0)
     return bool(wins > losses)
+
+
+def likely_harmless(holdouts: Mapping[str, Outcomes], policy: Policy, seed: int = 0) -> bool:
+    """Whether it is three to one that no hold-out, class or slice lost more than the margins: then what fresh labels
+    say for a candidate need not be shown all over again on live traffic.
+    """
+    asked, chance = replace(policy, alpha=LIKELY), np.random.default_rng(seed)
+    checks = [check for name in asked.holdouts for check in not_worse(name, holdouts.get(name), asked, chance)]
+    return all(check.holds for check in checks)
+
+
+def alone(outcomes: Outcomes) -> tuple[int, int]:
+    """How often only the candidate was right, and how often only the champion."""
+    wins = np.count_nonzero(outcomes.candidate & ~outcomes.champion)
+    return int(wins), int(np.count_nonzero(outcomes.champion & ~outcomes.candidate))
 
 
 def lacking(rows: Mapping[str, int], policy: Policy) -> tuple[Check, ...]:
@@ -224,7 +240,7 @@ def better(holdouts: Mapping[str, Outcomes], policy: Policy) -> Check:
     best, bound = 1.0, spent(policy.alpha, 0) / tries
     holds = False
     for group in filter(None, groups):
-        wins, losses = np.sum([_alone(outcomes) for outcomes in group], axis=0)
+        wins, losses = np.sum([alone(outcomes) for outcomes in group], axis=0)
         p, allowed = mcnemar(int(wins), int(losses)), spent(policy.alpha, max(each.uses for each in group)) / tries
         holds = holds or p <= allowed
         if p / allowed <= best / bound:
@@ -275,12 +291,6 @@ def evidence(wins: int, losses: int) -> float:
         return 0.0
     told = (wins + losses + 1) * math.log(2) + betaln(won, lost) - betaln(SHARP, SHARP)
     return float(np.exp(told + math.log(above_half)))
-
-
-def _alone(outcomes: Outcomes) -> tuple[int, int]:
-    """How often only the candidate was right, and how often only the champion."""
-    wins = np.count_nonzero(outcomes.candidate & ~outcomes.champion)
-    return int(wins), int(np.count_nonzero(outcomes.champion & ~outcomes.candidate))
 
 
 def _by_class(outcomes: Outcomes) -> dict[str, Flags]:

@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from core.challenges import Challenge
 from core.database import label_events, predictions
+from core.errors import NotFound
 from core.events import TRAINING
 from core.gate import evidence
 from core.home import Home
@@ -69,8 +71,9 @@ class Comparison:
             a regression.
         wins, losses: examples on which the challenger alone was right, and the champion alone; of a regression, which
             came nearer. Of a split, the n-th labelled answer of one beside the n-th of the other.
-        evidence: e-values for ``challenger`` and for ``champion``. If neither is better, the chance that one ever
-            reaches 20 is at most 5 %, however often it is looked at (see ``core.gate.evidence``).
+        brought: the same two numbers, of a shadow of which the gate could not tell: by the fresh labels that it saw.
+        evidence: e-values for ``challenger``, with what it brought, and for ``champion``. If neither is better, the
+            chance that one ever reaches 20 is at most 5 %, however often it is looked at (see ``core.gate.evidence``).
     """
 
     metric: str
@@ -81,6 +84,7 @@ class Comparison:
     wins: int
     losses: int
     evidence: dict[str, float]
+    brought: tuple[int, int] = (0, 0)
 
 
 def outcomes(
@@ -152,6 +156,7 @@ def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None
     counted = both if challenge.mode == "shadow" else rows
     kind = asked.task
     wins, losses = _duels(kind, [(row, row) for row in both] if challenge.mode == "shadow" else _in_turn(rows))
+    brought = _brought(home, challenge, champion, asked.task_name)
     return Comparison(
         metric="accuracy" if kind == "classification" else "squared_error",
         paired=len(both),
@@ -160,7 +165,11 @@ def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None
         agreement=_agreement(home, challenge, champion, asked.task_name) if kind == "classification" else None,
         wins=wins,
         losses=losses,
-        evidence={"challenger": evidence(wins, losses), "champion": evidence(losses, wins)},
+        brought=brought,
+        evidence={
+            "challenger": evidence(wins + brought[0], losses + brought[1]),
+            "champion": evidence(losses, wins),
+        },
     )
 
 
@@ -196,6 +205,21 @@ def share(right: int, count: int) -> Measured:
     middle = (value + Z**2 / (2 * count)) / scale
     half = Z / scale * math.sqrt(value * (1 - value) / count + Z**2 / (4 * count**2))
     return Measured(count=count, value=value, low=max(0.0, middle - half), high=min(1.0, middle + half))
+
+
+def _brought(home: Home, challenge: Challenge, champion: str, task: str) -> tuple[int, int]:
+    """What the gate saw on fresh labels when it could not tell between these two; nothing of anybody else."""
+    if challenge.judge != "evidence" or challenge.mode != "shadow" or challenge.probation:
+        return 0, 0
+    lineage = cast("dict[str, Any]", home.registry.version(challenge.scene, challenge.version).manifest["lineage"])
+    try:
+        decision = home.decisions.find(str(lineage.get("decision", "")))
+    except NotFound:  # no cycle made it
+        return 0, 0
+    if decision.champion != champion:
+        return 0, 0
+    wins, losses = decision.record.get("brought", {}).get(task, (0, 0))
+    return int(wins), int(losses)
 
 
 def _in_turn(rows: Sequence[Paired]) -> list[tuple[Paired, Paired]]:

@@ -5,7 +5,8 @@ it is looked at (e-values, see ``core.gate.evidence``), and that what was decide
 After a promotion the former champion goes on as a shadow for a probation: where evidence speaks for it, it comes back.
 It does, too, where live accuracy has fallen below a bound of the scene (``core.fall``). A challenge of several tasks is
 decided by the first one, unless the newcomer is worse in another: that is enough against it. A shadow that is better,
-but may have lost more than the gate's margin in a class, waits for more labels.
+but may have lost more than the gate's margin in a class, waits for more labels; so does one whose evidence is of the
+gate, until live traffic has confirmed it.
 Knows nothing of how versions are made, nor of challenges that people judge.
 """
 
@@ -44,6 +45,8 @@ class Ruling:
 def verdict(challenge: Challenge, told: Comparison, alpha: float, probation_labels: int) -> tuple[Verdict, str]:
     """What the labelled answers so far amount to; of a probation, ``promote`` brings the former champion back."""
     numbers = f"right alone: the challenger {told.wins} times, the champion {told.losses} times"
+    if any(told.brought):
+        numbers += ", and {} and {} times on fresh labels that the gate saw".format(*told.brought)
     if told.evidence["challenger"] >= 1 / alpha:
         return "promote", f"evidence {told.evidence['challenger']:.3g} speaks for the challenger; {numbers}"
     if told.evidence["champion"] >= 1 / alpha:
@@ -72,12 +75,12 @@ def judge(home: Home, challenge: Challenge) -> Ruling:
     champion = home.registry.champion(challenge.scene)
     if champion is None or challenge.judge != "evidence":
         return Ruling(scene=challenge.scene, version=challenge.version, verdict="wait", words="people judge it")
-    asked = home.settings.challenge
-    said, words = overall(
-        challenge, compare_all(home, challenge, champion.version), asked.alpha, asked.probation_labels
-    )
-    if said == "promote" and not challenge.probation and (lost := _losses(home, challenge, champion.version)):
-        said, words = "wait", f"{words}; {lost}"
+    asked, told = home.settings.challenge, compare_all(home, challenge, champion.version)
+    said, words = overall(challenge, told, asked.alpha, asked.probation_labels)
+    if said == "promote" and not challenge.probation:
+        first = next(iter(told.values()))
+        lacking = _few(first) or _losses(home, challenge, champion.version)
+        said, words = ("wait", f"{words}; {lacking}") if lacking else (said, words)
     if said == "end":
         home.challenges.end(challenge.scene, words)
     elif said == "promote":
@@ -90,6 +93,13 @@ def judge(home: Home, challenge: Challenge) -> Ruling:
     if said != "wait":
         logger.warning("scene %s, challenger %s: %s: %s", challenge.scene, challenge.version[:12], said, words)
     return Ruling(scene=challenge.scene, version=challenge.version, verdict=said, words=words)
+
+
+def _few(told: Comparison) -> str:
+    """Why a shadow waits for live labels though it brought evidence along, in words."""
+    if not any(told.brought) or told.paired >= Policy.least:
+        return ""
+    return f"{told.paired} labelled answers of both, of {Policy.least} at least"
 
 
 def _losses(home: Home, challenge: Challenge, champion: str) -> str:

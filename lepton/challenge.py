@@ -108,6 +108,9 @@ def _show(task: str, told: Comparison) -> None:
     fact(**{f"{told.metric}_of_the_champion": _figure(told.metric, told.champion)})
     fact(**{f"{told.metric}_of_the_challenger": _figure(told.metric, told.challenger)})
     fact(right_alone=f"the challenger {told.wins} times, the champion {told.losses} times")
+    if any(told.brought):
+        words = f"the challenger {told.brought[0]} times, the champion {told.brought[1]} times"
+        fact(the_same_before_by_the_gate=words)
     fact(evidence=", ".join(f"for the {name} {value:.3g}" for name, value in told.evidence.items()) + "; 20 convinces")
     if told.agreement is not None:
         fact(agreement=f"{100 * told.agreement:.1f} %")

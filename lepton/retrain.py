@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from core import config
+from core.errors import Conflict
 from core.gate import Check
 from core.home import Home, open_home
 from core.ids import uuid7
@@ -55,6 +56,7 @@ def retrain(  # noqa: PLR0913, PLR0917 - the command's options
     request = filing.check("retrain", asked, here=True)
     if queue:
         return jobs.filed(filing.file(home, "retrain", asked), json)
+    _alone(home, scene)
     done = _cycle(home, request)
     if json:
         as_json(_told(done))
@@ -63,6 +65,20 @@ def retrain(  # noqa: PLR0913, PLR0917 - the command's options
     if done.outcome == "refused":
         raise typer.Exit(REFUSED)
     return None
+
+
+def _alone(home: Home, scene: str) -> None:
+    """Whether no trainer retrains the scene now: two cycles at once take each other's time, and the gate hears one.
+
+    Raises:
+        Conflict: one does.
+    """
+    for job in home.jobs.listed(scene, "retrain", states=("running",), most=1):
+        short = job.id[-jobs.SHORT :]
+        raise Conflict(
+            f"job {short} is retraining {scene!r} now: {job.cause or 'it was filed by hand'}",
+            f"follow it: lepton job {short} --follow; or end it first: lepton cancel {short}",
+        )
 
 
 def _cycle(home: Home, request: Request) -> Cycle:

@@ -17,10 +17,11 @@ from functools import partial
 import numpy as np
 
 from core.bundle import Metric
+from core.calibrate import by_halves
 from core.errors import InvalidInput
 from core.follow import Followed, Follower
 from core.gate import Cost, Flags, Outcomes
-from core.head import HeadState, Row
+from core.head import CALIBRATED_FROM, HeadState, Row
 from core.labels import value_of
 from core.session import Session
 from core.types import Doubles, Example, GridRows, Head, Scene
@@ -183,7 +184,22 @@ def _asked(each: Followed, features_of: Rows, stock: Stock, candidate: Candidate
         measure.answers(each.task, heads[0], np.stack([row.features for row in rows])),
         measure.answers(each.task, heads[1], np.stack([features_of.get(name, blank_D) for name in names])),
     )
-    return _Answers(each.task, names, rows, heads, answers, unread_N)
+    return _cooled(_Answers(each.task, names, rows, heads, answers, unread_N))
+
+
+def _cooled(told: _Answers) -> _Answers:
+    """The same answers, as sure as the other half of those that judge tells.
+
+    The temperature of what will be served is told by rows that no weight was tuned on, those that judge among them; the
+    heads here were solved without them, and a candidate would be left with a few rows of validation.
+    """
+    if told.task.task == "regression":
+        return told
+    weights_N = np.array([row.weight for row in told.rows], np.float64)
+    ours_NK, theirs_NK = (
+        by_halves(told.answers[side], _columns(told, side)[1], weights_N, CALIBRATED_FROM) for side in (0, 1)
+    )
+    return replace(told, answers=(ours_NK, theirs_NK))
 
 
 def _solved(state: HeadState, task: Scene) -> Head:

@@ -84,8 +84,10 @@ def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> t
     told = contest(scene, ground.champion, ground.follower, candidate, rows, stock, _spent(uses), policy.confidence)
     asked = (told.holdouts, told.champion, told.candidate, policy, ground.seed)
     decided, shadows = gate.decide(*asked), ground.asked.undecided == UNDECIDED and bool(policy.superior)
+    undecided = shadows and not decided.accepted and gate.undecided(*asked)
     record = decided.to_json() | {
-        "undecided": shadows and not decided.accepted and gate.undecided(*asked),
+        "undecided": undecided,
+        "brought": _brought(ground, told, policy) if undecided else {},
         "candidate": candidate.recipe,
         "extractor": candidate.assembly.extractor,
         "holdouts": {
@@ -102,6 +104,16 @@ def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> t
         "asked": _key(ground),
     }
     return home.decisions.write(scene.name, champion, stock.number, uses, decided.accepted, record), told
+
+
+def _brought(ground: Ground, told: Contest, policy: Policy) -> dict[str, tuple[int, int]]:
+    """Task → how often fresh labels told the candidate alone right, and the champion: its challenge begins with that
+    evidence, unless something may well be lost."""
+    scene, held = ground.scene, told.holdouts
+    if not gate.likely_harmless(held, policy, ground.seed):
+        return {}
+    names = zip(scene.tasks, names_of(scene, FRESH), strict=True)
+    return {task.task_name: gate.alone(held[name]) for task, name in names}
 
 
 def checks(decision: Written) -> tuple[Check, ...]:

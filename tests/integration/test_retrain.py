@@ -82,6 +82,20 @@ def test_labels_of_new_towns_are_learned_promoted_watched_and_told(
     assert f"made version {done['version'][:12]}" in again["words"], "what was made of these labels is there already"
 
 
+def test_while_a_trainer_retrains_the_scene_nobody_does_it_by_hand_beside(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = home.jobs.file("retrain", SCENE, {"scene": SCENE}, cause=f"{SCENE}: 500 new labels since the champion")
+    assert run(["retrain", SCENE]) == 3, "one that only waits keeps nobody from it"
+    held = home.jobs.claim("trainer", 60.0)
+    assert held is not None
+    capsys.readouterr()
+    assert run(["retrain", SCENE]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert job.id[-12:] in told and "500 new labels" in told and f"lepton cancel {job.id[-12:]}" in told
+    home.jobs.cancel(job.id)
+
+
 def test_poisoned_labels_are_refused_the_champion_stays_and_the_hold_outs_have_spent(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
