@@ -47,10 +47,10 @@ def verdict(challenge: Challenge, told: Comparison, alpha: float, probation_labe
     numbers = f"right alone: the challenger {told.wins} times, the champion {told.losses} times"
     if any(told.brought):
         numbers += ", and {} and {} times on fresh labels that the gate saw".format(*told.brought)
-    if told.evidence["challenger"] >= 1 / alpha:
-        return "promote", f"evidence {told.evidence['challenger']:.3g} speaks for the challenger; {numbers}"
     if told.evidence["champion"] >= 1 / alpha:
         return "end", f"evidence {told.evidence['champion']:.3g} speaks for the champion; {numbers}"
+    if told.evidence["challenger"] >= 1 / alpha:
+        return "promote", f"evidence {told.evidence['challenger']:.3g} speaks for the challenger; {numbers}"
     if challenge.probation and told.paired >= probation_labels:
         return "end", f"the probation is over after {told.paired} labelled answers of both; {numbers}"
     return "wait", numbers

@@ -112,6 +112,34 @@ def test_the_anytime_test_holds_its_level_when_looked_at_after_every_label() -> 
     assert crossed <= (alpha + 4 * math.sqrt(alpha * (1 - alpha) / streams)) * streams
 
 
+def test_a_shadow_that_is_no_better_passes_no_more_often_than_alpha_with_what_the_gate_saw_of_it() -> None:
+    chance, policy, alpha, cycles = np.random.default_rng(8), Policy(margin=0.02), 0.05, 1000
+    shadows = passed = 0
+    for _ in range(cycles):
+        held = {name: outcomes(chance, 200, 0.85, 0.85, 0.2) for name in policy.holdouts}
+        if gate.decide(held, COST, COST, policy).accepted or not gate.undecided(held, COST, COST, policy):
+            continue
+        shadows += 1
+        brought = gate.alone(held["fresh"]) if gate.likely_harmless(held, policy) else (0, 0)
+        won_N = np.cumsum(chance.random(60) < 0.5)
+        passed += any(
+            gate.evidence(brought[0] + int(won), brought[1] + count - int(won)) >= 1 / alpha
+            for count, won in enumerate(won_N, 1)
+        )
+    assert shadows > 0.2 * cycles
+    assert passed <= alpha * cycles
+
+
+@given(st.integers(0, 10_000), st.floats(0.75, 0.95), st.integers(20, 300))
+def test_what_is_shown_is_likely_and_what_is_likely_was_observed(seed: int, candidate: float, rows: int) -> None:
+    chance, policy = np.random.default_rng(seed), Policy(margin=0.03, superior=())
+    held = {name: outcomes(chance, rows, 0.85, candidate, 0.2) for name in policy.holdouts}
+    shown, likely = gate.decide(held, COST, COST, policy, seed).accepted, gate.likely_harmless(held, policy, seed)
+    observed = gate.decide(held, COST, COST, replace(policy, alpha=gate.EVEN), seed).accepted
+    assert shown <= likely <= observed
+    assert not gate.likely_harmless({"fresh": held["fresh"]}, policy, seed), "what was not measured speaks for nobody"
+
+
 @given(counts, counts)
 def test_the_evidence_is_a_fair_bet_at_every_step(wins: int, losses: int) -> None:
     """Under an even chance the next value is, on average, no more than the present one; wins raise it."""

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from core.challenges import Challenge
 from core.config import ChallengeSettings, DatabaseSettings, Settings
+from core.database import versions
 from core.errors import BadConfiguration, InvalidInput
 from core.gate import evidence
 from core.home import Home, open_home
@@ -93,6 +95,67 @@ def test_a_better_challenger_that_may_have_lost_a_class_waits(home: Home) -> Non
     assert "evidence" in ruling.words and "live.square: may be worse" in ruling.words
     duel.labelled(400, True, True, label="square")
     assert ruled(duel) == "promote", "of many squares twenty are no loss beyond the margin"
+
+
+def brings(duel: Duel, champion: str, **told: tuple[int, int]) -> None:
+    """The challenger was made by a cycle whose gate could not tell it from a champion, and saw so much."""
+    home = duel.home
+    uses = home.decisions.uses(duel.scene, champion, 1)
+    record = {"undecided": True, "brought": {name.strip("_"): each for name, each in told.items()}}
+    made = home.decisions.write(duel.scene, champion, 1, uses, False, record)
+    manifest = dict(home.registry.version(duel.scene, duel.second).manifest)
+    lineage = manifest["lineage"]
+    assert isinstance(lineage, dict)
+    manifest["lineage"] = {**lineage, "decision": made.id}
+    with home.registry.database.write() as connection:
+        connection.execute(sa.update(versions).where(versions.c.version == duel.second).values(manifest=manifest))
+
+
+def test_what_the_gate_saw_on_fresh_labels_counts_and_live_traffic_has_to_confirm_it(home: Home) -> None:
+    duel = Duel(home)
+    brings(duel, duel.first, _=(30, 10))
+    duel.labelled(4, True, False)
+    duel.labelled(15, True, True)
+    held = duel.running
+    assert held is not None
+    told = compare(home, held, duel.first)
+    assert (told.wins, told.losses, told.brought) == (4, 0, (30, 10))
+    assert told.evidence == {"challenger": evidence(34, 10), "champion": evidence(0, 4)}
+    ruling = judge(home, held)
+    assert ruling.verdict == "wait" and "19 labelled answers of both, of 20 at least" in ruling.words
+    duel.labelled(1, True, True)
+    ruling = judge(home, held)
+    assert ruling.verdict == "promote" and "30 and 10 times on fresh labels that the gate saw" in ruling.words
+    watching = duel.running
+    assert watching is not None and watching.probation
+    assert compare(home, watching, duel.second).brought == (0, 0), "the former champion brings nothing"
+
+
+def test_a_gain_that_the_gate_saw_and_live_traffic_does_not_show_waits_and_is_sent_away(home: Home) -> None:
+    duel = Duel(home)
+    brings(duel, duel.first, _=(60, 10))
+    duel.labelled(6, False, True)
+    duel.labelled(24, True, True)
+    held = duel.running
+    assert held is not None
+    ruling = judge(home, held)
+    assert ruling.verdict == "wait" and "live: may be worse" in ruling.words
+    duel.labelled(10, False, True)
+    assert ruled(duel) == "end", "what was seen before excuses nothing"
+
+
+def test_evidence_against_another_champion_or_of_another_task_is_none(home: Home) -> None:
+    duel = Duel(home)
+    brings(duel, "another", _=(60, 10))
+    held = duel.running
+    assert held is not None
+    assert compare(home, held, duel.first).brought == (0, 0)
+    brings(duel, duel.first, severity=(60, 10))
+    assert compare(home, held, duel.first).brought == (0, 0)
+    brings(duel, duel.first, _=(60, 10))
+    assert compare(home, held, duel.first).brought == (60, 10)
+    assert compare(home, replace(held, judge="people"), duel.first).brought == (0, 0)
+    assert compare(home, replace(held, mode="split"), duel.first).brought == (0, 0)
 
 
 def test_what_people_judge_is_left_to_them(home: Home) -> None:
