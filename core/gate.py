@@ -293,6 +293,40 @@ def evidence(wins: int, losses: int) -> float:
     return float(np.exp(told + math.log(above_half)))
 
 
+def by_class(outcomes: Outcomes) -> dict[str, tuple[int, int, int]]:
+    """Class → its examples, and those that only the candidate or only the champion answered right.
+
+    >>> right = np.array([True, False, True])
+    >>> by_class(Outcomes(truth=["cat", "cat", "dog"], champion=~right, candidate=right))
+    {'cat': (2, 1, 1), 'dog': (1, 1, 0)}
+    """
+    found = {}
+    for name, of_N in _by_class(outcomes).items():
+        both = Outcomes(
+            truth=[name] * int(of_N.sum()), champion=outcomes.champion[of_N], candidate=outcomes.candidate[of_N]
+        )
+        found[name] = (len(both.truth), *alone(both))
+    return found
+
+
+def joined(outcomes: Outcomes, counts: Mapping[str, tuple[int, int, int]]) -> Outcomes:
+    """The outcomes, and those that such counts stand for; all that matters is who was right alone, so whom both or
+    neither answered right is not told apart, and slices are left out.
+
+    >>> right = np.array([True, False, True])
+    >>> some = Outcomes(truth=["cat", "cat", "dog"], champion=~right, candidate=right)
+    >>> by_class(joined(some, by_class(some)))
+    {'cat': (4, 2, 2), 'dog': (2, 2, 0)}
+    """
+    truth, champion, candidate = list(outcomes.truth), [outcomes.champion], [outcomes.candidate]
+    for name, (rows, wins, losses) in counts.items():
+        places_N = np.arange(rows)
+        truth += [name] * rows
+        candidate.append(places_N < wins)
+        champion.append((places_N >= wins) & (places_N < wins + losses))
+    return Outcomes(truth=truth, champion=np.concatenate(champion), candidate=np.concatenate(candidate))
+
+
 def _by_class(outcomes: Outcomes) -> dict[str, Flags]:
     truth_N = np.asarray(outcomes.truth)
     return {str(name): truth_N == name for name in np.unique(truth_N)}

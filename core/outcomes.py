@@ -156,7 +156,8 @@ def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None
     counted = both if challenge.mode == "shadow" else rows
     kind = asked.task
     wins, losses = _duels(kind, [(row, row) for row in both] if challenge.mode == "shadow" else _in_turn(rows))
-    brought = _brought(home, challenge, champion, asked.task_name)
+    before = brought(home, challenge, champion, task=task)
+    wins_before, losses_before = (sum(counts[place] for counts in before.values()) for place in (1, 2))
     return Comparison(
         metric="accuracy" if kind == "classification" else "squared_error",
         paired=len(both),
@@ -165,9 +166,9 @@ def compare(home: Home, challenge: Challenge, champion: str, *, task: str | None
         agreement=_agreement(home, challenge, champion, asked.task_name) if kind == "classification" else None,
         wins=wins,
         losses=losses,
-        brought=brought,
+        brought=(wins_before, losses_before),
         evidence={
-            "challenger": evidence(wins + brought[0], losses + brought[1]),
+            "challenger": evidence(wins + wins_before, losses + losses_before),
             "champion": evidence(losses, wins),
         },
     )
@@ -177,6 +178,24 @@ def compare_all(home: Home, challenge: Challenge, champion: str) -> dict[str, Co
     """The comparison of every task of the scene, by name, the first task's first."""
     tasks = home.registry.scene(challenge.scene).tasks
     return {t.task_name: compare(home, challenge, champion, task=t.task_name or None) for t in tasks}
+
+
+def brought(
+    home: Home, challenge: Challenge, champion: str, *, task: str | None = None
+) -> dict[str, tuple[int, int, int]]:
+    """Class → its fresh examples that the gate saw when it could not tell between these two, and how often only the
+    challenger was right, or only the champion; nothing of any other two. ``task`` as ``outcomes`` takes it."""
+    if challenge.judge != "evidence" or challenge.mode != "shadow" or challenge.probation:
+        return {}
+    lineage = cast("dict[str, Any]", home.registry.version(challenge.scene, challenge.version).manifest["lineage"])
+    try:
+        decision = home.decisions.find(str(lineage.get("decision", "")))
+    except NotFound:  # no cycle made it
+        return {}
+    if decision.champion != champion:
+        return {}
+    name = task_of(home.registry.scene(challenge.scene), task).task_name
+    return {each: tuple(counts) for each, counts in decision.record.get("brought", {}).get(name, {}).items()}
 
 
 def measure(task: Task, answers: Sequence[tuple[Said, Said]]) -> Measured:
@@ -205,21 +224,6 @@ def share(right: int, count: int) -> Measured:
     middle = (value + Z**2 / (2 * count)) / scale
     half = Z / scale * math.sqrt(value * (1 - value) / count + Z**2 / (4 * count**2))
     return Measured(count=count, value=value, low=max(0.0, middle - half), high=min(1.0, middle + half))
-
-
-def _brought(home: Home, challenge: Challenge, champion: str, task: str) -> tuple[int, int]:
-    """What the gate saw on fresh labels when it could not tell between these two; nothing of anybody else."""
-    if challenge.judge != "evidence" or challenge.mode != "shadow" or challenge.probation:
-        return 0, 0
-    lineage = cast("dict[str, Any]", home.registry.version(challenge.scene, challenge.version).manifest["lineage"])
-    try:
-        decision = home.decisions.find(str(lineage.get("decision", "")))
-    except NotFound:  # no cycle made it
-        return 0, 0
-    if decision.champion != champion:
-        return 0, 0
-    wins, losses = decision.record.get("brought", {}).get(task, (0, 0))
-    return int(wins), int(losses)
 
 
 def _in_turn(rows: Sequence[Paired]) -> list[tuple[Paired, Paired]]:

@@ -21,11 +21,13 @@ import numpy as np
 
 from core.challenges import Challenge
 from core.fall import Bound
-from core.gate import Outcomes, Policy, not_worse
+from core.gate import Outcomes, Policy, joined, not_worse
 from core.home import Home
-from core.outcomes import Comparison, compare_all, outcomes
+from core.outcomes import Comparison, brought, compare_all, outcomes
 from core.promotion import promote, watch_over
 from core.registry import short
+
+CONFIRMED = 50  # labelled answers of a shadow, at least, that has brought evidence along
 
 logger = logging.getLogger(__name__)
 
@@ -97,13 +99,14 @@ def judge(home: Home, challenge: Challenge) -> Ruling:
 
 def _few(told: Comparison) -> str:
     """Why a shadow waits for live labels though it brought evidence along, in words."""
-    if not any(told.brought) or told.paired >= Policy.least:
+    if not any(told.brought) or told.paired >= CONFIRMED:
         return ""
-    return f"{told.paired} labelled answers of both, of {Policy.least} at least"
+    return f"{told.paired} labelled answers of both, of {CONFIRMED} at least"
 
 
 def _losses(home: Home, challenge: Challenge, champion: str) -> str:
-    """In what part of the labelled answers of both a shadow may be worse by more than the gate allows, in words."""
+    """In what part of the labelled answers of both, those that the gate saw among them, a shadow may be worse by more
+    than the gate allows, in words."""
     policy = Policy(margin=home.policies.of(challenge.scene).margin)
     scene = home.registry.scene(challenge.scene)
     rows = [row for row in outcomes(home, challenge, champion) if None not in {row.champion, row.challenger}]
@@ -114,6 +117,7 @@ def _losses(home: Home, challenge: Challenge, champion: str) -> str:
         champion=np.array([row.champion == row.truth for row in rows]),
         candidate=np.array([row.challenger == row.truth for row in rows]),
     )
+    both = joined(both, brought(home, challenge, champion))
     checks = not_worse("live", both, policy, np.random.default_rng(0))
     return "; ".join(check.words for check in checks if not check.holds)
 

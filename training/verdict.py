@@ -106,14 +106,14 @@ def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> t
     return home.decisions.write(scene.name, champion, stock.number, uses, decided.accepted, record), told
 
 
-def _brought(ground: Ground, told: Contest, policy: Policy) -> dict[str, tuple[int, int]]:
-    """Task → how often fresh labels told the candidate alone right, and the champion: its challenge begins with that
-    evidence, unless something may well be lost."""
+def _brought(ground: Ground, told: Contest, policy: Policy) -> dict[str, dict[str, tuple[int, int, int]]]:
+    """Task → class → its fresh examples, and how often the candidate alone was right, and the champion: its challenge
+    begins with that evidence, unless something may well be lost."""
     scene, held = ground.scene, told.holdouts
     if not gate.likely_harmless(held, policy, ground.seed):
         return {}
     names = zip(scene.tasks, names_of(scene, FRESH), strict=True)
-    return {task.task_name: gate.alone(held[name]) for task, name in names}
+    return {task.task_name: gate.by_class(held[name]) for task, name in names}
 
 
 def checks(decision: Written) -> tuple[Check, ...]:

@@ -140,6 +140,22 @@ def test_what_is_shown_is_likely_and_what_is_likely_was_observed(seed: int, cand
     assert not gate.likely_harmless({"fresh": held["fresh"]}, policy, seed), "what was not measured speaks for nobody"
 
 
+@given(st.integers(0, 10_000), st.integers(20, 200), st.integers(1, 200))
+def test_counts_of_the_classes_judge_as_the_examples_that_they_stand_for(seed: int, few: int, many: int) -> None:
+    chance, policy = np.random.default_rng(seed), Policy()
+    some, more = outcomes(chance, few, 0.8, 0.85, 0.3), outcomes(chance, many, 0.8, 0.85, 0.3)
+    both = Outcomes(
+        truth=[*some.truth, *more.truth],
+        champion=np.concatenate([some.champion, more.champion]),
+        candidate=np.concatenate([some.candidate, more.candidate]),
+    )
+    told = gate.joined(some, gate.by_class(more))
+    assert gate.by_class(told) == gate.by_class(both) and gate.alone(told) == gate.alone(both)
+    asked, again = (gate.not_worse("live", each, policy, np.random.default_rng(seed)) for each in (told, both))
+    assert list(asked) == list(again)
+    assert gate.by_class(gate.joined(some, {})) == gate.by_class(some)
+
+
 @given(counts, counts)
 def test_the_evidence_is_a_fair_bet_at_every_step(wins: int, losses: int) -> None:
     """Under an even chance the next value is, on average, no more than the present one; wins raise it."""

@@ -97,11 +97,11 @@ def test_a_better_challenger_that_may_have_lost_a_class_waits(home: Home) -> Non
     assert ruled(duel) == "promote", "of many squares twenty are no loss beyond the margin"
 
 
-def brings(duel: Duel, champion: str, **told: tuple[int, int]) -> None:
-    """The challenger was made by a cycle whose gate could not tell it from a champion, and saw so much."""
+def brings(duel: Duel, champion: str, wins: int, losses: int, task: str = "") -> None:
+    """A cycle made the challenger whose gate could not tell it from a champion, and saw so much of 200 circles."""
     home = duel.home
     uses = home.decisions.uses(duel.scene, champion, 1)
-    record = {"undecided": True, "brought": {name.strip("_"): each for name, each in told.items()}}
+    record = {"undecided": True, "brought": {task: {"circle": (200, wins, losses)}}}
     made = home.decisions.write(duel.scene, champion, 1, uses, False, record)
     manifest = dict(home.registry.version(duel.scene, duel.second).manifest)
     lineage = manifest["lineage"]
@@ -113,16 +113,16 @@ def brings(duel: Duel, champion: str, **told: tuple[int, int]) -> None:
 
 def test_what_the_gate_saw_on_fresh_labels_counts_and_live_traffic_has_to_confirm_it(home: Home) -> None:
     duel = Duel(home)
-    brings(duel, duel.first, _=(30, 10))
+    brings(duel, duel.first, 30, 10)
     duel.labelled(4, True, False)
-    duel.labelled(15, True, True)
+    duel.labelled(45, True, True)
     held = duel.running
     assert held is not None
     told = compare(home, held, duel.first)
     assert (told.wins, told.losses, told.brought) == (4, 0, (30, 10))
     assert told.evidence == {"challenger": evidence(34, 10), "champion": evidence(0, 4)}
     ruling = judge(home, held)
-    assert ruling.verdict == "wait" and "19 labelled answers of both, of 20 at least" in ruling.words
+    assert ruling.verdict == "wait" and "49 labelled answers of both, of 50 at least" in ruling.words
     duel.labelled(1, True, True)
     ruling = judge(home, held)
     assert ruling.verdict == "promote" and "30 and 10 times on fresh labels that the gate saw" in ruling.words
@@ -133,26 +133,26 @@ def test_what_the_gate_saw_on_fresh_labels_counts_and_live_traffic_has_to_confir
 
 def test_a_gain_that_the_gate_saw_and_live_traffic_does_not_show_waits_and_is_sent_away(home: Home) -> None:
     duel = Duel(home)
-    brings(duel, duel.first, _=(60, 10))
-    duel.labelled(6, False, True)
-    duel.labelled(24, True, True)
+    brings(duel, duel.first, 60, 10)
+    duel.labelled(8, False, True, label="square")
+    duel.labelled(44, True, True, label="square")
     held = duel.running
     assert held is not None
     ruling = judge(home, held)
-    assert ruling.verdict == "wait" and "live: may be worse" in ruling.words
-    duel.labelled(10, False, True)
+    assert ruling.verdict == "wait" and "live.square: may be worse" in ruling.words
+    duel.labelled(5, False, True)
     assert ruled(duel) == "end", "what was seen before excuses nothing"
 
 
 def test_evidence_against_another_champion_or_of_another_task_is_none(home: Home) -> None:
     duel = Duel(home)
-    brings(duel, "another", _=(60, 10))
+    brings(duel, "another", 60, 10)
     held = duel.running
     assert held is not None
     assert compare(home, held, duel.first).brought == (0, 0)
-    brings(duel, duel.first, severity=(60, 10))
+    brings(duel, duel.first, 60, 10, "severity")
     assert compare(home, held, duel.first).brought == (0, 0)
-    brings(duel, duel.first, _=(60, 10))
+    brings(duel, duel.first, 60, 10)
     assert compare(home, held, duel.first).brought == (60, 10)
     assert compare(home, replace(held, judge="people"), duel.first).brought == (0, 0)
     assert compare(home, replace(held, mode="split"), duel.first).brought == (0, 0)
