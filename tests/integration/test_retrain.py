@@ -14,7 +14,9 @@ from core.erasure import erase
 from core.events import Feedback
 from core.evidence import Evidence
 from core.home import Home
+from core.outcomes import compare
 from core.schema import canonical
+from learner.referee import judge
 from lepton.main import run
 from tests import towns
 from tests.homes import copied
@@ -185,6 +187,14 @@ def test_a_candidate_of_which_the_gate_cannot_tell_answers_a_copy_of_the_traffic
     )
     (decision, _) = home.decisions.of(SCENE)
     assert not decision.accepted and decision.record["undecided"] and decision.version == done["version"]
+    compared, seen = compare(home, running, first), decision.record["brought"][""]
+    assert sum(rows for rows, _, _ in seen.values()) == done["holdouts"]["fresh"]["rows"]
+    assert compared.brought == (sum(won for _, won, _ in seen.values()), sum(lost for _, _, lost in seen.values()))
+    assert compared.brought[0] > 20 > compared.brought[1] and compared.paired == 0
+    assert compared.evidence["challenger"] > 20, "the gate's level was stricter than a challenge's"
+    assert judge(home, running).verdict == "wait", "live traffic has to confirm it"
+    assert run(["challenge", SCENE]) == 0
+    assert "the same before" in capsys.readouterr().out
     again = tell(capsys, "retrain", SCENE, code=3)
     assert f"made version {done['version'][:12]}" in again["words"]
 
