@@ -21,23 +21,24 @@ Legend: N examples, K classes, R resamples.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrc, betaincc, betaln
 
 from core.errors import InvalidInput
+from core.paired import Flags, Outcomes, alone, classes_of
 
 RESAMPLES = 2000
 EVEN = 0.5  # the level at which a lower bound is what was observed
 LIKELY = 0.25  # the level at which it is three to one
+Z = 1.6448536269514722  # of a one-sided bound at 5 %
 RARE = "rare classes"  # name of the group of those with fewer rows than can be judged alone
 SHARP = 5  # of the mixture over chances to win: few challengers that are worth it win more than seven of ten duels
 HALF = 0.5  # added to each kind of outcome of a class: twenty rows without a difference are no proof of none
 
-Flags = NDArray[np.bool_]
 Doubles = NDArray[np.float64]
 
 
@@ -49,7 +50,9 @@ class Policy:
         margin: loss in balanced accuracy that is none, overall. part_margin: the same of a class or a slice.
         alpha: chance that a candidate no better than the champion is called better.
         least: rows of a hold-out, and of a class or slice to be judged by itself.
-        calibration: rise of the calibration error that is allowed. latency, size: factors that are.
+        calibration: rise of the calibration error that is allowed, beyond what chance explains of it (one-sided at 5 %:
+            by 150 rows every fourth candidate would be refused that is as well calibrated). latency, size: factors that
+            are.
         holdouts: names of the hold-outs that must be there.
         superior: groups of them, on one of which, all of its examples together, it must be better; none where the
             champion has to go whatever serves instead. Of a group those count that must be there.
@@ -81,41 +84,19 @@ class Policy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcomes:
-    """The same examples answered by both.
-
-    Attributes:
-        truth: class of each of N examples.
-        champion, candidate: (N,) whether it was answered right.
-        slices: name to (N,) membership.
-        uses: how many decisions were made by these examples before.
-    """
-
-    truth: Sequence[str]
-    champion: Flags = field(repr=False)
-    candidate: Flags = field(repr=False)
-    slices: Mapping[str, Flags] = field(default_factory=dict)
-    uses: int = 0
-
-    def __post_init__(self) -> None:
-        """Check shapes."""
-        shapes = {len(self.truth), len(self.champion), len(self.candidate), *map(len, self.slices.values())}
-        if len(shapes) != 1:
-            raise InvalidInput(f"paired outcomes have {sorted(shapes)} rows", "answer the same examples by both")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Cost:
     """What else was measured of a version; None where it was not, which refuses.
 
     Attributes:
         calibration_error: 0 to 1; of a regression the root mean square error over the deviation of the truth.
+        chance: of the candidate: standard error of how much larger its calibration error is than the champion's.
         milliseconds: of one prediction. size: of the model in bytes.
         parity: whether the exported graph was shown to answer as the original.
         abstained: share of answers that are less sure than the policy asks.
     """
 
     calibration_error: float | None = None
+    chance: float = 0.0
     milliseconds: float | None = None
     size: int | None = None
     parity: bool | None = None
@@ -202,12 +183,6 @@ def likely_harmless(holdouts: Mapping[str, Outcomes], policy: Policy, seed: int 
     return all(check.holds for check in checks)
 
 
-def alone(outcomes: Outcomes) -> tuple[int, int]:
-    """How often only the candidate was right, and how often only the champion."""
-    wins = np.count_nonzero(outcomes.candidate & ~outcomes.champion)
-    return int(wins), int(np.count_nonzero(outcomes.champion & ~outcomes.candidate))
-
-
 def lacking(rows: Mapping[str, int], policy: Policy) -> tuple[Check, ...]:
     """Hold-outs of the policy that have too few labelled examples: it will refuse, so nothing need be computed."""
     held = [(name, rows.get(name, 0)) for name in policy.holdouts]
@@ -220,7 +195,7 @@ def not_worse(name: str, outcomes: Outcomes | None, policy: Policy, chance: np.r
     if outcomes is None or rows < policy.least:
         yield _too_few(name, rows, policy)
         return
-    classes = _by_class(outcomes)
+    classes = classes_of(outcomes)
     drawn = {part: _resampled(outcomes, of_N, chance) for part, of_N in classes.items()}
     yield _bounded(name, _overall(drawn, policy.alpha), policy.margin)
     for part, of_N in _parts(classes, outcomes.slices, policy.least):
@@ -255,7 +230,7 @@ def lower_bound(outcomes: Outcomes, alpha: float, chance: np.random.Generator) -
     Paired bootstrap, stratified by class: only how often a class's examples were lost, kept or won matters, so a
     resample is a draw of these three counts.
     """
-    return _overall({name: _resampled(outcomes, of_N, chance) for name, of_N in _by_class(outcomes).items()}, alpha)
+    return _overall({name: _resampled(outcomes, of_N, chance) for name, of_N in classes_of(outcomes).items()}, alpha)
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -291,45 +266,6 @@ def evidence(wins: int, losses: int) -> float:
         return 0.0
     told = (wins + losses + 1) * math.log(2) + betaln(won, lost) - betaln(SHARP, SHARP)
     return float(np.exp(told + math.log(above_half)))
-
-
-def by_class(outcomes: Outcomes) -> dict[str, tuple[int, int, int]]:
-    """Class → its examples, and those that only the candidate or only the champion answered right.
-
-    >>> right = np.array([True, False, True])
-    >>> by_class(Outcomes(truth=["cat", "cat", "dog"], champion=~right, candidate=right))
-    {'cat': (2, 1, 1), 'dog': (1, 1, 0)}
-    """
-    found = {}
-    for name, of_N in _by_class(outcomes).items():
-        both = Outcomes(
-            truth=[name] * int(of_N.sum()), champion=outcomes.champion[of_N], candidate=outcomes.candidate[of_N]
-        )
-        found[name] = (len(both.truth), *alone(both))
-    return found
-
-
-def joined(outcomes: Outcomes, counts: Mapping[str, tuple[int, int, int]]) -> Outcomes:
-    """The outcomes, and those that such counts stand for; all that matters is who was right alone, so whom both or
-    neither answered right is not told apart, and slices are left out.
-
-    >>> right = np.array([True, False, True])
-    >>> some = Outcomes(truth=["cat", "cat", "dog"], champion=~right, candidate=right)
-    >>> by_class(joined(some, by_class(some)))
-    {'cat': (4, 2, 2), 'dog': (2, 2, 0)}
-    """
-    truth, champion, candidate = list(outcomes.truth), [outcomes.champion], [outcomes.candidate]
-    for name, (rows, wins, losses) in counts.items():
-        places_N = np.arange(rows)
-        truth += [name] * rows
-        candidate.append(places_N < wins)
-        champion.append((places_N >= wins) & (places_N < wins + losses))
-    return Outcomes(truth=truth, champion=np.concatenate(champion), candidate=np.concatenate(candidate))
-
-
-def _by_class(outcomes: Outcomes) -> dict[str, Flags]:
-    truth_N = np.asarray(outcomes.truth)
-    return {str(name): truth_N == name for name in np.unique(truth_N)}
 
 
 def _resampled(outcomes: Outcomes, of_N: Flags, chance: np.random.Generator) -> Doubles:
@@ -368,8 +304,9 @@ def _parts(classes: Mapping[str, Flags], slices: Mapping[str, Flags], least: int
 
 
 def _affordable(champion: Cost, candidate: Cost, policy: Policy) -> list[Check]:
+    risen = policy.calibration + Z * candidate.chance
     told = [
-        _within("calibration_error", candidate.calibration_error, champion.calibration_error, add=policy.calibration),
+        _within("calibration_error", candidate.calibration_error, champion.calibration_error, add=risen),
         _within("milliseconds", candidate.milliseconds, champion.milliseconds, factor=policy.latency),
         _within("size", candidate.size, champion.size, factor=policy.size),
     ]

@@ -22,6 +22,7 @@ from core.errors import NotFound
 from core.events import TRAINING
 from core.gate import evidence
 from core.home import Home
+from core.paired import Counts
 from core.predictions import replies
 from core.recall import standing_of
 from core.tasks import task_of
@@ -180,9 +181,7 @@ def compare_all(home: Home, challenge: Challenge, champion: str) -> dict[str, Co
     return {t.task_name: compare(home, challenge, champion, task=t.task_name or None) for t in tasks}
 
 
-def brought(
-    home: Home, challenge: Challenge, champion: str, *, task: str | None = None
-) -> dict[str, tuple[int, int, int]]:
+def brought(home: Home, challenge: Challenge, champion: str, *, task: str | None = None) -> dict[str, Counts]:
     """Class → its fresh examples that the gate saw when it could not tell between these two, and how often only the
     challenger was right, or only the champion; nothing of any other two. ``task`` as ``outcomes`` takes it."""
     if challenge.judge != "evidence" or challenge.mode != "shadow" or challenge.probation:

@@ -21,9 +21,10 @@ import numpy as np
 
 from core.challenges import Challenge
 from core.fall import Bound
-from core.gate import Outcomes, Policy, joined, not_worse
+from core.gate import Policy, not_worse
 from core.home import Home
 from core.outcomes import Comparison, brought, compare_all, outcomes
+from core.paired import Outcomes, joined
 from core.promotion import promote, watch_over
 from core.registry import short
 

@@ -20,9 +20,10 @@ from core.bundle import Metric
 from core.calibrate import by_halves
 from core.errors import InvalidInput
 from core.follow import Followed, Follower
-from core.gate import Cost, Flags, Outcomes
+from core.gate import Cost
 from core.head import CALIBRATED_FROM, HeadState, Row
 from core.labels import value_of
+from core.paired import Flags, Outcomes
 from core.session import Session
 from core.types import Doubles, Example, GridRows, Head, Scene
 from training import features, measure
@@ -35,6 +36,7 @@ from training.stock import Stock
 from training.timing import quickest
 
 NEAR = 0.05  # of the deviation of the truth: values that miss it by as much more or less are equally near
+RESAMPLES = 200
 ANCHOR, FRESH = "anchor", "fresh"
 
 Rows = Mapping[str, GridRows]
@@ -110,9 +112,11 @@ def contest(
     times = _milliseconds([(champion, drawn), (candidate, drawn)])
     sizes = (len(champion.bundle.model), len(candidate.assembly.model))
     risen = max(told, key=lambda each: _miscalibrated(each, 1) - _miscalibrated(each, 0))
+    spread = _chance(risen)
     costs = [
         Cost(
             calibration_error=_miscalibrated(risen, side),
+            chance=spread if side else 0.0,
             milliseconds=times[side],
             size=sizes[side],
             parity=True,  # else there would be no candidate, and the champion would not have been registered
@@ -252,14 +256,24 @@ def _slices(names: Sequence[str], stock: Stock) -> dict[str, Flags]:
     return {said: of_N for said, of_N in members.items() if not of_N.all()}
 
 
-def _miscalibrated(told: _Answers, side: int) -> float:
+def _miscalibrated(told: _Answers, side: int, at_N: Indices | None = None) -> float:
+    """The error of one of the two, on these of those that judge; on all by default."""
     if not told.names:
         return 0.0
+    answers_NK, chosen = told.answers[side], slice(None) if at_N is None else at_N
     if told.task.task == "regression":
         truths_N = _truths(told)
         spread = max(float(truths_N.std()), float(np.finfo(np.float64).tiny))
-        return float(np.sqrt(np.square(told.answers[side][:, 0] - truths_N).mean())) / spread
-    return expected_calibration_error(told.answers[side], _columns(told, side)[1])
+        return float(np.sqrt(np.square(answers_NK[chosen, 0] - truths_N[chosen]).mean())) / spread
+    return expected_calibration_error(answers_NK[chosen], _columns(told, side)[1][chosen])
+
+
+def _chance(told: _Answers) -> float:
+    """Standard error of the candidate's calibration error less the champion's: paired bootstrap of those that judge."""
+    if not told.names:
+        return 0.0
+    drawn_RN = np.random.default_rng(0).integers(0, len(told.names), (RESAMPLES, len(told.names)))
+    return float(np.std([_miscalibrated(told, 1, at_N) - _miscalibrated(told, 0, at_N) for at_N in drawn_RN]))
 
 
 def _abstained(told: _Answers, side: int, sure: float) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 from core import gate
 from core.decisions import Uses, Written
 from core.gate import Check, Policy
+from core.paired import Counts, by_class
 from training.contest import ANCHOR, FRESH, Contest, Rows, ceiling, contest, counts, names_of
 from training.renewed import Candidate, Ground
 
@@ -106,14 +107,14 @@ def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> t
     return home.decisions.write(scene.name, champion, stock.number, uses, decided.accepted, record), told
 
 
-def _brought(ground: Ground, told: Contest, policy: Policy) -> dict[str, dict[str, tuple[int, int, int]]]:
+def _brought(ground: Ground, told: Contest, policy: Policy) -> dict[str, dict[str, Counts]]:
     """Task → class → its fresh examples, and how often the candidate alone was right, and the champion: its challenge
     begins with that evidence, unless something may well be lost."""
     scene, held = ground.scene, told.holdouts
     if not gate.likely_harmless(held, policy, ground.seed):
         return {}
     names = zip(scene.tasks, names_of(scene, FRESH), strict=True)
-    return {task.task_name: gate.by_class(held[name]) for task, name in names}
+    return {task.task_name: by_class(held[name]) for task, name in names}
 
 
 def checks(decision: Written) -> tuple[Check, ...]:

@@ -22,8 +22,9 @@ from scipy.stats import binomtest
 from benchmarks.adaptation_parts.measured import Measured
 from benchmarks.report import Claim, Row
 from core import gate
-from core.gate import Cost, Outcomes, Policy
+from core.gate import Cost, Policy
 from core.job_settings import RetrainSettings
+from core.paired import Outcomes, alone
 
 ROWS, CLASSES, GOOD, CHURN, LOSS = 600, 4, 0.85, 0.1, 0.03
 USES = 20  # of one pair of hold-outs
@@ -119,7 +120,7 @@ def _shadowed(seed: int) -> bool:
     asked = (held, COST, COST, policy, seed)
     if gate.decide(*asked).accepted or not gate.undecided(*asked):
         return False
-    return _crossed(seed, gate.alone(held["fresh"]) if gate.likely_harmless(held, policy, seed) else (0, 0))
+    return _crossed(seed, alone(held["fresh"]) if gate.likely_harmless(held, policy, seed) else (0, 0))
 
 
 def _row(what: str, found: int, count: int) -> Row:

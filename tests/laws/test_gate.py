@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from core import gate
 from core.errors import InvalidInput
-from core.gate import Cost, Decision, Outcomes, Policy
+from core.gate import Cost, Decision, Policy
+from core.paired import Outcomes, alone, by_class, joined
 
 CYCLES = 1000
 COST = Cost(calibration_error=0.05, milliseconds=5.0, size=10_000_000, parity=True)
@@ -120,7 +122,7 @@ def test_a_shadow_that_is_no_better_passes_no_more_often_than_alpha_with_what_th
         if gate.decide(held, COST, COST, policy).accepted or not gate.undecided(held, COST, COST, policy):
             continue
         shadows += 1
-        brought = gate.alone(held["fresh"]) if gate.likely_harmless(held, policy) else (0, 0)
+        brought = alone(held["fresh"]) if gate.likely_harmless(held, policy) else (0, 0)
         won_N = np.cumsum(chance.random(60) < 0.5)
         passed += any(
             gate.evidence(brought[0] + int(won), brought[1] + count - int(won)) >= 1 / alpha
@@ -149,11 +151,11 @@ def test_counts_of_the_classes_judge_as_the_examples_that_they_stand_for(seed: i
         champion=np.concatenate([some.champion, more.champion]),
         candidate=np.concatenate([some.candidate, more.candidate]),
     )
-    told = gate.joined(some, gate.by_class(more))
-    assert gate.by_class(told) == gate.by_class(both) and gate.alone(told) == gate.alone(both)
+    told = joined(some, by_class(more))
+    assert by_class(told) == by_class(both) and alone(told) == alone(both)
     asked, again = (gate.not_worse("live", each, policy, np.random.default_rng(seed)) for each in (told, both))
     assert list(asked) == list(again)
-    assert gate.by_class(gate.joined(some, {})) == gate.by_class(some)
+    assert by_class(joined(some, {})) == by_class(some)
 
 
 @given(counts, counts)
@@ -178,7 +180,8 @@ def test_mcnemar_is_the_binomial_tail(wins: int, losses: int) -> None:
 def test_what_was_not_measured_refuses(missing: str) -> None:
     held = good()
     assert gate.decide(held, COST, COST).accepted
-    told = gate.decide(held, COST, replace(COST, **{missing: None}))
+    lacking: dict[str, Any] = {missing: None}
+    told = gate.decide(held, COST, replace(COST, **lacking))
     assert not told.accepted
     assert len(told.reasons) == 1 and ("not measured" in told.reasons[0] or "not shown" in told.reasons[0])
 
@@ -203,6 +206,17 @@ def test_a_hold_out_that_is_not_there_refuses(absent: str) -> None:
 )
 def test_what_costs_too_much_is_refused_by_that_reason_alone(worse: Cost) -> None:
     assert len(gate.decide(good(), COST, worse).reasons) == 1
+
+
+@given(st.floats(0.0, 0.05), st.floats(-0.05, 0.05))
+def test_calibration_may_rise_by_what_is_allowed_and_by_what_chance_explains(chance: float, beyond: float) -> None:
+    assert COST.calibration_error is not None
+    allowed = COST.calibration_error + Policy.calibration + gate.Z * chance
+    worse = replace(COST, calibration_error=allowed + beyond, chance=chance)
+    (check,) = [check for check in gate.decide(good(), COST, worse).checks if check.name == "calibration_error"]
+    assert check.holds == (allowed + beyond <= check.bound) and check.bound == pytest.approx(allowed)
+    assert not gate.decide(good(), COST, replace(worse, calibration_error=None)).accepted
+    assert gate.undecided({}, COST, worse, Policy()) is False
 
 
 def test_a_gain_overall_does_not_buy_the_loss_of_a_class_or_of_a_slice() -> None:
