@@ -32,9 +32,8 @@ def test_two_processes_tune_as_one_does(tmp_path: Path) -> None:
         )
         for rank in range(2)
     ]
-    for each in running:
-        _, errors = each.communicate(timeout=240)
-        assert each.returncode == 0, errors
+    errors = [each.communicate(timeout=240)[1] for each in running]
+    assert [each.returncode for each in running] == [0, 0], "\n".join(errors)
     alone, both = load_file(tmp_path / "alone"), load_file(tmp_path / "both")
     assert alone.keys() == both.keys()
     for name, tensor in alone.items():
