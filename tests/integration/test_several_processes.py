@@ -24,7 +24,7 @@ def test_two_processes_tune_as_one_does(tmp_path: Path) -> None:
     told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT)}
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.together", str(tmp_path / "both")],
+            [sys.executable, "-X", "faulthandler", "-m", "tests.together", str(tmp_path / "both")],
             cwd=ROOT,
             env={**os.environ, **told, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,

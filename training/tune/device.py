@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
 from torch import distributed
+
+SETTLE = 0.2  # seconds in which a thread of gloo lets go of its last tensor; it aborts an interpreter that ends before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +130,7 @@ def joined(environment: Mapping[str, str] | None = None) -> Iterator[Device]:
         yield Device(place=place, rank=rank, world=world)
     finally:
         distributed.destroy_process_group()
+        time.sleep(SETTLE)
 
 
 def _place(index: int) -> torch.device:
