@@ -10,7 +10,7 @@ Legend: N examples, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -111,12 +111,11 @@ def contest(
     drawn = candidate.drawn[0]
     times = _milliseconds([(champion, drawn), (candidate, drawn)])
     sizes = (len(champion.bundle.model), len(candidate.assembly.model))
-    risen = max(told, key=lambda each: _miscalibrated(each, 1) - _miscalibrated(each, 0))
-    spread = _chance(risen)
+    errors, chance = max((_calibration(each) for each in told), key=lambda both: both[0][1] - both[0][0])
     costs = [
         Cost(
-            calibration_error=_miscalibrated(risen, side),
-            chance=spread if side else 0.0,
+            calibration_error=errors[side],
+            chance=chance if side else 0.0,
             milliseconds=times[side],
             size=sizes[side],
             parity=True,  # else there would be no candidate, and the champion would not have been registered
@@ -256,24 +255,24 @@ def _slices(names: Sequence[str], stock: Stock) -> dict[str, Flags]:
     return {said: of_N for said, of_N in members.items() if not of_N.all()}
 
 
-def _miscalibrated(told: _Answers, side: int, at_N: Indices | None = None) -> float:
-    """The error of one of the two, on these of those that judge; on all by default."""
-    if not told.names:
-        return 0.0
-    answers_NK, chosen = told.answers[side], slice(None) if at_N is None else at_N
+def _miscalibrated(told: _Answers, side: int) -> Callable[[Indices], float]:
+    """The calibration error of one of the two, of those that judge by their places; of none it is 0."""
+    answers_NK = told.answers[side]
     if told.task.task == "regression":
-        truths_N = _truths(told)
-        spread = max(float(truths_N.std()), float(np.finfo(np.float64).tiny))
-        return float(np.sqrt(np.square(answers_NK[chosen, 0] - truths_N[chosen]).mean())) / spread
-    return expected_calibration_error(answers_NK[chosen], _columns(told, side)[1][chosen])
+        misses_N = answers_NK[:, 0] - _truths(told)
+        spread = max(float(_truths(told).std()) if told.names else 0.0, float(np.finfo(np.float64).tiny))
+        return lambda at_N: float(np.sqrt(np.square(misses_N[at_N]).mean())) / spread if len(at_N) else 0.0
+    truth_N = _columns(told, side)[1]
+    return lambda at_N: expected_calibration_error(answers_NK[at_N], truth_N[at_N]) if len(at_N) else 0.0
 
 
-def _chance(told: _Answers) -> float:
-    """Standard error of the candidate's calibration error less the champion's: paired bootstrap of those that judge."""
-    if not told.names:
-        return 0.0
-    drawn_RN = np.random.default_rng(0).integers(0, len(told.names), (RESAMPLES, len(told.names)))
-    return float(np.std([_miscalibrated(told, 1, at_N) - _miscalibrated(told, 0, at_N) for at_N in drawn_RN]))
+def _calibration(told: _Answers) -> tuple[tuple[float, float], float]:
+    """The calibration errors of champion and candidate, and the standard error of how much larger the latter is: paired
+    bootstrap of those that judge."""
+    ours, theirs = _miscalibrated(told, 0), _miscalibrated(told, 1)
+    every_N = np.arange(len(told.names))
+    drawn_RN = np.random.default_rng(0).choice(every_N, (RESAMPLES, len(every_N))) if len(every_N) else every_N[None]
+    return (ours(every_N), theirs(every_N)), float(np.std([theirs(at_N) - ours(at_N) for at_N in drawn_RN]))
 
 
 def _abstained(told: _Answers, side: int, sure: float) -> float:
