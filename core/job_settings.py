@@ -60,9 +60,9 @@ class RetrainSettings:
     one scene."""
 
     labels: int = 500
-    """So many new labels since the last retraining are a cause; 0: labels are none. A third of 500 judges:
-    enough to tell about every second gain of eight points from luck; with fewer the work is mostly for nothing, and
-    gains of three points take two thousand."""
+    """So many new labels since the last retraining are a cause; 0: labels are none. With 500, and as many old ones,
+    three of four gains of three points are told from luck; with fewer labels the work is mostly for nothing, and gains of
+    two points take a thousand."""
     hours: float = 0.0
     """So many hours since the last retraining are a cause; 0: time is none."""
     cron: str = ""

@@ -1,9 +1,10 @@
 """Champion and candidate asked the same examples: what the gate decides by.
 
-Promises that neither head has seen an example that it answers here: both are solved from what stands without those that
-judge, so that features are compared and nothing else; that each answers by what would be served of it, its graph in
-ONNX Runtime and its head in closed form; and that times are taken in turn, so that a busy machine slows both. Knows
-nothing of what is decided.
+Promises that neither head has seen an example that it answers here, nor have weights that are compared: examples judge
+in turns, the anchor and each half of what else judges (``training.folds``), and both heads are solved from what stands
+without those whose turn it is, so that features are compared and nothing else; that each answers by a graph in ONNX
+Runtime and a head in closed form, as it would be served; and that times are taken in turn, so that a busy machine slows
+both. Knows nothing of what is decided.
 
 Legend: N examples, K classes.
 """
@@ -25,12 +26,14 @@ from core.head import CALIBRATED_FROM, HeadState, Row
 from core.labels import value_of
 from core.paired import Flags, Outcomes
 from core.session import Session
-from core.types import Doubles, Example, GridRows, Head, Scene
-from training import features, measure
+from core.types import Block, Doubles, Example, Head, Scene
+from exporters.compose import alike
+from training import features, folds, measure
 from training.evaluate import Indices, expected_calibration_error
+from training.folds import Fold
+from training.ground import Candidate
 from training.merge.bench import example_of
 from training.merge.parents import Parent
-from training.renewed import Candidate
 from training.replayed import without
 from training.stock import Stock
 from training.timing import quickest
@@ -38,8 +41,6 @@ from training.timing import quickest
 NEAR = 0.05  # of the deviation of the truth: values that miss it by as much more or less are equally near
 RESAMPLES = 200
 ANCHOR, FRESH = "anchor", "fresh"
-
-Rows = Mapping[str, GridRows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +62,19 @@ class Contest:
 
 @dataclass(frozen=True)
 class _Answers:
-    """Of one task: who was asked, what is true, and what each of the two answered; ``unread_N`` are those that the
-    candidate cannot read, which is no right answer."""
+    """Of one task: who was asked, what is true, and what each of the two answered.
+
+    Attributes:
+        labels: the columns of ``answers``, of each of the two. truths: (N,) the column that is true, -1 where the head
+            that answered does not know it.
+        unread_N: those that the candidate cannot read, which is no right answer.
+    """
 
     task: Scene
     names: tuple[str, ...]
     rows: tuple[Row, ...]
-    heads: tuple[Head, Head]
+    labels: tuple[tuple[str, ...], tuple[str, ...]]
+    truths: tuple[Indices, Indices] = field(repr=False)
     answers: tuple[Doubles, Doubles] = field(repr=False)
     unread_N: Flags = field(repr=False)
 
@@ -80,9 +87,9 @@ def names_of(scene: Scene, holdout: str) -> tuple[str, ...]:
 def counts(scene: Scene, follower: Follower, stock: Stock) -> dict[str, int]:
     """How many examples each hold-out has."""
     found = {}
-    for holdout, mine in ((ANCHOR, stock.anchor), (FRESH, stock.fresh)):
+    for holdout, mine in zip((ANCHOR, FRESH), stock.holdouts, strict=True):
         for name, each in zip(names_of(scene, holdout), follower.tasks, strict=True):
-            found[name] = len(mine & each.state.rows.keys())
+            found[name] = len(each.state.rows.keys() & mine)
     return found
 
 
@@ -91,7 +98,6 @@ def contest(
     champion: Parent,
     follower: Follower,
     candidate: Candidate,
-    features_of: Rows,
     stock: Stock,
     uses: Mapping[str, int],
     sure: float,
@@ -99,14 +105,15 @@ def contest(
     """Ask both.
 
     Args:
-        follower: of the champion. features_of: by the candidate, of all that stands and can be read.
+        follower: of the champion. candidate: with features of all that stands and can be read.
         uses: how often each kind of hold-out has decided before.
         sure: answers less sure than this are abstentions.
 
     Raises:
         InvalidInput: nothing is left to solve a head from.
     """
-    told = [_asked(each, features_of, stock, candidate) for each in follower.tasks]
+    turns = _turns(scene, stock, candidate)
+    told = [_asked(each, turns, candidate.assembly.blocks) for each in follower.tasks]
     holdouts = _holdouts(scene, told, stock, uses)
     drawn = candidate.drawn[0]
     times = _milliseconds([(champion, drawn), (candidate, drawn)])
@@ -132,75 +139,127 @@ def ceiling(scene: Scene, follower: Follower, stock: Stock, uses: Mapping[str, i
 
     Raises as ``contest``.
     """
-    return _holdouts(scene, [_surpassed(each, stock) for each in follower.tasks], stock, uses)
+    turns = [stock.anchor, *folds.part(stock.judging - stock.anchor, scene)]
+    return _holdouts(scene, [_surpassed(each, turns) for each in follower.tasks], stock, uses)
 
 
 def _holdouts(scene: Scene, told: Sequence[_Answers], stock: Stock, uses: Mapping[str, int]) -> dict[str, Outcomes]:
     found = {}
-    for kind, mine in ((ANCHOR, stock.anchor), (FRESH, stock.fresh)):
+    for kind, mine in zip((ANCHOR, FRESH), stock.holdouts, strict=True):
         for name, each in zip(names_of(scene, kind), told, strict=True):
             found[name] = _outcomes(each, mine, stock, uses[kind])
     return found
 
 
-def _surpassed(each: Followed, stock: Stock) -> _Answers:
+def _turns(scene: Scene, stock: Stock, candidate: Candidate) -> list[Fold]:
+    """Who answers which examples for the candidate: the anchor its own weights; the others those of the other half, or,
+    where none were tuned, its own, too."""
+    own = partial(Fold, assembly=candidate.assembly, learned=candidate.learned, known=candidate.known)
+    others = candidate.folds or [own(judged=half) for half in folds.part(stock.judging - stock.anchor, scene)]
+    return [own(judged=stock.anchor), *others]
+
+
+def _surpassed(each: Followed, turns: Sequence[frozenset[str]]) -> _Answers:
     """The champion's answers, and the truth."""
-    known = each.state.rows
-    names = tuple(sorted(stock.judging & known.keys()))
-    head = _solved(without(each.state, each.task, stock.judging), each.task)
-    rows = tuple(known[name] for name in names)
-    features_ND = np.array([row.features for row in rows], np.int16).reshape(len(rows), each.state.width)
-    answers_NK = measure.answers(each.task, head, features_ND)
-    told = _Answers(each.task, names, rows, (head, head), (answers_NK, answers_NK), np.zeros(len(rows), np.bool_))
-    best_NK = np.zeros_like(answers_NK)
+    told = _in_turn(each.task, [_champions(each, judged) for judged in turns])
+    best_NK = np.zeros_like(told.answers[0])
     if each.task.task == "regression":
         best_NK[:, 0] = _truths(told)
     else:
-        best_NK[np.arange(len(rows)), _columns(told, 0)[1]] = 1.0  # a class that heads lack stays wrong for anybody
-    return replace(told, answers=(answers_NK, best_NK))
+        known_N = np.flatnonzero(told.truths[0] >= 0)  # a class that heads lack stays wrong for anybody
+        best_NK[known_N, told.truths[0][known_N]] = 1.0
+    return replace(told, answers=(told.answers[0], best_NK))
 
 
-def _asked(each: Followed, features_of: Rows, stock: Stock, candidate: Candidate) -> _Answers:
-    known = each.state.rows
-    names = tuple(sorted(stock.judging & known.keys()))
-    ours = without(each.state, each.task, stock.judging)
-    blank_D = np.zeros_like(next(iter(features_of.values())))
+def _champions(each: Followed, judged: frozenset[str]) -> _Answers:
+    """Some examples answered by the champion, whose head has not seen them, on both sides."""
+    names = tuple(sorted(judged & each.state.rows.keys()))
+    rows = tuple(each.state.rows[name] for name in names)
+    head = _solved(without(each.state, each.task, judged), each.task)
+    features_ND = np.array([row.features for row in rows], np.int16).reshape(len(rows), each.state.width)
+    answers_NK = measure.answers(each.task, head, features_ND)
+    labels, truth_N = head.labels, _truth(rows, head.labels)
+    return _Answers(
+        task=each.task,
+        names=names,
+        rows=rows,
+        labels=(labels, labels),
+        truths=(truth_N, truth_N),
+        answers=(answers_NK, answers_NK),
+        unread_N=np.zeros(len(rows), np.bool_),
+    )
+
+
+def _asked(each: Followed, turns: Sequence[Fold], blocks: Sequence[Block]) -> _Answers:
+    return _cooled(_in_turn(each.task, [_both(each, turn, blocks) for turn in turns]))
+
+
+def _both(each: Followed, turn: Fold, blocks: Sequence[Block]) -> _Answers:
+    """The same examples answered by the candidate, too."""
+    told = _champions(each, turn.judged)
+    blank_D = np.zeros_like(next(iter(turn.known.values())))
     theirs = HeadState(
-        len(blank_D),
-        task=ours.task,
-        declared=each.task.labels,
-        key=each.task.hash_key,
-        blocks=candidate.assembly.blocks,
+        len(blank_D), task=each.state.task, declared=each.task.labels, key=each.task.hash_key, blocks=blocks
     )
     theirs.add(
-        replace(row, features=features_of[name], learned=name in candidate.learned)
-        for name, row in sorted(ours.rows.items())
-        if name in features_of
+        replace(row, features=turn.known[name], learned=name in turn.learned)
+        for name, row in sorted(each.state.rows.items())
+        if name in turn.known and name not in turn.judged
     )
-    heads = (_solved(ours, each.task), _solved(theirs, each.task))
-    rows = tuple(known[name] for name in names)
-    unread_N = np.array([name not in features_of for name in names], np.bool_)
-    if not names:
-        nothing = np.zeros((0, 1))
-        return _Answers(each.task, names, rows, heads, (nothing, nothing), unread_N)
-    answers = (
-        measure.answers(each.task, heads[0], np.stack([row.features for row in rows])),
-        measure.answers(each.task, heads[1], np.stack([features_of.get(name, blank_D) for name in names])),
+    head = _solved(theirs, each.task)
+    features_ND = np.array([turn.known.get(name, blank_D) for name in told.names], np.int16)
+    answers_NK = measure.answers(each.task, head, features_ND.reshape(len(told.names), len(blank_D)))
+    unread_N = np.array([name not in turn.known for name in told.names], np.bool_)
+    return replace(
+        told,
+        labels=(told.labels[0], head.labels),
+        truths=(told.truths[0], _truth(told.rows, head.labels)),
+        answers=(told.answers[0], answers_NK),
+        unread_N=unread_N,
     )
-    return _cooled(_Answers(each.task, names, rows, heads, answers, unread_N))
+
+
+def _in_turn(task: Scene, turns: Sequence[_Answers]) -> _Answers:
+    """What was answered in several turns, by heads of which one may know a class that another has none of."""
+    sides = [_side(turns, 0), _side(turns, 1)]
+    return _Answers(
+        task=task,
+        names=tuple(name for told in turns for name in told.names),
+        rows=tuple(row for told in turns for row in told.rows),
+        labels=(sides[0][0], sides[1][0]),
+        truths=(sides[0][1], sides[1][1]),
+        answers=(sides[0][2], sides[1][2]),
+        unread_N=np.concatenate([told.unread_N for told in turns]),
+    )
+
+
+def _side(turns: Sequence[_Answers], side: int) -> tuple[tuple[str, ...], Indices, Doubles]:
+    """The columns of one of the two in all turns, which of them are true, and its answers: a class that a head lacks is
+    answered to nobody."""
+    labels = tuple(sorted({label for told in turns for label in told.labels[side]}))
+    rows = sum(len(told.names) for told in turns)
+    truth_N, answers_NK = np.full(rows, -1, np.intp), np.zeros((rows, max(1, len(labels))))
+    begun = 0
+    for told in turns:
+        here = slice(begun, begun := begun + len(told.names))
+        columns_K = np.array([labels.index(label) for label in told.labels[side]] or [0], np.intp)
+        answers_NK[here, columns_K] = told.answers[side]
+        known_N = told.truths[side] >= 0
+        truth_N[here][known_N] = columns_K[told.truths[side][known_N]]
+    return labels, truth_N, answers_NK
 
 
 def _cooled(told: _Answers) -> _Answers:
     """The same answers, as sure as the other half of those that judge tells.
 
-    The temperature of what will be served is told by rows that no weight was tuned on, those that judge among them; the
-    heads here were solved without them, and a candidate would be left with a few rows of validation.
+    The temperature of what will be served is told by rows that no weight was tuned on, the anchor among them; the heads
+    here were solved without those whose turn it was, and a candidate would be left with a few rows of validation.
     """
     if told.task.task == "regression":
         return told
     weights_N = np.array([row.weight for row in told.rows], np.float64)
     ours_NK, theirs_NK = (
-        by_halves(told.answers[side], _columns(told, side)[1], weights_N, CALIBRATED_FROM) for side in (0, 1)
+        by_halves(told.answers[side], told.truths[side], weights_N, CALIBRATED_FROM) for side in (0, 1)
     )
     return replace(told, answers=(ours_NK, theirs_NK))
 
@@ -233,15 +292,14 @@ def _right(told: _Answers) -> tuple[Flags, Flags]:
         misses[1][told.unread_N] = np.inf
         near = NEAR * float(_truths(told).std()) if told.names else 0.0
         return misses[0] <= misses[1] + near, misses[1] <= misses[0] + near
-    said = [_columns(told, side)[0] == _columns(told, side)[1] for side in (0, 1)]
+    said = [told.answers[side].argmax(axis=1) == told.truths[side] for side in (0, 1)]
     return said[0], said[1] & ~told.unread_N
 
 
-def _columns(told: _Answers, side: int) -> tuple[Indices, Indices]:
-    """(N,) the column answered, and the one that is true, -1 where the head does not have it."""
-    labels = {label: place for place, label in enumerate(told.heads[side].labels)}
-    truth_N = np.array([labels.get(row.column, -1) for row in told.rows], np.intp)
-    return told.answers[side].argmax(axis=1).astype(np.intp), truth_N
+def _truth(rows: Sequence[Row], labels: Sequence[str]) -> Indices:
+    """(N,) the column that is true of each row."""
+    place = {label: column for column, label in enumerate(labels)}
+    return np.array([place.get(row.column, -1) for row in rows], np.intp)
 
 
 def _truths(told: _Answers) -> Doubles:
@@ -262,7 +320,7 @@ def _miscalibrated(told: _Answers, side: int) -> Callable[[Indices], float]:
         misses_N = answers_NK[:, 0] - _truths(told)
         spread = max(float(_truths(told).std()) if told.names else 0.0, float(np.finfo(np.float64).tiny))
         return lambda at_N: float(np.sqrt(np.square(misses_N[at_N]).mean())) / spread if len(at_N) else 0.0
-    truth_N = _columns(told, side)[1]
+    truth_N = told.truths[side]
     return lambda at_N: expected_calibration_error(answers_NK[at_N], truth_N[at_N]) if len(at_N) else 0.0
 
 
@@ -283,15 +341,17 @@ def _abstained(told: _Answers, side: int, sure: float) -> float:
 
 def _metrics(told: _Answers) -> dict[str, Metric]:
     examples = [example_of(told.task, row) for row in told.rows]
-    return measure.of_examples(told.task, told.answers[1], examples, told.heads[1].labels, 0)
+    return measure.of_examples(told.task, told.answers[1], examples, told.labels[1], 0)
 
 
 def _milliseconds(sides: Sequence[tuple[Parent | Candidate, Example]]) -> list[float]:
-    """One example alone in its batch on one thread."""
-    asked = []
+    """One example alone in its batch on one thread; of a graph that differs by its weights alone there is one time."""
+    asked, models = [], []
     for side, example in sides:
-        model = side.bundle.model if isinstance(side, Parent) else side.assembly.model
+        models.append(side.bundle.model if isinstance(side, Parent) else side.assembly.model)
         reader = side.preprocessor if isinstance(side, Parent) else side.assembly.preprocessor
         inputs = reader.batch([reader.read(features.content(example))])
-        asked.append(partial(Session(model).features, inputs))
-    return [1000 * seconds for seconds in quickest(asked)]
+        asked.append(partial(Session(models[-1]).features, inputs))
+    if alike(models[0], models[1]):
+        asked = asked[:1]
+    return [1000 * seconds for seconds in quickest(asked)] * (len(sides) // len(asked))

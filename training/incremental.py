@@ -32,8 +32,10 @@ from core.types import Example, GridRows, Version
 from training import features, judge, package, recipe, verdict
 from training.adapt import closed_form
 from training.contest import Contest, counts
+from training.folds import Fold
+from training.ground import Candidate, Ground
 from training.merge.parents import Parent, check_rows
-from training.renewed import AUTO, Candidate, Ground, renewed
+from training.renewed import AUTO, renewed
 from training.reporter import Reporter
 from training.stock import base_of, part
 
@@ -106,16 +108,16 @@ def retrain(home: Home, request: Request, reporter: Reporter) -> Cycle:
     if _same(candidate, ground.champion):
         return _refused(SAME)
     reporter.stage("features of what stands, by the candidate")
-    rows = features_of(ground, candidate, reporter)
+    candidate = seen(ground, candidate, reporter)
     reporter.stage("asking champion and candidate the examples that judge")
-    decision, told = verdict.reach(ground, candidate, rows, policy)
+    decision, told = verdict.reach(ground, candidate, policy)
     passes("retrain.decided")
     if not decision.accepted and not decision.record["undecided"]:
         reasons, asked_of_it = tuple(decision.record["reasons"]), verdict.checks(decision)
         words = "the gate refused it" + (GOES.format(scene=scene.name) if ground.tainted else "")
         return Cycle(outcome="refused", words=words, reasons=reasons, checks=asked_of_it, decision=decision)
     reporter.stage("writing and registering the version")
-    made = _register(ground, replace(candidate, known=rows), told, decision, reporter)
+    made = _register(ground, candidate, told, decision, reporter)
     passes("retrain.registered")
     return settle(home, request, made, reporter)
 
@@ -194,10 +196,16 @@ def settle(home: Home, request: Request, version: Version, reporter: Reporter) -
     return Cycle(outcome=outcome, words=words, **told)
 
 
-def features_of(ground: Ground, candidate: Candidate, reporter: Reporter) -> dict[str, GridRows]:
-    """(D,) features by example, of all that stands and that the candidate can read; what is known of it is not computed
-    again, and nothing is kept until the gate has accepted."""
-    assembly, files, known = candidate.assembly, ground.stock.files, candidate.known
+def seen(ground: Ground, candidate: Candidate, reporter: Reporter) -> Candidate:
+    """A candidate, and whoever answers for it, with features of all that stands and that it can read."""
+    folds = [replace(fold, known=features_of(ground, fold, reporter)) for fold in candidate.folds]
+    return replace(candidate, known=features_of(ground, candidate, reporter), folds=tuple(folds))
+
+
+def features_of(ground: Ground, whose: Candidate | Fold, reporter: Reporter) -> dict[str, GridRows]:
+    """(D,) features by example, of all that stands and can be read; what is known is not computed again, and nothing is
+    kept until the gate has accepted."""
+    assembly, files, known = whose.assembly, ground.stock.files, whose.known
     examples = [
         Example(digest=name, path=str(file), split="train") for name, file in sorted(files.items()) if name not in known
     ]
@@ -303,7 +311,7 @@ def _members(ground: Ground, candidate: Candidate) -> tuple[Member, ...]:
 def _digest(ground: Ground) -> str:
     """SHA-256 over the teaching examples and their labels of every task."""
     told = hashlib.sha256()
-    for example in ground.stock.of((*ground.stock.new, *ground.stock.old)):
+    for example in ground.stock.of(ground.stock.teaching):
         said = example.label if example.value is None else repr(example.value)
         more = "".join(f"\0{name}\0{word!r}" for name, word in sorted(example.further.items()))
         told.update(f"{example.digest} {said}{more}\n".encode())

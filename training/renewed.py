@@ -13,33 +13,29 @@ serves.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from core.bundle import Tuning
+import numpy as np
+
 from core.errors import InvalidInput, LeptonError, ParityFailed
 from core.failpoint import passes
-from core.follow import Follower
-from core.home import Home
-from core.job_settings import RetrainSettings
-from core.types import Doubles, Example, GridRows, Head, Scene
+from core.types import Doubles, Example, Head
 from exporters.backbone import Backbone
-from exporters.parity import Parity
-from training import auto, judge, kinds, package, parts, recipe, regained, tuning
+from training import auto, folds, judge, kinds, package, parts, recipe, regained, tuning
 from training.assemble import Assembly, Joint, assemble
-from training.judge import Bench, Judged
-from training.merge.parents import Parent
+from training.folds import FOLDS, Fold, names
+from training.ground import Candidate, Ground
+from training.judge import Judged
 from training.ready import MEASURES, sentence
 from training.recipe import FLOOR, Context, Epoch, Rows, TooFew, Tuned
 from training.replayed import soft
-from training.reporter import Reporter
 from training.select import spread
 from training.solo import Solo, solo
-from training.stock import Stock
-from training.sweep import sweep
+from training.sweep import Line
 from training.tasks import by_task
 from training.tune import device
 
@@ -51,58 +47,6 @@ KNOWN: Mapping[str, Mapping[str, object]] = {  # elsewhere a range test finds th
 }
 LEAST_HELD, HELD = 128, 0.05  # rows, and the share of them, that say whether to ask the gate; of few rows a fifth
 TUNING = 0.6  # of the time that is left goes into moving weights; the rest is for the sweep and for measuring
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ground:
-    """What a cycle stands on.
-
-    Attributes:
-        champion: the version that serves. follower: of its features.
-        asked: the policy, with what was asked for this cycle alone. settings: of the recipe, by name.
-        start: base or champion. tainted: the champion has learned of somebody who was erased, so that it has to go.
-        deadline: by ``time.monotonic``.
-    """
-
-    home: Home
-    scene: Scene
-    champion: Parent
-    follower: Follower
-    stock: Stock
-    asked: RetrainSettings
-    settings: Mapping[str, object]
-    start: str
-    tainted: bool
-    seed: int
-    deadline: float
-    reporter: Reporter
-
-    @property
-    def bench(self) -> Bench:
-        """What stands around a judgement."""
-        kind = regained.kind(self.champion.manifest)
-        return Bench(self.scene, self.home.cache, self.home.limits, kind, os.cpu_count() or 1, self.seed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A graph that could take the champion's place, its head still empty.
-
-    Attributes:
-        recipe: that moved its weights. tuning: what the manifest says of that; None where none was moved.
-        spared: examples on which no weight was tuned; none where none was on any. learned: those on which some was.
-        drawn: teaching examples on which parity was shown.
-        known: its features by example, as far as they were asked for on the way.
-    """
-
-    recipe: str
-    assembly: Assembly
-    parity: Parity
-    tuning: Tuning | None = None
-    spared: frozenset[str] = frozenset()
-    learned: frozenset[str] = frozenset()
-    drawn: tuple[Example, ...] = field(repr=False)
-    known: Mapping[str, GridRows] = field(default_factory=dict, repr=False)
 
 
 def renewed(ground: Ground) -> Candidate | None:
@@ -128,7 +72,7 @@ def _refit(ground: Ground) -> Candidate | None:
         words = "the champion's backbones cannot be had again, so that nothing but its head can move"
         ground.reporter.note(f"{words}: {error}")
         return None
-    drawn = judge.draw(ground.stock.of((*ground.stock.new, *ground.stock.old)), ground.seed)
+    drawn = judge.draw(ground.stock.of(ground.stock.teaching), ground.seed)
     assembly = _assembled(ground, backbones, drawn, joint)
     try:
         parity = package.check_parity(assembly, drawn)
@@ -143,7 +87,7 @@ def _files(ground: Ground) -> Mapping[str, bytes]:
     files = dict(ground.champion.bundle.files)
     modality = ground.champion.manifest.modality
     if "tabular" in parts.names(modality):
-        contents = [ground.stock.files[name].read_bytes() for name in (*ground.stock.new, *ground.stock.old)]
+        contents = [ground.stock.files[name].read_bytes() for name in ground.stock.teaching]
         files |= kinds.kind(modality).setting(contents, (), 0.0, 0.0).files
     return files
 
@@ -222,67 +166,113 @@ def _ordered(examples: tuple[Example, ...]) -> tuple[Example, ...]:
 def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: str, config: Any) -> Candidate | None:
     note, bench = ground.reporter.note, ground.bench
     place = regained.lead(ground.champion, start.backbones)
-    base = start.backbones[place]
-    ground.reporter.stage(f"tuning {base.name} by {name} on {len(rows.train)} examples")
+    ground.reporter.stage(f"the closed form, on {len(rows.train)} examples that teach")
     held = judge.of_assembly(start, floor.parity, rows, bench)
     if ground.asked.recipe == AUTO and rows.train and (why := auto.against(held.score, ground.scene, rows.train)):
         note(f"{why}: {_stays(ground)}")
         return None
-    alone = solo(start, place, held, rows, bench)
-    context = _context(ground, alone, rows, getattr(config, "epochs", 0))
-    made = recipe.load(name).tune(base, alone.rows, config, context)
+    halves = folds.teaching(rows, ground.scene)
+    made = _by_halves(ground, start, place, held, halves, name, config)
     passes("retrain.tuned")
-    if not made.moved:
-        note(f"{name} found nothing better than its start ({made.stopped}): {_stays(ground)}")
+    if (still := next((each for each in made if not each.moved), None)) is not None:
+        note(f"{name} found nothing better than its start ({still.stopped}): {_stays(ground)}")
         return None
-    ground.reporter.stage("averaging the weights with those that it began from")
-    point = sweep(alone.assembly, made.backbone, alone.rows, alone.scene, ground.seed)
-    if point.share == 0:
+    ground.reporter.stage("averaging the weights of both halves, and these with those that they began from")
+    alone = solo(start, place, held, rows, bench)
+    line = Line(alone.assembly, [each.backbone for each in made], alone.rows, alone.scene, ground.seed)
+    found = _judged(ground, start, place, line.at(1.0), rows)
+    known = {0.0: held.features, 1.0: found.features} if len(start.backbones) == 1 else {}
+    again = not ground.tainted
+    share = line.best(known, again=again)
+    if share == 0:
         note(f"no average with the tuned weights is better than none of them: {_stays(ground)}")
         return None
-    found = _judged(ground, start, place, point.backbone, rows)
-    decided = judge.decide(held, found, name, ground.seed, again=not ground.tainted)
+    found = found if share == 1 else _judged(ground, start, place, line.at(share), rows)
+    decided = judge.decide(held, found, name, ground.seed, again=again)
     note(decided.words)
     if not decided.accepted:
         return None
-    more = {"share_of_tuned": point.share, "replayed": _replayed(ground, rows), "distill": ground.asked.distill}
     attempt = tuning.Attempt(
         name=name,
         rows=rows,
         words=decided.words,
-        tuned=replace(made, settings={**made.settings, **more}),
+        tuned=_together(ground, made, rows, share),
         judged=found,
         decision=decided,
-        trained=_trained(ground, made, found, rows),
+        trained=float(np.mean([each.history[each.best].validation_score for each in made])),
     )
+    return _candidate(ground, start, place, attempt, list(zip(line.ends(share), halves, strict=True)))
+
+
+def _candidate(
+    ground: Ground, start: Assembly, place: int, attempt: tuning.Attempt, halves: Sequence[tuple[Backbone, Rows]]
+) -> Candidate:
+    """What was made, and what answers for it: the weights of each half, by the examples of the other."""
+    found, rows, drawn = attempt.judged, attempt.rows, partial(judge.draw, seed=ground.seed)
+    assert found is not None, "it was accepted"
     unknown = ground.stock.untouched if ground.start == "champion" else frozenset(ground.stock.files)
-    spared = unknown.difference(example.digest for example in rows.train)
+    learned = partial(ground.home.untouched.learned, ground.scene.name, ground.stock.upto)
+    taught, spared = names(rows), unknown - names(rows)
     return Candidate(
-        recipe=name,
+        recipe=attempt.name,
         assembly=found.assembly,
         parity=found.parity,
-        tuning=tuning.told(attempt, base.digest, ground.reporter.run, ground.seed),
+        tuning=tuning.told(attempt, start.backbones[place].digest, ground.reporter.run, ground.seed),
         spared=spared,
-        learned=ground.home.untouched.learned(ground.scene.name, ground.stock.upto, spared),
-        drawn=tuple(judge.draw(rows.train, ground.seed)),
+        learned=learned(spared),
+        drawn=tuple(drawn(rows.train)),
+        folds=tuple(
+            Fold(
+                assembly=_replaced(ground, start, place, end, drawn(half.train)),
+                judged=(taught - names(half)) & ground.stock.untouched,
+                learned=learned(unknown - names(half)),
+            )
+            for end, half in halves
+        ),
         known=found.features,
     )
 
 
+def _together(ground: Ground, made: Sequence[Tuned], rows: Rows, share: float) -> Tuned:
+    """Both tunings as one, for the manifest."""
+    more = {
+        "halves": len(made),
+        "share_of_tuned": share,
+        "replayed": _replayed(ground, rows),
+        "distill": ground.asked.distill,
+    }
+    last = made[-1]
+    return replace(last, settings={**last.settings, **more}, seconds=sum(each.seconds for each in made))
+
+
+def _by_halves(
+    ground: Ground, start: Assembly, place: int, held: Judged, halves: Sequence[Rows], name: str, config: Any
+) -> list[Tuned]:
+    """The weights tuned on each half of what teaches, each from a head that knows that half alone."""
+    bench, base, made = ground.bench, start.backbones[place], list[Tuned]()
+    until = time.monotonic() + TUNING * (ground.deadline - time.monotonic())
+    for number, rows in enumerate(halves):
+        ground.reporter.stage(
+            f"tuning {base.name} by {name} on {len(rows.train)} examples, {number + 1} of {len(halves)} halves"
+        )
+        head = judge.solve(ground.scene, rows.train, held.features, start.blocks)
+        alone = solo(start, place, replace(held, head=head), rows, bench)
+        seconds = (until - time.monotonic()) / (len(halves) - number)
+        context = _context(ground, alone, rows, seconds, number, getattr(config, "epochs", 0))
+        made.append(recipe.load(name).tune(base, alone.rows, config, context))
+    return made
+
+
 def _judged(ground: Ground, start: Assembly, place: int, backbone: Backbone, rows: Rows) -> Judged:
     """What would be served with a backbone in its place among those that stay."""
-    backbones = [*start.backbones[:place], backbone, *start.backbones[place + 1 :]]
     drawn = judge.draw(rows.train, ground.seed)
-    assembly = _assembled(ground, backbones, drawn, start.joint)
+    assembly = _replaced(ground, start, place, backbone, drawn)
     return judge.of_assembly(assembly, package.check_parity(assembly, drawn), rows, ground.bench)
 
 
-def _trained(ground: Ground, made: Tuned, found: Judged, rows: Rows) -> float:
-    """The score of the head that was trained along; among several backbones, by what it said of the one alone."""
-    assert made.head is not None, "what was moved was trained with a head"
-    if len(found.assembly.backbones) > 1:
-        return made.history[made.best].validation_score
-    return judge.trained_score(found, made.head, rows, ground.scene)
+def _replaced(ground: Ground, start: Assembly, place: int, backbone: Backbone, drawn: list[Example]) -> Assembly:
+    backbones = [*start.backbones[:place], backbone, *start.backbones[place + 1 :]]
+    return _assembled(ground, backbones, drawn, start.joint)
 
 
 def _replayed(ground: Ground, rows: Rows) -> int:
@@ -290,14 +280,15 @@ def _replayed(ground: Ground, rows: Rows) -> int:
     return sum(example.digest in old for example in rows.train)
 
 
-def _context(ground: Ground, alone: Solo, rows: Rows, epochs: int) -> Context:
+def _context(ground: Ground, alone: Solo, rows: Rows, seconds: float, number: int, epochs: int) -> Context:
+    """What stands around the tuning of one half, whose epochs go on counting where those of the other ended."""
     reporter = ground.reporter
 
     def epoch(at: Epoch) -> None:
         for name in MEASURES:
-            reporter.metric(name, at.number, getattr(at, name))
+            reporter.metric(name, number * (epochs + 1) + at.number, getattr(at, name))
         reporter.note(sentence(at, alone.scene))
-        reporter.progress(at.number, epochs)
+        reporter.progress(number * epochs + at.number, FOLDS * epochs)
 
     return Context(
         scene=alone.scene,
@@ -305,7 +296,7 @@ def _context(ground: Ground, alone: Solo, rows: Rows, epochs: int) -> Context:
         transform=alone.assembly.transforms[0],
         limits=ground.home.limits,
         seed=ground.seed,
-        budget=max(0.0, TUNING * (ground.deadline - time.monotonic())),
+        budget=max(0.0, seconds),
         device=device.alone(),
         soft={
             task: {alone.names.get(name, name): target_K for name, target_K in told.items()}
@@ -317,11 +308,13 @@ def _context(ground: Ground, alone: Solo, rows: Rows, epochs: int) -> Context:
 
 
 def soft_of(ground: Ground, head: Head, rows: Rows) -> dict[str, dict[str, Doubles]]:
-    """What replayed rows are taught, task by task, where the champion has a share in it beside their labels."""
+    """What replayed rows are taught, task by task, where the champion has a share in it beside their labels; of those
+    that judge its head has seen none but these."""
     old, share = set(ground.stock.old), ground.asked.distill
     replayed = [example for example in rows.train if example.digest in old] if share else []
+    unseen = ground.stock.judging - names(rows)
     asked = zip(ground.follower.tasks, by_task(ground.scene, replayed), strict=True)
     return {
-        task.task_name: soft(task, each.state, ground.stock.judging, mine, head.of(task.task_name).labels, share)
+        task.task_name: soft(task, each.state, unseen, mine, head.of(task.task_name).labels, share)
         for each, (task, mine) in asked
     }

@@ -1,9 +1,9 @@
 """What stands in a scene, and what each example is to one cycle: who judges, who teaches.
 
-Promises that no example which judges is learned from by any weight: an anchor set that no weight of the champion was
-tuned on and that stays the same from cycle to cycle, and a share of the labels that came after the champion was made,
-which become training rows as soon as another version is champion. Who is what follows from keyed hashes of the examples
-alone, so that a scene from which somebody was erased is parted as one that never saw them. Knows nothing of models.
+Promises an anchor set that teaches no weight, neither of the champion nor of what is made here, and that stays the same
+from cycle to cycle. Whatever else the champion's weights have not seen, and so all that was labelled since it was made,
+both teaches and judges, by turns (``training.folds``). Who is what follows from keyed hashes of the examples alone, so
+that a scene from which somebody was erased is parted as one that never saw them. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from training.merge.parents import Parent
 from training.whose import words
 
 ANCHOR = 0.5  # share of what stands when an anchor set is drawn: the head learns of it all the same
-FRESH = 0.3  # share of what was labelled since the champion was made
 LEAST = Policy.least  # of an anchor set
 GROWN = 4  # times as many could be drawn by now: the scene has outgrown its set
 MOST_USES = 20  # of an anchor set; by then it may spend 0.15 % of its level on a decision
@@ -36,8 +35,8 @@ class Stock:
     """The examples that stand and can be read, by digest.
 
     Attributes:
-        number: of the anchor set. anchor, fresh: those that judge.
-        new: those that teach and came since the champion was made. old: those that teach and did not.
+        number: of the anchor set. anchor: those that judge and teach no weight.
+        new: those that came since the champion was made. old: those that came before, and are no anchor.
         untouched: those on which no weight of the champion was tuned.
         upto: the last event of the ledger that is in here. since: the last one that the champion knew.
         examples: as training takes them, with their labels of every task and the subject where there is one.
@@ -46,7 +45,6 @@ class Stock:
 
     number: int
     anchor: frozenset[str]
-    fresh: frozenset[str]
     new: tuple[str, ...]
     old: tuple[str, ...]
     untouched: frozenset[str]
@@ -58,8 +56,19 @@ class Stock:
 
     @property
     def judging(self) -> frozenset[str]:
-        """All that may teach nothing."""
-        return self.anchor | self.fresh
+        """All by which champion and candidate can be compared."""
+        return self.anchor.union(self.untouched.intersection(self.teaching))
+
+    @property
+    def teaching(self) -> tuple[str, ...]:
+        """All that weights may be tuned on."""
+        return (*self.new, *self.old)
+
+    @property
+    def holdouts(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Of those that judge the old ones, among them the anchor, and the new ones."""
+        fresh = frozenset(self.new)
+        return self.judging - fresh, fresh
 
     def of(self, names: Iterable[str]) -> tuple[Example, ...]:
         """These, in the order of their digests."""
@@ -89,24 +98,23 @@ def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stoc
     untouched = _untouched(home, champion, here) | recent
     tasks = [each.state.rows.keys() for each in follower.tasks]
     number, anchor = _anchor(home, scene, champion, untouched, recent, tasks)
-    fresh = {name for name in recent - anchor if drawn(scene.hash_key, "fresh", name, FRESH)}
-    teaching = here - anchor - fresh
+    new = recent - anchor
     subjects, said = words(home, scene.name, here)
     examples = {
         name: replace(_said(follower, name), path=str(files[name]), subject=subjects.get(name)) for name in here
     }
+    judging = [examples[name] for name in sorted(anchor | untouched)]
     return Stock(
         number=number,
         anchor=frozenset(anchor),
-        fresh=frozenset(fresh),
-        new=tuple(sorted(teaching & recent)),
-        old=tuple(sorted(teaching - recent)),
+        new=tuple(sorted(new)),
+        old=tuple(sorted(here - anchor - new)),
         untouched=frozenset(untouched),
         since=since,
         upto=follower.sequence,
         examples=examples,
         files={name: files[name] for name in here},
-        slices=slices.of(home, scene, [examples[name] for name in sorted(anchor | fresh)], said),
+        slices=slices.of(home, scene, judging, said),
     )
 
 

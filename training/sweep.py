@@ -1,13 +1,18 @@
 """The line between the weights that tuning began from and those that it ended with: the point that comes nearest.
 
 Promises the start itself, and so no change, where no point of the line is better than it (WiSE-FT,
-``training/fuse/wise_ft.py``). Choices are made on features by torch, a step of rounding away from what is served.
+``training/fuse/wise_ft.py``); where somebody judges again by more rows, only where it is better than all others by more
+than a standard error (as in ``training/judge.py``). Of several that were tuned from one start, each on a part of the
+rows, the line follows the mean of their moves, and ends beyond it: each went only as far as its part of the rows leads.
 Knows nothing of the ledger or of the gate.
+
+That moves from one start add up, and how far to follow them has to be chosen: Ilharco et al., "Editing models with task
+arithmetic", arXiv 2212.04089 (two halves at the reach here are scaled by 0.75 there).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -18,56 +23,84 @@ from core.types import Doubles, Example, GridRows, Scene
 from exporters.backbone import Backbone
 from training import assemble, features, tuned
 from training.assemble import Assembly
-from training.fuse import wise_ft
 from training.merge import members
 from training.merge.bench import targets
 from training.merge.soup import Models
-from training.merge.weights import Given, State
+from training.merge.weights import State, mean, moves, total
+from training.merge.weights import moved as moved_by
 from training.recipe import Rows
 from training.select import spread
 from training.tasks import by_task
 
 SHARES = (0.0, 0.5, 1.0)  # of the tuned weights: each costs a pass over the rows, and they tell no finer points apart
+REACH = 1.5  # times the mean move of several: there they come as near as one tuning on all rows does
 SAMPLE = 256  # rows that are looked at at every point, those that judge among them
 
-
-@dataclass(frozen=True)
-class Point:
-    """The backbone at the point that was chosen, and the share of the tuned weights in it."""
-
-    backbone: Backbone
-    share: float
+Known = Mapping[float, Mapping[str, GridRows]]
 
 
-def sweep(start: Assembly, moved: Backbone, sides: Rows, scene: Scene, seed: int) -> Point:
-    """The best point by the squared error of leave-one-out answers on the validation rows; of several tasks, the mean.
+class Line:
+    """The points between a backbone and what it became.
 
     Args:
-        start: the one backbone that tuning began from, assembled. moved: the same, tuned.
+        start: the one backbone that tuning began from, assembled. moved: the same, tuned, or several that were.
+        sides: rows, of which those of validation judge.
     """
-    (base,), (transform,) = start.backbones, start.transforms
-    held = spread(_as_training(sides.validation), scene, seed, SAMPLE // 2)
-    drawn = [*held, *spread(sides.train, scene, seed, SAMPLE - len(held))]
-    examples = sorted(drawn, key=lambda example: features.size(features.read(example, start.preprocessor)))
-    judges = _judges(scene, examples, {example.digest for example in held}, seed)
-    batches = [
-        {name: torch.from_numpy(array) for name, array in batch.items()}
-        for batch in assemble.batches(start.preprocessor, examples)
-    ]
-    models = Models(transform.kind, batches, [base, moved])
 
-    def score(state: State) -> float:
-        return _score(judges, models.features(models.filled(state))[1])
+    def __init__(self, start: Assembly, moved: Sequence[Backbone], sides: Rows, scene: Scene, seed: int) -> None:
+        (self._base,), (transform,) = start.backbones, start.transforms
+        held = spread(_as_training(sides.validation), scene, seed, SAMPLE // 2)
+        drawn = [*held, *spread(sides.train, scene, seed, SAMPLE - len(held))]
+        self._examples = sorted(drawn, key=lambda example: features.size(features.read(example, start.preprocessor)))
+        self._judges = _judges(scene, self._examples, {example.digest for example in held}, seed)
+        batches = [
+            {name: torch.from_numpy(array) for name, array in batch.items()}
+            for batch in assemble.batches(start.preprocessor, self._examples)
+        ]
+        self._models, self._recipe = Models(transform.kind, batches, [self._base, *moved]), moved[0].recipe
+        self._first, *self._tuned = self._models.states
+        self._end = self._tuned[0] if len(moved) == 1 else _beyond(self._first, self._tuned)
 
-    states = models.states
-    given = Given(states=states, base=states[0], score=score, fisher=lambda state: state)  # the last is not asked
-    found = wise_ft.fuse(given, wise_ft.Config(alphas=SHARES))
-    share = found.chosen["share"]
-    if share == 0:
-        return Point(base, 0.0)
-    if share == 1:
-        return Point(moved, 1.0)
-    return Point(tuned.moved(base, models.filled(found.state), moved.recipe), share)
+    def at(self, share: float) -> Backbone:
+        """The backbone with this share of the tuned weights."""
+        return self._base if share == 0 else self._moved(self._end, share)
+
+    def ends(self, share: float) -> tuple[Backbone, ...]:
+        """Each of those that were tuned, with as much of the start in it."""
+        return tuple(self._moved(state, share) for state in self._tuned)
+
+    def best(self, known: Known | None = None, *, again: bool = False) -> float:
+        """The share that is best by the squared error of leave-one-out answers on the rows that judge; of several
+        tasks, by the mean.
+
+        Args:
+            known: features at some shares, by example; of others torch computes them, a step of rounding away.
+            again: somebody judges again by rows of their own.
+        """
+        told = {share: self._nearnesses(share, (known or {}).get(share)) for share in SHARES}
+        scores = {share: self._score(near) for share, near in told.items()}
+        best = max(SHARES, key=lambda share: (scores[share], -abs(share - 0.5)))
+        if best > 0 or not again:
+            return best
+        near = max(SHARES[1:], key=lambda share: scores[share])
+        return near if scores[best] - scores[near] <= _chance(told[best], told[near]) else best
+
+    def _moved(self, state: State, share: float) -> Backbone:
+        body = self._models.filled(mean([self._first, state], [1.0 - share, share]))
+        return tuned.moved(self._base, body, self._recipe)
+
+    def _nearnesses(self, share: float, known: Mapping[str, GridRows] | None) -> list[Doubles]:
+        """How near the answers come at one share, in each task."""
+        if known is None:
+            state = mean([self._first, self._end], [1.0 - share, share])
+            rows_ND = self._models.features(self._models.filled(state))[1]
+        else:
+            rows_ND = np.stack([known[example.digest] for example in self._examples])
+        return [_nearness(each.rows, members.held_out(each.rows, rows_ND[each.places])) for each in self._judges]
+
+    def _score(self, nearnesses: Sequence[Doubles]) -> float:
+        scores = [members.score(each.rows, of_J) for each, of_J in zip(self._judges, nearnesses, strict=True)]
+        return float(np.mean(scores))
 
 
 @dataclass(frozen=True)
@@ -92,13 +125,17 @@ def _judges(scene: Scene, examples: Sequence[Example], held: AbstractSet[str], s
     return found
 
 
-def _score(judges: Sequence[_Judges], rows_ND: GridRows) -> float:
-    """How near leave-one-out answers come, mean over the tasks."""
-    found = []
-    for each in judges:
-        nearness_J = _nearness(each.rows, members.held_out(each.rows, rows_ND[each.places]))
-        found.append(members.score(each.rows, nearness_J))
-    return float(np.mean(found))
+def _beyond(first: State, tuned_ones: Sequence[State]) -> State:
+    """Where the mean of several moves leads, and as much further as ``REACH`` says."""
+    ways = [moves(state, first) for state in tuned_ones]
+    way = {name: REACH / len(ways) * total([each[name] for each in ways]) for name in ways[0]}
+    return moved_by(first, tuned_ones, way)
+
+
+def _chance(ones: Sequence[Doubles], others: Sequence[Doubles]) -> float:
+    """The standard error of the difference between two points, mean over the tasks."""
+    errors = [(one_J - other_J).std() / np.sqrt(len(one_J)) for one_J, other_J in zip(ones, others, strict=True)]
+    return float(np.linalg.norm(errors)) / len(errors)
 
 
 def _nearness(rows: members.Given, scores_NK: Doubles) -> Doubles:

@@ -15,8 +15,8 @@ from core import gate
 from core.decisions import Uses, Written
 from core.gate import Check, Policy
 from core.paired import Counts, by_class
-from training.contest import ANCHOR, FRESH, Contest, Rows, ceiling, contest, counts, names_of
-from training.renewed import Candidate, Ground
+from training.contest import ANCHOR, FRESH, Contest, ceiling, contest, counts, names_of
+from training.ground import Candidate, Ground
 
 UNDECIDED = "shadow"  # goes on as one, where the policy does not say otherwise
 
@@ -73,7 +73,7 @@ def hopeless(ground: Ground, policy: Policy) -> tuple[Check, ...]:
     return () if check.holds else (check,)
 
 
-def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> tuple[Written, Contest]:
+def reach(ground: Ground, candidate: Candidate, policy: Policy) -> tuple[Written, Contest]:
     """Ask both, decide, and write the decision down.
 
     Raises:
@@ -82,7 +82,7 @@ def reach(ground: Ground, candidate: Candidate, rows: Rows, policy: Policy) -> t
     home, scene, stock = ground.home, ground.scene, ground.stock
     champion = ground.champion.version.version
     uses = home.decisions.uses(scene.name, champion, stock.number)
-    told = contest(scene, ground.champion, ground.follower, candidate, rows, stock, _spent(uses), policy.confidence)
+    told = contest(scene, ground.champion, ground.follower, candidate, stock, _spent(uses), policy.confidence)
     asked = (told.holdouts, told.champion, told.candidate, policy, ground.seed)
     decided, shadows = gate.decide(*asked), ground.asked.undecided == UNDECIDED and bool(policy.superior)
     undecided = shadows and not decided.accepted and gate.undecided(*asked)

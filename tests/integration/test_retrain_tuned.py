@@ -25,8 +25,9 @@ from tests.homes import copied
 from tests.homes import told as bits
 from training import incremental
 from training.adapt import closed_form
+from training.ground import Candidate, Ground
 from training.incremental import Request
-from training.renewed import Candidate, Ground, brief, renewed, sides
+from training.renewed import brief, renewed, sides
 
 WHO = "jane"
 
@@ -74,17 +75,22 @@ def test_after_an_erasure_the_next_weights_are_those_of_who_never_saw_the_subjec
     for first in (5000, 8000):
         say(other, 16, first=first)
     seen = stand(one)
-    assert seen.stock.judging | {*seen.stock.new, *seen.stock.old} == seen.follower.standing
+    assert seen.stock.anchor.union(seen.stock.teaching) == seen.follower.standing
     erase(one, WHO)
     ground, never = stand(one), stand(other)
-    assert (ground.stock.anchor, ground.stock.fresh) == (never.stock.anchor, never.stock.fresh)
+    assert (ground.stock.anchor, ground.stock.new) == (never.stock.anchor, never.stock.new)
     assert parted(ground) == parted(never) != parted(seen)
     mine, theirs = made(ground), made(never)
     assert digest(mine) == digest(theirs)
     assert mine.assembly.extractor == theirs.assembly.extractor
     assert mine.tuning is not None and float(mine.tuning.settings["share_of_tuned"] or 0) > 0
     taught = {example.digest for example in sides(ground).train}
-    assert mine.learned == taught and not taught & ground.stock.judging
+    assert mine.learned == taught and not taught & ground.stock.anchor
+    for fold, same in zip(mine.folds, theirs.folds, strict=True):
+        assert (fold.judged, fold.learned) == (same.judged, same.learned)
+        assert fold.assembly.extractor == same.assembly.extractor != mine.assembly.extractor
+        assert not fold.judged & fold.learned and fold.judged | fold.learned <= taught
+    assert frozenset().union(*(fold.judged for fold in mine.folds)) == taught, "no weight of the champion was tuned"
 
 
 def taught_by(home: Home, version: Version) -> set[str]:
@@ -137,12 +143,13 @@ def test_a_champion_that_learned_of_an_erased_person_is_followed_by_one_from_the
     home, _ = homes
     say(home, 45)
     say(home, 4, first=7000, subject=WHO)
+    old = set(stand(home).stock.old)
     done = incremental.retrain(home, ASKED, Stages(quiet=True))
     assert done.outcome == "promoted" and done.version is not None, done
     (member,) = home.bundle(done.version.version).manifest.members
     assert member.tuned and member.tuning is not None
     taught = taught_by(home, done.version)
-    assert 0.4 < float(member.tuning.settings["replayed"] or 0) / len(taught) < 0.6
+    assert member.tuning.settings["replayed"] == len(taught & old) > 0.75 * len(old), "all of them, but for validation"
     follower = home.follower(home.registry.scene(SCENE), done.version)
     follower.catch_up()
     spared = home.untouched.of(home.bundle(done.version.version).manifest.lineage.validation)
@@ -194,7 +201,7 @@ def test_where_nothing_is_named_few_epochs_are_gone_and_as_many_old_examples_as_
     assert ground is not None
     renewed(ground)
     epochs = [(done, total) for title, done, total in heard.told if title.startswith("tuning")]
-    assert epochs[-1] == (4, 4) and brief("image")["rate"] == 6e-4
+    assert epochs[-1] == (8, 8) and brief("image")["rate"] == 6e-4, "four for each half of what teaches"
     rows = sides(ground)
     names = {example.digest for example in (*rows.train, *rows.validation)}
     old, new = names & {*ground.stock.old}, names & {*ground.stock.new}
@@ -212,7 +219,7 @@ def test_features_that_are_known_of_a_candidate_are_those_of_its_graph_and_not_c
     rows = sides(ground)
     assert candidate.known.keys() == {example.digest for example in (*rows.train, *rows.validation)}
     found = incremental.features_of(ground, candidate, heard)
-    assert heard.told[-1][1:] == (len(ground.stock.judging),) * 2, "who judges is read for the first time"
+    assert heard.told[-1][1:] == (len(ground.stock.anchor),) * 2, "the anchor is read for the first time"
     anew = incremental.features_of(ground, replace(candidate, known={}), heard)
     assert found.keys() == anew.keys() == ground.stock.files.keys()
     assert all((found[name] == anew[name]).all() for name in anew)

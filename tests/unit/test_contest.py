@@ -9,8 +9,8 @@ import pytest
 
 from core.head import Row
 from core.labels import value_of
-from core.types import Doubles, Head, Scene
-from training.contest import _Answers, _calibration
+from core.types import Doubles, Scene
+from training.contest import _Answers, _calibration, _truth
 from training.evaluate import expected_calibration_error
 
 SCENE = Scene(name="s", task="classification", modality="image", labels=("a", "b"), hash_key=b"k")
@@ -25,23 +25,21 @@ def told(sure: float, count: int, seed: int = 0) -> _Answers:
     rows = tuple(
         Row(example=str(n), features=none_D, column=label, target=None, weight=1) for n, label in enumerate(labels)
     )
-    head = Head(
-        weight=np.zeros((1, 2), np.float32),
-        bias=np.zeros(2, np.float32),
-        labels=("a", "b"),
-        sequence=0,
-        lam=1.0,
-        temperature=1.0,
-        sample_digest="",
-        examples=count,
-    )
 
     def shares(times: float) -> Doubles:
         second_N = 1 / (1 + np.exp(-times * logits_N))
         return np.stack([1 - second_N, second_N], axis=1)
 
     names = tuple(row.example for row in rows)
-    return _Answers(SCENE, names, rows, (head, head), (shares(1.0), shares(sure)), np.zeros(count, np.bool_))
+    return _Answers(
+        task=SCENE,
+        names=names,
+        rows=rows,
+        labels=(SCENE.labels, SCENE.labels),
+        truths=(_truth(rows, SCENE.labels), _truth(rows, SCENE.labels)),
+        answers=(shares(1.0), shares(sure)),
+        unread_N=np.zeros(count, np.bool_),
+    )
 
 
 def test_both_errors_are_those_of_all_rows_and_chance_falls_with_their_number() -> None:

@@ -1,0 +1,65 @@
+"""What teaches parted in two: weights are tuned on each half, each answers the examples of the other, and the mean of
+both is what could be served. So whatever teaches judges, too.
+
+Promises that no example is answered, where the gate compares, by weights that were tuned on it; and that who is in
+which half follows from a keyed hash of the example alone, so that a scene from which somebody was erased is parted as
+one that never saw them. The mean itself is judged by the anchor set, which none of the three has seen. Knows nothing of
+recipes.
+
+Cross-fitting: Chernozhukov et al., arXiv 1608.00060. The mean of weights that were tuned from one start: Wortsman et
+al., "Model soups", arXiv 2203.05482.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from core.holdouts import drawn
+from core.types import GridRows, Scene
+from training.assemble import Assembly
+from training.recipe import Rows
+
+FOLDS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Weights that answer some examples in the candidate's stead.
+
+    Attributes:
+        assembly: the candidate's graph with these weights.
+        judged: the examples that they answer. learned: those that they were tuned on, no judged one among them.
+        known: features by example, as far as they were asked for.
+    """
+
+    assembly: Assembly
+    judged: frozenset[str]
+    learned: frozenset[str] = frozenset()
+    known: Mapping[str, GridRows] = field(default_factory=dict, repr=False)
+
+
+def part(names: Iterable[str], scene: Scene) -> tuple[frozenset[str], ...]:
+    """The two halves of some examples.
+
+    >>> one, other = part(["a", "b", "c", "d"], Scene(name="s", task="classification", modality="text"))
+    >>> sorted(one | other), one & other
+    (['a', 'b', 'c', 'd'], frozenset())
+    """
+    mine = frozenset(names)
+    first = frozenset(name for name in mine if drawn(scene.hash_key, "fold", name, 1 / FOLDS))
+    return first, mine - first
+
+
+def teaching(rows: Rows, scene: Scene) -> tuple[Rows, ...]:
+    """Each half of what is tuned on; who says when to stop is the same."""
+    halves = part(names(rows), scene)
+    return tuple(
+        Rows(train=tuple(example for example in rows.train if example.digest in half), validation=rows.validation)
+        for half in halves
+    )
+
+
+def names(rows: Rows) -> frozenset[str]:
+    """The examples that are tuned on."""
+    return frozenset(example.digest for example in rows.train)
