@@ -39,7 +39,7 @@ from training.reporter import Reporter
 from training.select import spread
 from training.solo import Solo, solo
 from training.stock import Stock
-from training.sweep import sweep
+from training.sweep import Line
 from training.tasks import by_task
 from training.tune import device
 
@@ -236,16 +236,18 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
         note(f"{name} found nothing better than its start ({made.stopped}): {_stays(ground)}")
         return None
     ground.reporter.stage("averaging the weights with those that it began from")
-    point = sweep(alone.assembly, made.backbone, alone.rows, alone.scene, ground.seed)
-    if point.share == 0:
+    line = Line(alone.assembly, made.backbone, alone.rows, alone.scene, ground.seed)
+    found = _judged(ground, start, place, line.at(1.0), rows)
+    share = line.best({0.0: held.features, 1.0: found.features} if len(start.backbones) == 1 else None)
+    if share == 0:
         note(f"no average with the tuned weights is better than none of them: {_stays(ground)}")
         return None
-    found = _judged(ground, start, place, point.backbone, rows)
+    found = found if share == 1 else _judged(ground, start, place, line.at(share), rows)
     decided = judge.decide(held, found, name, ground.seed, again=not ground.tainted)
     note(decided.words)
     if not decided.accepted:
         return None
-    more = {"share_of_tuned": point.share, "replayed": _replayed(ground, rows), "distill": ground.asked.distill}
+    more = {"share_of_tuned": share, "replayed": _replayed(ground, rows), "distill": ground.asked.distill}
     attempt = tuning.Attempt(
         name=name,
         rows=rows,

@@ -1,13 +1,12 @@
 """The line between the weights that tuning began from and those that it ended with: the point that comes nearest.
 
 Promises the start itself, and so no change, where no point of the line is better than it (WiSE-FT,
-``training/fuse/wise_ft.py``). Choices are made on features by torch, a step of rounding away from what is served.
-Knows nothing of the ledger or of the gate.
+``training/fuse/wise_ft.py``). Knows nothing of the ledger or of the gate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -18,11 +17,10 @@ from core.types import Doubles, Example, GridRows, Scene
 from exporters.backbone import Backbone
 from training import assemble, features, tuned
 from training.assemble import Assembly
-from training.fuse import wise_ft
 from training.merge import members
 from training.merge.bench import targets
 from training.merge.soup import Models
-from training.merge.weights import Given, State
+from training.merge.weights import mean
 from training.recipe import Rows
 from training.select import spread
 from training.tasks import by_task
@@ -30,44 +28,50 @@ from training.tasks import by_task
 SHARES = (0.0, 0.5, 1.0)  # of the tuned weights: each costs a pass over the rows, and they tell no finer points apart
 SAMPLE = 256  # rows that are looked at at every point, those that judge among them
 
-
-@dataclass(frozen=True)
-class Point:
-    """The backbone at the point that was chosen, and the share of the tuned weights in it."""
-
-    backbone: Backbone
-    share: float
+Known = Mapping[float, Mapping[str, GridRows]]
 
 
-def sweep(start: Assembly, moved: Backbone, sides: Rows, scene: Scene, seed: int) -> Point:
-    """The best point by the squared error of leave-one-out answers on the validation rows; of several tasks, the mean.
+class Line:
+    """The points between a backbone and what it became.
 
     Args:
         start: the one backbone that tuning began from, assembled. moved: the same, tuned.
+        sides: rows, of which those of validation judge.
     """
-    (base,), (transform,) = start.backbones, start.transforms
-    held = spread(_as_training(sides.validation), scene, seed, SAMPLE // 2)
-    drawn = [*held, *spread(sides.train, scene, seed, SAMPLE - len(held))]
-    examples = sorted(drawn, key=lambda example: features.size(features.read(example, start.preprocessor)))
-    judges = _judges(scene, examples, {example.digest for example in held}, seed)
-    batches = [
-        {name: torch.from_numpy(array) for name, array in batch.items()}
-        for batch in assemble.batches(start.preprocessor, examples)
-    ]
-    models = Models(transform.kind, batches, [base, moved])
 
-    def score(state: State) -> float:
-        return _score(judges, models.features(models.filled(state))[1])
+    def __init__(self, start: Assembly, moved: Backbone, sides: Rows, scene: Scene, seed: int) -> None:
+        (self._base,), (transform,) = start.backbones, start.transforms
+        held = spread(_as_training(sides.validation), scene, seed, SAMPLE // 2)
+        drawn = [*held, *spread(sides.train, scene, seed, SAMPLE - len(held))]
+        self._examples = sorted(drawn, key=lambda example: features.size(features.read(example, start.preprocessor)))
+        self._judges = _judges(scene, self._examples, {example.digest for example in held}, seed)
+        batches = [
+            {name: torch.from_numpy(array) for name, array in batch.items()}
+            for batch in assemble.batches(start.preprocessor, self._examples)
+        ]
+        self._models, self._recipe = Models(transform.kind, batches, [self._base, moved]), moved.recipe
 
-    states = models.states
-    given = Given(states=states, base=states[0], score=score, fisher=lambda state: state)  # the last is not asked
-    found = wise_ft.fuse(given, wise_ft.Config(alphas=SHARES))
-    share = found.chosen["share"]
-    if share == 0:
-        return Point(base, 0.0)
-    if share == 1:
-        return Point(moved, 1.0)
-    return Point(tuned.moved(base, models.filled(found.state), moved.recipe), share)
+    def at(self, share: float) -> Backbone:
+        """The backbone with this share of the tuned weights."""
+        return self._base if share == 0 else tuned.moved(self._base, self._body(share), self._recipe)
+
+    def best(self, known: Known | None = None) -> float:
+        """The share that is best by the squared error of leave-one-out answers on the rows that judge; of several
+        tasks, by the mean.
+
+        Args:
+            known: features at some shares, by example; of others torch computes them, a step of rounding away.
+        """
+        scores = {share: _score(self._judges, self._features(share, known or {})) for share in SHARES}
+        return max(SHARES, key=lambda share: (scores[share], -abs(share - 0.5)))
+
+    def _features(self, share: float, known: Known) -> GridRows:
+        if share in known:
+            return np.stack([known[share][example.digest] for example in self._examples])
+        return self._models.features(self._body(share))[1]
+
+    def _body(self, share: float) -> torch.nn.Module:
+        return self._models.filled(mean(self._models.states, [1.0 - share, share]))
 
 
 @dataclass(frozen=True)

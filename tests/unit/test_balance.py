@@ -19,7 +19,7 @@ from tests.tuning import LABELS, SCENE, Stand, backbone, noisy, rows, stand
 from training import judge, select, tuning
 from training.adapt import finetune
 from training.recipe import Context, Rows
-from training.sweep import sweep
+from training.sweep import Line
 from training.tune import columns
 from training.tune.balance import BALANCES, WEIGHTINGS, Balance, Balanced
 from training.tune.batches import Batch
@@ -139,8 +139,8 @@ def test_tasks_are_tuned_together_and_each_is_judged(ground: Stand, balance: str
     assert made.judged is not None and made.decision.candidate > ground.floor.score, made.words
     assert made.tuned.head is not None and set(made.tuned.head.further) == {AXIS, LEVEL}
     assert made.tuned.settings["balance"] == balance
-    point = sweep(ground.floor.assembly, made.tuned.backbone, ground.rows, ground.context.scene, 0)
-    assert point.share > 0, "on the line between the weights the tuned ones are the better ones, of the mean of all"
+    line = Line(ground.floor.assembly, made.tuned.backbone, ground.rows, ground.context.scene, 0)
+    assert line.best() > 0, "on the line between the weights the tuned ones are the better ones, of the mean of all"
     told = judge.outcomes(ground.context.scene, made.judged.head, ground.rows.validation, made.judged.features)
     assert select.score(*told) == pytest.approx(made.judged.score)
     assert {name.split("\0")[0] for name in told[1]} == {"side", AXIS, LEVEL}

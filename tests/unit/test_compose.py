@@ -14,7 +14,7 @@ from core.session import Session
 from core.statistics import GRID, to_grid
 from core.types import Head
 from exporters.backbone import member
-from exporters.compose import Member, compose, cut, extractor_digest, with_head
+from exporters.compose import Member, alike, compose, cut, extractor_digest, with_head
 from exporters.transform import Kind, Transform, apply, combine, projection
 from training.backbone import onnx_file
 
@@ -228,3 +228,15 @@ def test_a_projection_is_the_same_for_the_same_seed_and_nearly_keeps_distances()
     assert (np.abs(kept_N - 0.5) < 0.2).all()
     with pytest.raises(ValueError, match="no orthonormal columns"):
         Transform(projection_DP=drawn * 2)
+
+
+def test_models_of_other_weights_are_alike_and_those_of_another_size_type_or_step_are_not() -> None:
+    whole = compose([Member(graph=plain())])
+    assert alike(whole, compose([Member(graph=plain(0.5))])) and whole != compose([Member(graph=plain(0.5))])
+    assert not alike(whole, compose([Member(graph=plain(size=(4, 4)))]))
+    assert not alike(whole, compose([Member(graph=plain(), transform=Transform(kind="as_is"))]))
+    stored = onnx.load_model_from_string(whole)
+    for tensor in stored.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    assert not alike(whole, stored.SerializeToString())
