@@ -60,9 +60,9 @@ class RetrainSettings:
     one scene."""
 
     labels: int = 500
-    """So many new labels since the last retraining are a cause; 0: labels are none. With 500, and as many old ones,
-    three of four gains of three points are told from luck; with fewer labels the work is mostly for nothing, and gains of
-    two points take a thousand."""
+    """So many new labels since the last retraining are a cause; 0: labels are none. A third of 500 judges:
+    enough to tell about every second gain of eight points from luck; with fewer the work is mostly for nothing, and
+    gains of three points take two thousand. Of texts, where all judge, 500 tell gains of three points."""
     hours: float = 0.0
     """So many hours since the last retraining are a cause; 0: time is none."""
     cron: str = ""
@@ -92,6 +92,9 @@ class RetrainSettings:
     """What becomes of a version against which only too few examples speak, since nothing was lost beyond a margin and
     more was gained: ``shadow``: it answers a copy of the traffic, and evidence promotes it or sends it away; or
     ``refuse``."""
+    judging: str = "auto"
+    """What labels do that came since the champion was made: ``aside``: three tenths judge and teach nothing, the others
+    teach; or ``turns``: all teach and all judge, each by weights that others tuned; ``auto``: turns of texts alone."""
     share: float = 0.1
     """Share of the traffic of a challenger that splits it."""
     margin: float = 0.02
@@ -123,7 +126,12 @@ class RetrainSettings:
                 raise BadConfiguration(f"retrain.{name} is {getattr(self, name)!r}", "give a number from 0 to 1")
         if not 0 < self.alpha < 1:
             raise BadConfiguration(f"retrain.alpha is {self.alpha!r}", "give a chance such as 0.05")
-        choices_of = {"start": STARTS, "accepted": ("promote", "shadow", "split"), "undecided": ("shadow", "refuse")}
+        choices_of = {
+            "start": STARTS,
+            "accepted": ("promote", "shadow", "split"),
+            "undecided": ("shadow", "refuse"),
+            "judging": ("auto", "aside", "turns"),
+        }
         for name, choices in choices_of.items():
             if getattr(self, name) not in choices:
                 raise BadConfiguration(

@@ -28,7 +28,7 @@ from training.incremental import Request
 
 SCENE, SIDE, BY = "halves", 32, 60
 FIRST, AXIS = "half", "axis"
-SETTINGS = {"rate": 1e-3, "epochs": 16, "batch": 16, "augment": False}  # whatever the seed and the machine
+SETTINGS = {"rate": 1e-3, "epochs": 8, "batch": 16, "augment": False}  # whatever the seed and the machine
 ASKED = Request(scene=SCENE, recipe="finetune", settings=SETTINGS, seed=3, budget=1200.0)
 
 

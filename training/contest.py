@@ -139,7 +139,7 @@ def ceiling(scene: Scene, follower: Follower, stock: Stock, uses: Mapping[str, i
 
     Raises as ``contest``.
     """
-    turns = [stock.anchor, *folds.part(stock.judging - stock.anchor, scene)]
+    turns = folds.turns(scene, stock)
     return _holdouts(scene, [_surpassed(each, turns) for each in follower.tasks], stock, uses)
 
 
@@ -152,11 +152,11 @@ def _holdouts(scene: Scene, told: Sequence[_Answers], stock: Stock, uses: Mappin
 
 
 def _turns(scene: Scene, stock: Stock, candidate: Candidate) -> list[Fold]:
-    """Who answers which examples for the candidate: the anchor its own weights; the others those of the other half, or,
-    where none were tuned, its own, too."""
+    """Who answers which examples for the candidate: its own weights those that they have not seen, and the others those
+    of the other half."""
     own = partial(Fold, assembly=candidate.assembly, learned=candidate.learned, known=candidate.known)
-    others = candidate.folds or [own(judged=half) for half in folds.part(stock.judging - stock.anchor, scene)]
-    return [own(judged=stock.anchor), *others]
+    first, *others = folds.turns(scene, stock)
+    return [own(judged=first), *(candidate.folds or [own(judged=half) for half in others])]
 
 
 def _surpassed(each: Followed, turns: Sequence[frozenset[str]]) -> _Answers:

@@ -1,13 +1,12 @@
-"""What teaches parted in two: weights are tuned on each half, each answers the examples of the other, and the mean of
-both is what could be served. So whatever teaches judges, too.
+"""What teaches parted in two, where it judges by turns: weights are tuned on each half, each answers the examples of
+the other, and where both lead together is what could be served.
 
 Promises that no example is answered, where the gate compares, by weights that were tuned on it; and that who is in
 which half follows from a keyed hash of the example alone, so that a scene from which somebody was erased is parted as
-one that never saw them. The mean itself is judged by the anchor set, which none of the three has seen. Knows nothing of
-recipes.
+one that never saw them. What could be served is judged by the anchor set, which none of the three has seen. Knows
+nothing of recipes.
 
-Cross-fitting: Chernozhukov et al., arXiv 1608.00060. The mean of weights that were tuned from one start: Wortsman et
-al., "Model soups", arXiv 2203.05482.
+Cross-fitting: Chernozhukov et al., arXiv 1608.00060. How two moves become one: ``training/sweep.py``.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from core.holdouts import drawn
 from core.types import GridRows, Scene
 from training.assemble import Assembly
 from training.recipe import Rows
+from training.stock import Stock
 
 FOLDS = 2
 
@@ -51,8 +51,17 @@ def part(names: Iterable[str], scene: Scene) -> tuple[frozenset[str], ...]:
     return first, mine - first
 
 
-def teaching(rows: Rows, scene: Scene) -> tuple[Rows, ...]:
-    """Each half of what is tuned on; who says when to stop is the same."""
+def turns(scene: Scene, stock: Stock) -> list[frozenset[str]]:
+    """Those that judge, in turns: while some are asked the heads know all others. By turns the anchor is first."""
+    if not stock.by_turns:
+        return [stock.judging]
+    return [stock.anchor, *part(stock.judging - stock.anchor, scene)]
+
+
+def teaching(rows: Rows, scene: Scene, by_turns: bool) -> tuple[Rows, ...]:
+    """What is tuned on, by turns each half of it; who says when to stop is the same."""
+    if not by_turns:
+        return (rows,)
     halves = part(names(rows), scene)
     return tuple(
         Rows(train=tuple(example for example in rows.train if example.digest in half), validation=rows.validation)

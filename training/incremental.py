@@ -37,7 +37,7 @@ from training.ground import Candidate, Ground
 from training.merge.parents import Parent, check_rows
 from training.renewed import AUTO, renewed
 from training.reporter import Reporter
-from training.stock import base_of, part
+from training.stock import base_of, part, turns
 
 Start = Literal["base", "champion"]
 Outcome = Literal["promoted", "challenging", "accepted", "refused"]
@@ -146,7 +146,7 @@ def stand(home: Home, request: Request, reporter: Reporter) -> Ground | None:
         scene=scene,
         champion=champion,
         follower=follower,
-        stock=part(home, scene, champion, follower),
+        stock=part(home, scene, champion, follower, turns(scene, asked.judging)),
         asked=asked,
         settings=request.settings,
         start="base" if tainted else asked.start,

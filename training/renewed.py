@@ -14,7 +14,7 @@ serves.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,11 +23,11 @@ import numpy as np
 
 from core.errors import InvalidInput, LeptonError, ParityFailed
 from core.failpoint import passes
-from core.types import Doubles, Example, Head
+from core.types import Doubles, Example, Head, Scene
 from exporters.backbone import Backbone
 from training import auto, folds, judge, kinds, package, parts, recipe, regained, tuning
 from training.assemble import Assembly, Joint, assemble
-from training.folds import FOLDS, Fold, names
+from training.folds import Fold, names
 from training.ground import Candidate, Ground
 from training.judge import Judged
 from training.ready import MEASURES, sentence
@@ -171,19 +171,19 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
     if ground.asked.recipe == AUTO and rows.train and (why := auto.against(held.score, ground.scene, rows.train)):
         note(f"{why}: {_stays(ground)}")
         return None
-    halves = folds.teaching(rows, ground.scene)
-    made = _by_halves(ground, start, place, held, halves, name, config)
+    halves = folds.teaching(rows, ground.scene, ground.stock.by_turns)
+    made = _tuned(ground, start, place, held, halves, name, config)
     passes("retrain.tuned")
     if (still := next((each for each in made if not each.moved), None)) is not None:
         note(f"{name} found nothing better than its start ({still.stopped}): {_stays(ground)}")
         return None
-    ground.reporter.stage("averaging the weights of both halves, and these with those that they began from")
+    ground.reporter.stage("averaging the weights with those that they began from")
     alone = solo(start, place, held, rows, bench)
     line = Line(alone.assembly, [each.backbone for each in made], alone.rows, alone.scene, ground.seed)
     found = _judged(ground, start, place, line.at(1.0), rows)
     known = {0.0: held.features, 1.0: found.features} if len(start.backbones) == 1 else {}
-    again = not ground.tainted
-    share = line.best(known, again=again)
+    again = not ground.tainted  # then the gate asks for a gain, by other rows
+    share = line.best(known, again=again and ground.stock.by_turns)
     if share == 0:
         note(f"no average with the tuned weights is better than none of them: {_stays(ground)}")
         return None
@@ -201,13 +201,14 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
         decision=decided,
         trained=float(np.mean([each.history[each.best].validation_score for each in made])),
     )
-    return _candidate(ground, start, place, attempt, list(zip(line.ends(share), halves, strict=True)))
+    answering = list(zip(line.ends(share), halves, strict=True)) if ground.stock.by_turns else []
+    return _candidate(ground, start, place, attempt, answering)
 
 
 def _candidate(
-    ground: Ground, start: Assembly, place: int, attempt: tuning.Attempt, halves: Sequence[tuple[Backbone, Rows]]
+    ground: Ground, start: Assembly, place: int, attempt: tuning.Attempt, answering: Sequence[tuple[Backbone, Rows]]
 ) -> Candidate:
-    """What was made, and what answers for it: the weights of each half, by the examples of the other."""
+    """What was made, and what answers for it by turns: the weights of each half, by the examples of the other."""
     found, rows, drawn = attempt.judged, attempt.rows, partial(judge.draw, seed=ground.seed)
     assert found is not None, "it was accepted"
     unknown = ground.stock.untouched if ground.start == "champion" else frozenset(ground.stock.files)
@@ -227,14 +228,14 @@ def _candidate(
                 judged=(taught - names(half)) & ground.stock.untouched,
                 learned=learned(unknown - names(half)),
             )
-            for end, half in halves
+            for end, half in answering
         ),
         known=found.features,
     )
 
 
 def _together(ground: Ground, made: Sequence[Tuned], rows: Rows, share: float) -> Tuned:
-    """Both tunings as one, for the manifest."""
+    """The tunings of both halves as one, for the manifest."""
     more = {
         "halves": len(made),
         "share_of_tuned": share,
@@ -245,21 +246,20 @@ def _together(ground: Ground, made: Sequence[Tuned], rows: Rows, share: float) -
     return replace(last, settings={**last.settings, **more}, seconds=sum(each.seconds for each in made))
 
 
-def _by_halves(
+def _tuned(
     ground: Ground, start: Assembly, place: int, held: Judged, halves: Sequence[Rows], name: str, config: Any
 ) -> list[Tuned]:
-    """The weights tuned on each half of what teaches, each from a head that knows that half alone."""
+    """The weights tuned on what teaches, or on each half of it, from a head that knows that half alone."""
     bench, base, made = ground.bench, start.backbones[place], list[Tuned]()
     until = time.monotonic() + TUNING * (ground.deadline - time.monotonic())
     for number, rows in enumerate(halves):
-        ground.reporter.stage(
-            f"tuning {base.name} by {name} on {len(rows.train)} examples, {number + 1} of {len(halves)} halves"
-        )
+        which = f" (half {number + 1} of {len(halves)})" if len(halves) > 1 else ""
+        ground.reporter.stage(f"tuning {base.name} by {name} on {len(rows.train)} examples{which}")
         head = judge.solve(ground.scene, rows.train, held.features, start.blocks)
         alone = solo(start, place, replace(held, head=head), rows, bench)
         seconds = (until - time.monotonic()) / (len(halves) - number)
-        context = _context(ground, alone, rows, seconds, number, getattr(config, "epochs", 0))
-        made.append(recipe.load(name).tune(base, alone.rows, config, context))
+        progress = partial(_told, ground, getattr(config, "epochs", 0), number, len(halves), alone.scene)
+        made.append(recipe.load(name).tune(base, alone.rows, config, _context(ground, alone, rows, seconds, progress)))
     return made
 
 
@@ -280,16 +280,15 @@ def _replayed(ground: Ground, rows: Rows) -> int:
     return sum(example.digest in old for example in rows.train)
 
 
-def _context(ground: Ground, alone: Solo, rows: Rows, seconds: float, number: int, epochs: int) -> Context:
-    """What stands around the tuning of one half, whose epochs go on counting where those of the other ended."""
-    reporter = ground.reporter
+def _told(ground: Ground, epochs: int, number: int, halves: int, scene: Scene, at: Epoch) -> None:
+    """An epoch of one half, whose numbers go on where those of the other ended."""
+    for name in MEASURES:
+        ground.reporter.metric(name, number * (epochs + 1) + at.number, getattr(at, name))
+    ground.reporter.note(sentence(at, scene))
+    ground.reporter.progress(number * epochs + at.number, halves * epochs)
 
-    def epoch(at: Epoch) -> None:
-        for name in MEASURES:
-            reporter.metric(name, number * (epochs + 1) + at.number, getattr(at, name))
-        reporter.note(sentence(at, alone.scene))
-        reporter.progress(number * epochs + at.number, FOLDS * epochs)
 
+def _context(ground: Ground, alone: Solo, rows: Rows, seconds: float, told: Callable[[Epoch], None]) -> Context:
     return Context(
         scene=alone.scene,
         head=alone.head,
@@ -299,11 +298,11 @@ def _context(ground: Ground, alone: Solo, rows: Rows, seconds: float, number: in
         budget=max(0.0, seconds),
         device=device.alone(),
         soft={
-            task: {alone.names.get(name, name): target_K for name, target_K in told.items()}
-            for task, told in soft_of(ground, alone.head, rows).items()
+            task: {alone.names.get(name, name): target_K for name, target_K in targets.items()}
+            for task, targets in soft_of(ground, alone.head, rows).items()
         },
-        told=epoch,
-        noted=reporter.note,
+        told=told,
+        noted=ground.reporter.note,
     )
 
 

@@ -1,8 +1,9 @@
 """What stands in a scene, and what each example is to one cycle: who judges, who teaches.
 
 Promises an anchor set that teaches no weight, neither of the champion nor of what is made here, and that stays the same
-from cycle to cycle. Whatever else the champion's weights have not seen, and so all that was labelled since it was made,
-both teaches and judges, by turns (``training.folds``). Who is what follows from keyed hashes of the examples alone, so
+from cycle to cycle; and that of what was labelled since the champion was made a share judges and teaches nothing, until
+another version is champion; or, by turns, that all of it does both, and so does whatever else the champion's weights
+have not seen (``training.folds``). Who is what follows from keyed hashes of the examples alone, so
 that a scene from which somebody was erased is parted as one that never saw them. Knows nothing of models.
 """
 
@@ -24,6 +25,7 @@ from training.merge.parents import Parent
 from training.whose import words
 
 ANCHOR = 0.5  # share of what stands when an anchor set is drawn: the head learns of it all the same
+FRESH = 0.3  # share of what was labelled since the champion was made, where it does not judge by turns
 LEAST = Policy.least  # of an anchor set
 GROWN = 4  # times as many could be drawn by now: the scene has outgrown its set
 MOST_USES = 20  # of an anchor set; by then it may spend 0.15 % of its level on a decision
@@ -35,8 +37,8 @@ class Stock:
     """The examples that stand and can be read, by digest.
 
     Attributes:
-        number: of the anchor set. anchor: those that judge and teach no weight.
-        new: those that came since the champion was made. old: those that came before, and are no anchor.
+        number: of the anchor set. anchor, fresh: those that judge. by_turns: the fresh ones teach, too.
+        new: those that teach and came since the champion was made. old: those that teach and did not.
         untouched: those on which no weight of the champion was tuned.
         upto: the last event of the ledger that is in here. since: the last one that the champion knew.
         examples: as training takes them, with their labels of every task and the subject where there is one.
@@ -45,6 +47,8 @@ class Stock:
 
     number: int
     anchor: frozenset[str]
+    fresh: frozenset[str]
+    by_turns: bool
     new: tuple[str, ...]
     old: tuple[str, ...]
     untouched: frozenset[str]
@@ -57,7 +61,8 @@ class Stock:
     @property
     def judging(self) -> frozenset[str]:
         """All by which champion and candidate can be compared."""
-        return self.anchor.union(self.untouched.intersection(self.teaching))
+        aside = self.anchor | self.fresh
+        return aside.union(self.untouched.intersection(self.old)) if self.by_turns else aside
 
     @property
     def teaching(self) -> tuple[str, ...]:
@@ -66,13 +71,17 @@ class Stock:
 
     @property
     def holdouts(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Of those that judge the old ones, among them the anchor, and the new ones."""
-        fresh = frozenset(self.new)
-        return self.judging - fresh, fresh
+        """Of those that judge the old ones, among them the anchor, and the fresh ones."""
+        return self.judging - self.fresh, self.fresh
 
     def of(self, names: Iterable[str]) -> tuple[Example, ...]:
         """These, in the order of their digests."""
         return tuple(self.examples[name] for name in sorted(names))
+
+
+def turns(scene: Scene, judging: str) -> bool:
+    """Whether what is new both teaches and judges, as a policy says: by itself of texts alone (docs/decisions/0018)."""
+    return judging == "turns" or (judging == "auto" and scene.modality == "text")
 
 
 def base_of(parent: Parent) -> int:
@@ -81,7 +90,7 @@ def base_of(parent: Parent) -> int:
     return 0 if parent.version.origin == "foreign" else lineage.upto or lineage.sequence
 
 
-def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stock:
+def part(home: Home, scene: Scene, champion: Parent, follower: Follower, by_turns: bool) -> Stock:
     """Part what stands; draws an anchor set, and writes it down, where there is none that can still judge.
 
     Args:
@@ -99,15 +108,18 @@ def part(home: Home, scene: Scene, champion: Parent, follower: Follower) -> Stoc
     tasks = [each.state.rows.keys() for each in follower.tasks]
     number, anchor = _anchor(home, scene, champion, untouched, recent, tasks)
     new = recent - anchor
+    fresh = new if by_turns else {name for name in new if drawn(scene.hash_key, "fresh", name, FRESH)}
     subjects, said = words(home, scene.name, here)
     examples = {
         name: replace(_said(follower, name), path=str(files[name]), subject=subjects.get(name)) for name in here
     }
-    judging = [examples[name] for name in sorted(anchor | untouched)]
+    judging = [examples[name] for name in sorted(anchor | (untouched if by_turns else fresh))]
     return Stock(
         number=number,
         anchor=frozenset(anchor),
-        new=tuple(sorted(new)),
+        fresh=frozenset(fresh),
+        by_turns=by_turns,
+        new=tuple(sorted(new if by_turns else new - fresh)),
         old=tuple(sorted(here - anchor - new)),
         untouched=frozenset(untouched),
         since=since,

@@ -143,4 +143,5 @@ def _key(ground: Ground) -> dict[str, Any]:
         "abstention": [asked.confidence, asked.abstention],
         **({"slices": asked.slices} if asked.slices else {}),
         **({"undecided": asked.undecided} if asked.undecided != UNDECIDED else {}),
+        **({"judging": asked.judging} if asked.judging != "auto" else {}),
     }

@@ -57,10 +57,10 @@ def test_labels_of_new_towns_are_learned_promoted_watched_and_told(
     first = champion(home)
     nothing = tell(capsys, "retrain", SCENE, code=3)
     assert nothing["outcome"] == "refused" and "nothing was said since" in nothing["words"]
-    towns.say(home, 12)
+    towns.say(home, 20)
     few = tell(capsys, "retrain", SCENE, code=3)
     assert few["reasons"][-1].startswith("fresh: ") and home.decisions.of(SCENE) == []
-    towns.say(home, 148, first=1012)
+    towns.say(home, 140, first=1020)
     done = tell(capsys, "retrain", SCENE, "--seed", "5")
     assert done["outcome"] == "promoted" and champion(home) == done["version"] != first
     assert all(check["holds"] for check in done["checks"])
@@ -170,7 +170,7 @@ def test_a_candidate_of_which_the_gate_cannot_tell_answers_a_copy_of_the_traffic
     first = champion(home)
     towns.say(home)
     towns.say(home, 8, first=6000, wrong=True)
-    for told in ("alpha=1e-22", "undecided=refuse"):
+    for told in ("alpha=1e-6", "undecided=refuse"):
         assert run(["policy", SCENE, "--set", told]) == 0
     refused = tell(capsys, "retrain", SCENE, code=3)
     assert refused["version"] is None and len(home.registry.versions(SCENE)) == 1

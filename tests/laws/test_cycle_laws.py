@@ -94,23 +94,20 @@ def stand(home: Home) -> Ground:
 
 
 def names(stock: Stock) -> tuple[object, ...]:
-    return stock.number, stock.anchor, stock.new, stock.old
+    return stock.number, stock.anchor, stock.fresh, stock.new, stock.old
 
 
 @given(said)
 @settings(max_examples=5, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # each is a home: no shrinking
-def test_the_anchor_teaches_nothing_and_what_is_new_judges_weights_that_have_not_seen_it(
-    template: Path, labels: list[Said]
-) -> None:
+def test_whoever_judges_teaches_nothing_and_everybody_does_one_of_the_two(template: Path, labels: list[Said]) -> None:
     with copy_of(template) as home:
         trained = set(home.evidence.paths(_examples(home)))
         say(home, labels)
         ground = stand(home)
-        stock, teaching = ground.stock, set(ground.stock.teaching)
-        assert not stock.anchor & teaching and stock.anchor | teaching == ground.follower.standing
-        earlier, fresh = stock.holdouts
-        assert (earlier, fresh) == (stock.anchor.union(stock.old), frozenset(stock.new)), "its weights were never tuned"
-        assert stock.anchor | set(stock.old) <= trained and not set(stock.new) & trained
+        stock, teaching = ground.stock, {*ground.stock.new, *ground.stock.old}
+        assert not stock.judging & teaching and stock.judging | teaching == ground.follower.standing
+        assert not stock.anchor & stock.fresh
+        assert stock.anchor | set(stock.old) <= trained and not (stock.fresh | set(stock.new)) & trained
         for start in ("base", "champion"):
             for replay in (0, 7, 1000):
                 asked = replace(ground.asked, replay=replay)
@@ -119,12 +116,9 @@ def test_the_anchor_teaches_nothing_and_what_is_new_judges_weights_that_have_not
                 assert tuned_on <= teaching and not tuned_on & {e.digest for e in rows.validation}
                 old = len((tuned_on | {e.digest for e in rows.validation}) & set(stock.old))
                 assert old <= max(len(stock.new), replay)
-                one, other = folds.teaching(rows, ground.scene)
-                assert folds.names(one) | folds.names(other) == tuned_on and not folds.names(one) & folds.names(other)
-                assert one.validation == other.validation == rows.validation
         say(home, [("circle", 61, False)])
         assert stand(home).stock.anchor == stock.anchor, "an anchor set stays"
-        assert set(stand(home).stock.new) >= set(stock.new)
+        assert stand(home).stock.fresh >= stock.fresh
         assert names(stand(home).stock) == names(stand(home).stock)
 
 
@@ -138,6 +132,36 @@ def test_of_few_rows_a_fifth_judge_and_of_many_no_more_than_are_needed(
     assert len(rows.train) + len(rows.validation) == count
     most = min(count / 5, max(renewed.LEAST_HELD, renewed.HELD * count))
     assert most - len(pico.LABELS) <= len(rows.validation) <= max(most, len(pico.LABELS))
+
+
+@given(said)
+@settings(max_examples=5, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_by_turns_whatever_is_no_anchor_teaches_and_what_no_weight_has_seen_judges(
+    template: Path, labels: list[Said]
+) -> None:
+    with copy_of(template) as home:
+        home.policies.change("shapes", {"judging": "turns"})
+        say(home, labels)
+        ground = stand(home)
+        stock, teaching = ground.stock, set(ground.stock.teaching)
+        assert stock.anchor | teaching == ground.follower.standing and not stock.anchor & teaching
+        assert stock.fresh == set(stock.new)
+        assert stock.judging == ground.follower.standing, "its weights were never tuned"
+        earlier, fresh = stock.holdouts
+        assert (earlier, fresh) == (stock.anchor.union(stock.old), stock.fresh)
+        asked = folds.turns(ground.scene, stock)
+        assert asked[0] == stock.anchor and frozenset().union(*asked) == stock.judging
+        assert sum(map(len, asked)) == len(stock.judging), "everybody once"
+        for start in ("base", "champion"):
+            rows = sides(replace(ground, start=start))
+            halves = folds.teaching(rows, ground.scene, stock.by_turns)
+            for mine, other, turn in zip(halves, reversed(halves), asked[1:], strict=True):
+                assert folds.names(mine) <= turn and not folds.names(mine) & folds.names(other)
+                assert mine.validation == rows.validation
+            assert folds.names(halves[0]) | folds.names(halves[1]) == folds.names(rows) <= teaching
+        anchor = stock.anchor
+        say(home, [("circle", 61, False)])
+        assert stand(home).stock.anchor == anchor and stand(home).stock.fresh >= stock.fresh
 
 
 def test_a_cycle_without_anything_new_changes_nothing(template: Path) -> None:

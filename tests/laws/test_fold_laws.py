@@ -29,9 +29,10 @@ def test_everybody_who_teaches_is_in_one_half_and_stays_there_whoever_comes_or_g
     both = folds.part(some | others, SCENE)
     assert (both[0] & some, both[1] & some) == (one, other)
     rows = Rows(train=tuple(map(example, sorted(some))), validation=(example("held"),))
-    halves = folds.teaching(rows, SCENE)
+    halves = folds.teaching(rows, SCENE, by_turns=True)
     assert tuple(map(folds.names, halves)) == (one, other)
     assert all(half.validation == rows.validation for half in halves)
+    assert folds.teaching(rows, SCENE, by_turns=False) == (rows,)
 
 
 def test_the_halves_are_about_as_large() -> None:

@@ -75,7 +75,7 @@ def test_what_stands_has_its_labels_of_every_task_and_all_of_them_are_replayed(h
             row = each.state.rows[example.digest]
             assert example.label == (row.column if row.target is None else None)
     parted = sides(ground)
-    assert not {example.digest for example in (*parted.train, *parted.validation)} & stock.anchor
+    assert not {example.digest for example in (*parted.train, *parted.validation)} & stock.judging
     for _, mine in by_task(ground.scene, parted.validation):
         assert mine, "every task is judged while weights are tuned"
     anchored = [len(stock.anchor & each.state.rows.keys()) for each in ground.follower.tasks]
@@ -83,13 +83,13 @@ def test_what_stands_has_its_labels_of_every_task_and_all_of_them_are_replayed(h
 
 
 def test_one_task_with_fresh_labels_is_enough_and_the_anchor_judges_both(home: Home) -> None:
-    say(home, 10, SECOND)
+    say(home, 20, SECOND)
     asked, lacking = asked_of(home)
     assert lacking == ["fresh.rows", f"{SECOND}: fresh.rows"]
-    say(home, 60, SECOND)
+    say(home, 180, SECOND)
     asked, lacking = asked_of(home)
     assert asked == ("anchor", f"{SECOND}: anchor", f"{SECOND}: fresh") and not lacking
-    say(home, 60, FIRST)
+    say(home, 180, FIRST)
     asked, lacking = asked_of(home)
     assert asked == ("anchor", f"{SECOND}: anchor", "fresh", f"{SECOND}: fresh") and not lacking
 

@@ -1,9 +1,7 @@
 """Between the weights that tuning began from and those it ended with: how rows stand in batches changes no score."""
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
