@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from core.holdouts import drawn
-from core.types import GridRows, Scene
+from core.types import Example, GridRows, Scene
 from training.assemble import Assembly
 from training.recipe import Rows
 from training.stock import Stock
 
 FOLDS = 2
+WATCHED = 32  # rows, at least, by which the tuning of a half is watched; where there are fewer, all of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +60,22 @@ def turns(scene: Scene, stock: Stock) -> list[frozenset[str]]:
 
 
 def teaching(rows: Rows, scene: Scene, by_turns: bool) -> tuple[Rows, ...]:
-    """What is tuned on, by turns each half of it; who says when to stop is the same."""
+    """What is tuned on, by turns each half of it; of those who say when to stop each half has its own, where they are
+    many."""
     if not by_turns:
         return (rows,)
-    halves = part(names(rows), scene)
+    held = frozenset(example.digest for example in rows.validation)
+    watched = part(held, scene)
+    if min(map(len, watched)) < WATCHED:
+        watched = (held, held)
     return tuple(
-        Rows(train=tuple(example for example in rows.train if example.digest in half), validation=rows.validation)
-        for half in halves
+        Rows(train=_among(rows.train, mine), validation=_among(rows.validation, watching))
+        for mine, watching in zip(part(names(rows), scene), watched, strict=True)
     )
+
+
+def _among(examples: tuple[Example, ...], names: frozenset[str]) -> tuple[Example, ...]:
+    return tuple(example for example in examples if example.digest in names)
 
 
 def names(rows: Rows) -> frozenset[str]:

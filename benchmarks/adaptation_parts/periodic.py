@@ -17,7 +17,7 @@ the end; ``backward transfer``, what scenes have gained since they were the pres
 lost since they were best; ``worst``, the lowest mean over scenes seen, looked at every five batches; and processor
 seconds of training: tuning, judging, exporting and embedding again, a refused cycle's too, and what a challenger costs.
 
-Promises paired draws: all meet the same pictures and labels at the same moments. Draws 0 and 11 to 13, on which
+Promises paired draws: all meet the same pictures and labels at the same moments. Draws 0 and 11 to 14, on which
 settings were looked for, are not among them.
 
 Legend: N examples, S scenes, T moments.

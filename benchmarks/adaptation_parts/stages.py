@@ -10,7 +10,8 @@
 * ``scanners, stages``: the same, read by the backbone with its stages, as ``lepton adapt`` would choose it there.
 * ``texts``: films, products and tweets, liked or not (``benchmarks/texts.py``), read by MiniLM: 500 films are known,
   then 1,000 of each of the others come; a training after 950 labels and after 1,900.
-* ``texts, layers``: the same, read with layers of the upper half, as ``lepton adapt`` would choose them there.
+* ``texts, layers``: the same, read with layers of the upper half, as ``lepton adapt`` would choose them there; a
+  training after 800 labels and after 1,600, so that labels are left to judge a second challenger by.
 
 Promises the same examples in the same order for the same draw. Knows nothing of who learns.
 """
@@ -103,5 +104,5 @@ STREAMS = (
     _SCANNERS,
     replace(_SCANNERS, name="scanners, stages", backbone="layers:efficientnet_lite0"),
     _TEXTS,
-    replace(_TEXTS, name="texts, layers", backbone="layers:minilm"),
+    replace(_TEXTS, name="texts, layers", backbone="layers:minilm", every=800, draws=7),
 )

@@ -28,16 +28,21 @@ def test_everybody_who_teaches_is_in_one_half_and_stays_there_whoever_comes_or_g
     assert one | other == some and not one & other
     both = folds.part(some | others, SCENE)
     assert (both[0] & some, both[1] & some) == (one, other)
-    rows = Rows(train=tuple(map(example, sorted(some))), validation=(example("held"),))
+    held = tuple(map(example, sorted(others - some)))
+    rows = Rows(train=tuple(map(example, sorted(some))), validation=held)
     halves = folds.teaching(rows, SCENE, by_turns=True)
     assert tuple(map(folds.names, halves)) == (one, other)
-    assert all(half.validation == rows.validation for half in halves)
+    assert all(half.validation == held for half in halves), "so few watch both"
     assert folds.teaching(rows, SCENE, by_turns=False) == (rows,)
 
 
-def test_the_halves_are_about_as_large() -> None:
-    one, other = folds.part((f"{number:064x}" for number in range(2000)), SCENE)
-    assert abs(len(one) - len(other)) < 200
+def test_the_halves_are_about_as_large_and_of_many_who_watch_each_has_its_own() -> None:
+    names = [f"{number:064x}" for number in range(2200)]
+    rows = Rows(train=tuple(map(example, names[:2000])), validation=tuple(map(example, names[2000:])))
+    one, other = folds.teaching(rows, SCENE, by_turns=True)
+    assert len(one.train) + len(other.train) == 2000 and abs(len(one.train) - len(other.train)) < 200
+    assert sorted(each.digest for each in (*one.validation, *other.validation)) == names[2000:]
+    assert min(len(one.validation), len(other.validation)) > 60
 
 
 def turn(known: tuple[tuple[str, ...], tuple[str, ...]], truths: list[str], first: int, seed: int) -> _Answers:
