@@ -375,14 +375,15 @@ def _bytes(proto: ModelProto) -> bytes:
 
 
 def alike(one: bytes, other: bytes) -> bool:
-    """Whether two models compute the same with other weights, and so take the same time.
+    """Whether two models compute the same features with other weights, and so take the same time; heads may differ.
 
     Raises as ``read``.
     """
 
     def told(model: bytes) -> tuple[object, ...]:
         graph = read(model).graph
-        weights = [(tensor.name, tuple(tensor.dims), tensor.data_type) for tensor in graph.initializer]
+        held = [tensor for tensor in graph.initializer if not tensor.name.startswith("head.")]
+        weights = [(tensor.name, tuple(tensor.dims), tensor.data_type) for tensor in held]
         values = [each.SerializeToString() for each in (*graph.node, *graph.input, *graph.output)]
         return sorted(weights), values
 

@@ -233,6 +233,7 @@ def test_a_projection_is_the_same_for_the_same_seed_and_nearly_keeps_distances()
 def test_models_of_other_weights_are_alike_and_those_of_another_size_type_or_step_are_not() -> None:
     whole = compose([Member(graph=plain())])
     assert alike(whole, compose([Member(graph=plain(0.5))])) and whole != compose([Member(graph=plain(0.5))])
+    assert alike(with_head(whole, head(24, 3)), with_head(whole, head(24, 5))), "heads are swapped"
     assert not alike(whole, compose([Member(graph=plain(size=(4, 4)))]))
     assert not alike(whole, compose([Member(graph=plain(), transform=Transform(kind="as_is"))]))
     stored = onnx.load_model_from_string(whole)
