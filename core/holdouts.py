@@ -1,4 +1,4 @@
-"""Examples that judge versions and teach none: an anchor set that stays, and a share of what is labelled afresh.
+"""Who judges versions: an anchor set that stays and teaches none, and a share of what is labelled afresh.
 
 Promises that who judges is decided by a keyed hash of the example alone: nobody outside can choose it, and taking one
 example away leaves all others where they are. An anchor set is written down when it is drawn, and stays as it is until

@@ -1,10 +1,10 @@
 """Champion and candidate asked the same examples: what the gate decides by.
 
-Promises that neither head has seen an example that it answers here, nor have weights that are compared: examples judge
-in turns, the anchor and each half of what else judges (``training.folds``), and both heads are solved from what stands
-without those whose turn it is, so that features are compared and nothing else; that each answers by a graph in ONNX
-Runtime and a head in closed form, as it would be served; and that times are taken in turn, so that a busy machine slows
-both. Knows nothing of what is decided.
+Promises that neither head has seen an example that it answers here, nor have the weights that answer for the candidate:
+all that judge are asked at once, or by turns the anchor and each half of the others (``training.folds``), and both
+heads are solved from what stands without those whose turn it is, so that features are compared and nothing else; that
+each answers by a graph in ONNX Runtime and a head in closed form, as it would be served; and that times are taken in
+turn, so that a busy machine slows both. Knows nothing of what is decided.
 
 Legend: N examples, K classes.
 """

@@ -255,12 +255,16 @@ def _tuned(
     for number, rows in enumerate(halves):
         which = f" (half {number + 1} of {len(halves)})" if len(halves) > 1 else ""
         ground.reporter.stage(f"tuning {base.name} by {name} on {len(rows.train)} examples{which}")
-        head = judge.solve(ground.scene, rows.train, held.features, start.blocks)
-        alone = solo(start, place, replace(held, head=head), rows, bench)
+        alone = solo(start, place, _knowing(ground, start, held, rows) if which else held, rows, bench)
         seconds = (until - time.monotonic()) / (len(halves) - number)
         progress = partial(_told, ground, getattr(config, "epochs", 0), number, len(halves), alone.scene)
         made.append(recipe.load(name).tune(base, alone.rows, config, _context(ground, alone, rows, seconds, progress)))
     return made
+
+
+def _knowing(ground: Ground, start: Assembly, held: Judged, rows: Rows) -> Judged:
+    """The start with a head that knows some of its rows alone."""
+    return replace(held, head=judge.solve(ground.scene, rows.train, held.features, start.blocks))
 
 
 def _judged(ground: Ground, start: Assembly, place: int, backbone: Backbone, rows: Rows) -> Judged:

@@ -33,7 +33,7 @@ from training.select import spread
 from training.tasks import by_task
 
 SHARES = (0.0, 0.5, 1.0)  # of the tuned weights: each costs a pass over the rows, and they tell no finer points apart
-REACH = 1.5  # times the mean move of several: there they come as near as one tuning on all rows does
+REACH = 1.5  # times the mean move of several; on the draws where it was looked for 2 is about as good, 1 is not
 SAMPLE = 256  # rows that are looked at at every point, those that judge among them
 
 Known = Mapping[float, Mapping[str, GridRows]]
