@@ -54,6 +54,10 @@ class Parity:
     batches: tuple[int, ...]
 
 
+SHOWN = Parity(max_abs=0.0, tolerance=0.0, argmax_agreement=1.0, rows=0, batches=())
+"""Of a graph that was compared before, and is not compared again."""
+
+
 def check(parts: Sequence[tuple[Backbone, Transform]], model: bytes, rows: Arrays) -> Parity:
     """Compare the backbones themselves with ``model``, composed of them in this order.
 

@@ -30,6 +30,7 @@ from core.errors import InvalidInput
 from core.types import Input
 from exporters.compose import OPSET
 
+_PLACE = "name_or_path"  # of transformers: the folder that weights were read from, which shapes no graph
 _LENGTH = 16  # of free axes, where torch is shown an example; any but 0 and 1, which the exporter would freeze
 
 
@@ -50,7 +51,8 @@ def identity(body: torch.nn.Module) -> str:
 def _settings(layer: torch.nn.Module) -> list[tuple[str, object]]:
     """What a layer was told and may not print, such as its number of heads."""
     plain = (bool, int, float, str, tuple)
-    found = [(name, value) for name, value in vars(layer).items() if isinstance(value, plain) and name != "training"]
+    mute = {"training", _PLACE}
+    found = [(name, value) for name, value in vars(layer).items() if isinstance(value, plain) and name not in mute]
     config = getattr(layer, "config", None)
     return [*sorted(found, key=str), ("config", repr(config) if hasattr(config, "to_dict") else "")]
 

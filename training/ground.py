@@ -14,7 +14,6 @@ from core.follow import Follower
 from core.home import Home
 from core.job_settings import RetrainSettings
 from core.types import Example, GridRows, Scene
-from exporters.parity import Parity
 from training import regained
 from training.assemble import Assembly
 from training.folds import Fold
@@ -54,6 +53,19 @@ class Ground:
         kind = regained.kind(self.champion.manifest)
         return Bench(self.scene, self.home.cache, self.home.limits, kind, os.cpu_count() or 1, self.seed)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether tuning begins from weights that have seen labels of the scene."""
+        return self.start == "champion" and any(member.tuned for member in self.champion.manifest.members)
+
+    def serves(self, assembly: Assembly) -> bool:
+        """Whether a graph computes the champion's very features."""
+        return assembly.extractor == self.champion.manifest.extractor
+
+    def served(self) -> dict[str, GridRows]:
+        """(D,) the champion's features by example, of all that stands."""
+        return {name: row.features for each in self.follower.tasks for name, row in each.state.rows.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -62,14 +74,13 @@ class Candidate:
     Attributes:
         recipe: that moved its weights. tuning: what the manifest says of that; None where none was moved.
         spared: examples on which no weight was tuned; none where none was on any. learned: those on which some was.
-        drawn: teaching examples on which parity was shown.
+        drawn: teaching examples on which parity was shown, unless the champion's graph was made again.
         folds: who answers for it in the gate what it was tuned on; none where no weight was moved.
         known: its features by example, as far as they were asked for on the way.
     """
 
     recipe: str
     assembly: Assembly
-    parity: Parity
     tuning: Tuning | None = None
     spared: frozenset[str] = frozenset()
     learned: frozenset[str] = frozenset()

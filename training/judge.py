@@ -18,7 +18,7 @@ Legend: N rows, D features, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -112,12 +112,16 @@ def of_assembly(
     rows: Rows,
     bench: Bench,
     progress: Callable[[int, int], None] | None = None,
+    known: Mapping[str, GridRows] | None = None,
 ) -> Judged:
-    """The same of what is assembled, its parity shown."""
+    """The same of what is assembled, its parity shown; ``known`` features by example are not computed again."""
+    had = known or {}
     examples = [*rows.train, *rows.validation]
+    lacking = [example for example in examples if example.digest not in had]
     cache = cache_of(assembly, bench.cache)
-    found_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, examples, cache, progress)
-    held = {example.digest: row for example, row in zip(examples, found_ND, strict=True)}
+    found_ND = features.extract(assembly.session, assembly.preprocessor, assembly.extractor, lacking, cache, progress)
+    held = {example.digest: had[example.digest] for example in examples if example.digest in had}
+    held |= {example.digest: row for example, row in zip(lacking, found_ND, strict=True)}
     head = solve(bench.scene, rows.train, held, assembly.blocks)
     outcomes_N, groups_N = outcomes(bench.scene, head, rows.validation, held)
     low, high = select.interval(outcomes_N, groups_N, bench.seed)

@@ -156,7 +156,7 @@ class _Preparation:
         self._scale = self._scaled()
         groups = layers.groups(self._body, plan.layer_decay, 0.0)
         groups.append({"params": list(self._inner.parameters()), "scale": _NEW, "weight_decay": 0.0})
-        self._optimiser = torch.optim.AdamW([{**group, "lr": plan.rate} for group in groups], foreach=True)
+        self._optimiser = torch.optim.AdamW([{**group, "lr": plan.rate} for group in groups], fused=True)
         self._moved = [p for group in groups[:-1] for p in group["params"]]
         self._start = [parameter.detach().clone() for parameter in self._moved]
         self._average = Average(self._moved, plan.average)

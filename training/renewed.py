@@ -25,6 +25,7 @@ from core.errors import InvalidInput, LeptonError, ParityFailed
 from core.failpoint import passes
 from core.types import Doubles, Example, Head, Scene
 from exporters.backbone import Backbone
+from exporters.parity import SHOWN
 from training import auto, folds, judge, kinds, package, parts, recipe, regained, tuning
 from training.assemble import Assembly, Joint, assemble
 from training.folds import Fold, names
@@ -56,11 +57,13 @@ def renewed(ground: Ground) -> Candidate | None:
     Raises:
         InvalidInput: a recipe that was named does not fit the backbone or the scene.
     """
+    if ground.goes_on and ground.asked.recipe != FLOOR:
+        return _moved(ground, None)
     ground.reporter.stage("the closed form, on what was pretrained and what stands")
     floor = _refit(ground)
     if floor is None or ground.asked.recipe == FLOOR:
         return floor
-    return _moved(ground, floor) or (None if _goes_on(ground) else floor)
+    return _moved(ground, floor.assembly) or floor
 
 
 def _refit(ground: Ground) -> Candidate | None:
@@ -75,11 +78,34 @@ def _refit(ground: Ground) -> Candidate | None:
     drawn = judge.draw(ground.stock.of(ground.stock.teaching), ground.seed)
     assembly = _assembled(ground, backbones, drawn, joint)
     try:
-        parity = package.check_parity(assembly, drawn)
+        _show(ground, assembly, drawn)
     except ParityFailed as error:
         ground.reporter.note(f"{error.message}: nothing but the champion's head can move")
         return None
-    return Candidate(recipe=FLOOR, assembly=assembly, parity=parity, drawn=tuple(drawn))
+    return Candidate(recipe=FLOOR, assembly=assembly, drawn=tuple(drawn))
+
+
+def _own(ground: Ground) -> Assembly:
+    """The champion's weights in their graph.
+
+    Raises:
+        InvalidInput: they cannot be had again. ParityFailed: their graph, made again, is another.
+    """
+    backbones = regained.own(ground.home, ground.champion)
+    drawn = judge.draw(ground.stock.of(ground.stock.teaching), ground.seed)
+    assembly = _assembled(ground, backbones, drawn, regained.joint(ground.champion))
+    _show(ground, assembly, drawn)
+    return assembly
+
+
+def _show(ground: Ground, assembly: Assembly, drawn: list[Example]) -> None:
+    """Parity, unless it was shown when this very graph was registered.
+
+    Raises:
+        ParityFailed: the graph is not faithful.
+    """
+    if not ground.serves(assembly):
+        package.check_parity(assembly, drawn)
 
 
 def _files(ground: Ground) -> Mapping[str, bytes]:
@@ -97,16 +123,17 @@ def _assembled(ground: Ground, backbones: Sequence[Backbone], drawn: list[Exampl
     return assemble(backbones, bench.kind, ground.scene, bench.cache, drawn, bench.threads, bench.limits, joint)
 
 
-def _moved(ground: Ground, floor: Candidate) -> Candidate | None:
-    """What a recipe makes of the weights that the cycle begins from; None where it makes nothing better."""
+def _moved(ground: Ground, floor: Assembly | None) -> Candidate | None:
+    """What a recipe makes of the floor, or of the champion's own weights where there is none; None where that is no
+    better."""
     named, note = ground.asked.recipe != AUTO, ground.reporter.note
     name = ground.asked.recipe if named else DEFAULT
     try:
-        start = _start(ground, floor)
+        start = floor or _own(ground)
         moving = start.backbones[regained.lead(ground.champion, start.backbones)]
         tuning.check(name, [moving])
         config = recipe.configure(name, ground.settings if named else brief(moving.modality))
-        return _tried(ground, floor, start, sides(ground), name, config)
+        return _tried(ground, start, sides(ground), name, config)
     except (TooFew, ParityFailed) as error:
         note(f"{error.message}: {_stays(ground)}")
     except InvalidInput as refused:
@@ -128,21 +155,8 @@ def brief(modality: str) -> Mapping[str, object]:
     return {**BRIEF, **KNOWN.get(modality, {})}
 
 
-def _start(ground: Ground, floor: Candidate) -> Assembly:
-    """The weights that the cycle begins from, in their graph."""
-    if not _goes_on(ground):
-        return floor.assembly
-    backbones = regained.own(ground.home, ground.champion)
-    return _assembled(ground, backbones, list(floor.drawn), floor.assembly.joint)
-
-
-def _goes_on(ground: Ground) -> bool:
-    """Whether tuning begins from weights that have seen labels of the scene."""
-    return ground.start == "champion" and any(member.tuned for member in ground.champion.manifest.members)
-
-
 def _stays(ground: Ground) -> str:
-    return "the champion's weights stay" if _goes_on(ground) else "the closed form stays"
+    return "the champion's weights stay" if ground.goes_on else "the closed form stays"
 
 
 def sides(ground: Ground) -> Rows:
@@ -152,7 +166,7 @@ def sides(ground: Ground) -> Rows:
     as many as new ones at most.
     """
     stock, scene, seed = ground.stock, ground.scene, ground.seed
-    new, onwards = stock.of(stock.new), _goes_on(ground)
+    new, onwards = stock.of(stock.new), ground.goes_on
     old = spread(stock.of(stock.old), scene, seed, len(new) if onwards else max(len(new), ground.asked.replay))
     mixed = _ordered(new if onwards else new + old)
     found = tuning.sides(mixed, scene, seed, most=max(LEAST_HELD, HELD * len(mixed)))
@@ -163,11 +177,12 @@ def _ordered(examples: tuple[Example, ...]) -> tuple[Example, ...]:
     return tuple(sorted(examples, key=lambda example: example.digest))
 
 
-def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: str, config: Any) -> Candidate | None:
+def _tried(ground: Ground, start: Assembly, rows: Rows, name: str, config: Any) -> Candidate | None:
     note, bench = ground.reporter.note, ground.bench
     place = regained.lead(ground.champion, start.backbones)
     ground.reporter.stage(f"the closed form, on {len(rows.train)} examples that teach")
-    held = judge.of_assembly(start, floor.parity, rows, bench)
+    known = ground.served() if ground.serves(start) else {}
+    held = judge.of_assembly(start, SHOWN, rows, bench, known=known)
     if ground.asked.recipe == AUTO and rows.train and (why := auto.against(held.score, ground.scene, rows.train)):
         note(f"{why}: {_stays(ground)}")
         return None
@@ -181,9 +196,9 @@ def _tried(ground: Ground, floor: Candidate, start: Assembly, rows: Rows, name: 
     alone = solo(start, place, held, rows, bench)
     line = Line(alone.assembly, [each.backbone for each in made], alone.rows, alone.scene, ground.seed)
     found = _judged(ground, start, place, line.at(1.0), rows)
-    known = {0.0: held.features, 1.0: found.features} if len(start.backbones) == 1 else {}
+    computed = {0.0: held.features, 1.0: found.features} if len(start.backbones) == 1 else {}
     again = not ground.tainted  # then the gate asks for a gain, by other rows
-    share = line.best(known, again=again and ground.stock.by_turns)
+    share = line.best(computed, again=again and ground.stock.by_turns)
     if share == 0:
         note(f"no average with the tuned weights is better than none of them: {_stays(ground)}")
         return None
@@ -217,7 +232,6 @@ def _candidate(
     return Candidate(
         recipe=attempt.name,
         assembly=found.assembly,
-        parity=found.parity,
         tuning=tuning.told(attempt, start.backbones[place].digest, ground.reporter.run, ground.seed),
         spared=spared,
         learned=learned(spared),

@@ -77,7 +77,7 @@ def from_bytes(data: bytes, named: str, size: int | None = None) -> Backbone:
         base = zoo.load(told["zoo_name"], Setting(size=size or told["size"], files=files))
         assert isinstance(base.body, torch.nn.Module), f"{base.name} is no torch model"
         base.body.load_state_dict(tensors, strict=True)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AssertionError) as error:
+    except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError, AssertionError) as error:
         raise InvalidInput(
             f"{named} cannot be made a backbone again: {str(error)[:300]}",
             "use the version of Lepton and of its packages that tuned it, or tune again",

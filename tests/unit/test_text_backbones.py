@@ -1,10 +1,12 @@
 """Text encoders come from safetensors alone, run no code of their folder, and say what is missing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from core.errors import InvalidInput, LeptonError
@@ -14,6 +16,7 @@ from core.statistics import GRID
 from exporters.backbone import Backbone, member
 from exporters.compose import Member, compose
 from exporters.parity import raw
+from exporters.template import identity
 from exporters.transform import Transform
 from training.backbone import minilm, transformers, wordllama
 from training.zoo import Setting
@@ -33,6 +36,13 @@ def test_a_folder_tells_its_windows_and_brings_its_tokenizer(bert: Path) -> None
     assert json.loads(backbone.files[FILE]) == {"overlap": 16, "pad": 1, "special": True, "tokens": 66, "windows": 4}
     assert backbone.files[TOKENIZER] == (bert / "tokenizer.json").read_bytes()
     assert (backbone.name, backbone.source, backbone.dimension) == ("transformers:bert", "folder bert", 32)
+
+
+def test_the_folder_that_weights_are_in_is_no_part_of_their_template(bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(bert, tmp_path / "elsewhere" / bert.name)
+    one, other = load(str(bert)), load(str(tmp_path / "elsewhere" / bert.name))
+    assert isinstance(one.body, torch.nn.Module) and isinstance(other.body, torch.nn.Module)
+    assert identity(one.body) == identity(other.body)
 
 
 def test_what_was_trained_with_shorter_texts_gets_shorter_windows(bert: Path) -> None:

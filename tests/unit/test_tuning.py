@@ -67,6 +67,20 @@ def test_too_few_rows_leave_the_floor(ground: Stand, held: Rows) -> None:
     assert tuning.told(made, "", "", 0) is None
 
 
+def test_features_that_are_known_are_not_computed_again_and_judge_alike(ground: Stand) -> None:
+    floor = ground.floor
+    gone = Rows(
+        train=(*(replace(row, content=b"no picture") for row in ground.rows.train[1:]), ground.rows.train[0]),
+        validation=ground.rows.validation,
+    )
+    had = {row.digest: floor.features[row.digest] for row in gone.train[:-1]}
+    more = had | {"f" * 64: np.zeros(floor.assembly.session.width, np.int16)}
+    again = judge.of_assembly(floor.assembly, floor.parity, gone, ground.bench, known=more)
+    assert again.features.keys() == floor.features.keys()
+    assert all(np.array_equal(row, floor.features[name]) for name, row in again.features.items())
+    assert (again.score, again.groups_N) == (floor.score, floor.groups_N)
+
+
 def test_a_graph_that_is_not_faithful_leaves_the_floor(ground: Stand) -> None:
     """A tolerance below the rounding of the grid: the untouched backbone has passed already, nothing else can."""
     strict = replace(ground.floor.assembly, backbones=(replace(ground.base, tolerance=-1.0),))

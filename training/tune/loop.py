@@ -88,7 +88,7 @@ class Loop:
         if added := list(course.objective.parameters()):
             groups.append({"params": added, "scale": _NEW})
         self._optimiser = torch.optim.AdamW(
-            [{"weight_decay": 0.0, **group, "lr": plan.rate} for group in groups], foreach=True
+            [{"weight_decay": 0.0, **group, "lr": plan.rate} for group in groups], fused=True
         )
         self._parameters = [p for group in self._optimiser.param_groups for p in group["params"]]
         self._start = [parameter.detach().clone() for parameter in self._parameters]
