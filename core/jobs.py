@@ -156,6 +156,15 @@ class Jobs:
         with self.database.read() as connection:
             return [_job(row) for row in connection.execute(wanted)]
 
+    def held(self, scene: str, kind: str) -> Job | None:
+        """The oldest job of a kind that a trainer is doing for the scene; one whose trainer is silent is nobody's."""
+        held = jobs.join(leases, leases.c.name == jobs.c.id)
+        mine = (jobs.c.scene == scene) & (jobs.c.kind == kind) & (jobs.c.state == "running")
+        with self.database.read() as connection:
+            wanted = sa.select(jobs).select_from(held).where(mine, leases.c.expires_at > self._now(connection))
+            row = connection.execute(wanted.order_by(jobs.c.filed_at, jobs.c.id).limit(1)).first()
+        return None if row is None else _job(row)
+
     def attempts(self, job: str) -> list[Attempt]:
         """How often the job was begun, and what came of it, in order."""
         columns = [column for column in job_attempts.c if column.name != "job"]

@@ -73,7 +73,8 @@ def _alone(home: Home, scene: str) -> None:
     Raises:
         Conflict: one does.
     """
-    for job in home.jobs.listed(scene, "retrain", states=("running",), most=1):
+    job = home.jobs.held(scene, "retrain")
+    if job is not None:
         short = job.id[-jobs.SHORT :]
         raise Conflict(
             f"job {short} is retraining {scene!r} now: {job.cause or 'it was filed by hand'}",

@@ -89,6 +89,9 @@ def test_while_a_trainer_retrains_the_scene_nobody_does_it_by_hand_beside(
 ) -> None:
     job = home.jobs.file("retrain", SCENE, {"scene": SCENE}, cause=f"{SCENE}: 500 new labels since the champion")
     assert run(["retrain", SCENE]) == 3, "one that only waits keeps nobody from it"
+    dead = home.jobs.claim("killed", 0.0)
+    assert dead is not None and home.jobs.find(job.id).state == "running"
+    assert run(["retrain", SCENE]) == 3, "nor does one whose trainer is silent"
     held = home.jobs.claim("trainer", 60.0)
     assert held is not None
     capsys.readouterr()

@@ -119,6 +119,21 @@ def test_a_silent_trainer_is_followed_and_the_last_attempt_ends_the_job(jobs: Jo
     assert [(a.owner, a.outcome) for a in jobs.attempts(made.id)] == [("ann", "lost"), ("bob", "lost")]
 
 
+def test_a_job_is_held_as_long_as_its_trainer_is_heard_from(jobs: Jobs, clock: Clock) -> None:
+    file(jobs)
+    assert jobs.held(SCENE, "adapt") is None, "it waits"
+    hold = claim(jobs)
+    assert jobs.held(SCENE, "adapt") == hold.job
+    assert jobs.held(SCENE, "retrain") is None and jobs.held("other", "adapt") is None
+    clock.now += 4
+    jobs.heartbeat(hold, 5)
+    clock.now += 4
+    assert jobs.held(SCENE, "adapt") == hold.job
+    clock.now += 2
+    assert jobs.held(SCENE, "adapt") is None, "its trainer is silent"
+    assert jobs.find(hold.job.id).state == "running", "until another trainer takes it over"
+
+
 def test_a_job_that_is_given_back_is_there_at_once_and_has_lost_no_attempt(jobs: Jobs) -> None:
     file(jobs, most_attempts=1)
     job = jobs.give_back(claim(jobs))
