@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from exporters.backbone import Backbone
 
 BATCH = 16
-AHEAD = 4 * BATCH  # rows read before they are put into batches, alike with alike: short texts wait for no long one
+AHEAD = 32 * BATCH  # rows read before they are put into batches, alike with alike: short texts wait for no long one
+_ROOM = 1 << 24  # numbers in rows that were read ahead: where they are large, alike is what they are anyway
+_READ = 4 * BATCH  # rows that are read at a time
 _DECODERS = 2  # threads; decoding leaves the interpreter lock to others
 
 _held = Held()
@@ -175,13 +177,18 @@ def read(example: Example, preprocessor: Preprocessor) -> Row:
 
 
 def _batches(examples: Sequence[Example], preprocessor: Preprocessor) -> Iterator[list[tuple[Example, Row]]]:
-    """Examples read a little ahead, alike with alike."""
+    """Examples read ahead, alike with alike."""
+    rows, room = list[tuple[Example, Row]](), _ROOM
     with ThreadPoolExecutor(_DECODERS, "decode") as pool:
-        for start in range(0, len(examples), AHEAD):
-            ahead = examples[start : start + AHEAD]
-            rows = list(zip(ahead, pool.map(lambda example: read(example, preprocessor), ahead), strict=True))
-            rows.sort(key=lambda pair: size(pair[1]))
-            yield from (rows[place : place + BATCH] for place in range(0, len(rows), BATCH))
+        for start in range(0, len(examples), _READ):
+            ahead = examples[start : start + _READ]
+            for example, row in zip(ahead, pool.map(lambda each: read(each, preprocessor), ahead), strict=True):
+                rows.append((example, row))
+                room -= size(row)
+            if len(rows) >= AHEAD or room <= 0 or start + _READ >= len(examples):
+                rows.sort(key=lambda pair: size(pair[1]))
+                yield from (rows[place : place + BATCH] for place in range(0, len(rows), BATCH))
+                rows, room = [], _ROOM
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

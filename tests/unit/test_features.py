@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import BadConfiguration, Conflict, InvalidInput, TooLarge
 from core.modality import image
 from core.modality.image import decode
-from core.preprocess import Limits
+from core.preprocess import Limits, Row
 from core.session import Session
 from core.types import Example, GridRows
 from exporters.backbone import member
@@ -24,6 +26,7 @@ from exporters.compose import Member, compose, extractor_digest
 from exporters.transform import Transform
 from training import features, tuned, zoo
 from training.backbone import onnx_file, timm
+from training.held import Held
 from training.zoo import Setting
 
 LIMITS = Limits()
@@ -109,6 +112,51 @@ def test_progress_counts_up_to_the_total(model: bytes, tmp_path: Path) -> None:
         lambda done, total: seen.append((done, total)),
     )
     assert seen == [(0, 40), (16, 40), (32, 40), (40, 40)]
+
+
+class Lengths:
+    """Reads an example as so many zeros as it has bytes."""
+
+    key = "lengths"
+
+    def __init__(self) -> None:
+        self.ahead = self.most = 0
+
+    def read(self, data: bytes) -> Row:
+        self.ahead += len(data)
+        self.most = max(self.most, self.ahead)
+        return Row({"x": np.zeros(len(data), np.uint8)})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 400), max_size=300),
+    ahead=st.sampled_from([16, 64, 512]),
+    room=st.sampled_from([1, 5000, 10**6]),
+)
+def test_every_example_is_in_one_batch_with_those_alike_and_no_more_is_read_ahead_than_there_is_room_for(
+    lengths: list[int], ahead: int, room: int
+) -> None:
+    contents = [number.to_bytes(2) + bytes(length) for number, length in enumerate(lengths)]
+    examples = [
+        Example(digest=hashlib.sha256(data).hexdigest(), path="", split="train", content=data) for data in contents
+    ]
+    reader, batches = Lengths(), list[list[int]]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "AHEAD", ahead)
+        patch.setattr(features, "_ROOM", room)
+        patch.setattr(features, "_held", Held(0))
+        for batch in features._batches(examples, reader):  # type: ignore[arg-type]
+            batches.append([len(example.content or b"") for example, _ in batch])
+            assert [features.size(row) for _, row in batch] == batches[-1]
+            reader.ahead -= sum(batches[-1])
+    came = [length for batch in batches for length in batch]
+    assert sorted(came) == sorted(map(len, contents))
+    assert all(len(batch) <= features.BATCH and batch == sorted(batch) for batch in batches)
+    if room == 10**6 and len(lengths) <= ahead:
+        assert came == sorted(map(len, contents)), "all were there to choose from"
+    largest = max(map(len, contents), default=0)
+    assert reader.most <= room + features._READ * largest, "what is read at a time, on top of it"
 
 
 def test_an_interrupted_run_goes_on_where_it_was(model: bytes, tmp_path: Path) -> None:
