@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import InvalidInput, LeptonError, ParityFailed
+from core.errors import BadConfiguration, InvalidInput, LeptonError, ParityFailed
 from core.failpoint import passes
 from core.types import Doubles, Example, Head, Scene
 from exporters.backbone import Backbone
@@ -56,6 +56,7 @@ def renewed(ground: Ground) -> Candidate | None:
 
     Raises:
         InvalidInput: a recipe that was named does not fit the backbone or the scene.
+        BadConfiguration: it was named, and what the champion's weights need is not installed.
     """
     if ground.goes_on and ground.asked.recipe != FLOOR:
         return _moved(ground, None)
@@ -89,7 +90,7 @@ def _own(ground: Ground) -> Assembly:
     """The champion's weights in their graph.
 
     Raises:
-        InvalidInput: they cannot be had again. ParityFailed: their graph, made again, is another.
+        InvalidInput, BadConfiguration: they cannot be had again. ParityFailed: their graph is not faithful.
     """
     backbones = regained.own(ground.home, ground.champion)
     drawn = judge.draw(ground.stock.of(ground.stock.teaching), ground.seed)
@@ -136,7 +137,7 @@ def _moved(ground: Ground, floor: Assembly | None) -> Candidate | None:
         return _tried(ground, start, sides(ground), name, config)
     except (TooFew, ParityFailed) as error:
         note(f"{error.message}: {_stays(ground)}")
-    except InvalidInput as refused:
+    except (InvalidInput, BadConfiguration) as refused:
         if named:
             raise
         note(f"{refused.message}: {_stays(ground)}")

@@ -8,26 +8,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from core import certificates
 from core.embed import Embedded, embed
 from core.erasure import erase
-from core.errors import Overtaken
+from core.errors import BadConfiguration, Overtaken
 from core.gate_tables import untouched
 from core.home import Home
 from core.types import Head, Version
+from exporters.parity import SHOWN
 from lepton.output import Stages
 from tests import halves
 from tests.halves import ASKED, SCENE, SETTINGS, say
 from tests.homes import copied
 from tests.homes import told as bits
-from training import incremental
+from training import incremental, judge, regained
 from training.adapt import closed_form
 from training.ground import Candidate, Ground
 from training.incremental import Request
-from training.renewed import brief, renewed, sides
+from training.renewed import _own, brief, renewed, sides
 
 WHO = "jane"
 
@@ -135,6 +137,27 @@ def test_by_turns_each_half_is_judged_by_weights_of_the_other_and_an_erasure_lea
     onwards = stand(one, replace(longer, start="champion"))
     told = onwards.stock.judging - onwards.stock.anchor.union(onwards.stock.new)
     assert told == {example.digest for example in sides(ground).validation}, "all other old ones have taught it"
+    begins_with_what_serves(onwards)
+
+
+def begins_with_what_serves(onwards: Ground) -> None:
+    """The champion's own graph, made again, is the very same, and so are its features: nothing else is asked for."""
+
+    def missing(*given: object) -> None:
+        raise BadConfiguration("its weights are not installed here", "install them")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(regained, "pristine", missing)
+        start, rows = _own(onwards), sides(onwards)
+        assert onwards.goes_on and onwards.serves(start)
+        anew, served = judge.of_assembly(start, SHOWN, rows, onwards.bench), onwards.served()
+        assert served.keys() >= anew.features.keys()
+        gaps = [np.abs(served[name].astype(int) - row).max() for name, row in anew.features.items()]
+        assert max(gaps) <= 2, "but for steps of the grid that neighbours in a batch make"
+        patch.setattr(regained, "own", missing)
+        assert renewed(replace(onwards, asked=replace(onwards.asked, recipe="auto"))) is None, "it is said, and stays"
+        with pytest.raises(BadConfiguration):
+            renewed(onwards)
 
 
 class Interrupted(Stages):
